@@ -1,0 +1,66 @@
+"""What travels on the bus, as plain values. Times are integer nanoseconds of model time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Spikes:
+    """A batch of spikes of one stream (one process). `seq` counts the spikes sent before this batch.
+
+    `neurons` is None where the stream is one neuron; else the index of each spike's neuron.
+    `last` marks the end of the stream: nothing follows in this epoch.
+    """
+
+    stream: str
+    epoch: int
+    seq: int
+    t_ns: list[int]
+    neurons: list[int] | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Membrane potentials (mV) of one stream: send-on-delta for electrical synapses, or recorded."""
+
+    stream: str
+    epoch: int
+    seq: int
+    t_ns: list[int]
+    v_mv: list[float]
+    neurons: list[int] | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stimulus:
+    """A poke: at `t_ns` the neuron receives `weight` in its own weight unit. `t_ns` < 0: at once."""
+
+    neuron: str
+    t_ns: int
+    weight: float
+    origin: str = "poke"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A word to nodes: `verb` and its arguments. `to` is "*" or a stream."""
+
+    to: str
+    verb: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A word from a node, or from the conductor, recorder or launcher."""
+
+    origin: str
+    verb: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+Event = Spikes | Samples | Stimulus | Control | Report

@@ -1,0 +1,207 @@
+"""The contract between a neuron model and the rest: parameters, state, one step over arrays.
+
+A model is a class. Parameters and states are class attributes in the paper's notation; `prepare`
+turns parameters into the constants of one time step; `step` advances K neurons by one step. A model
+knows no clock, no random generator, no socket: time step, inputs and counter-based keys are arguments.
+
+    class Leaky(Model):
+        tau_m = Param("20 ms", above=0, doc="membrane time constant")
+        V_th = Param("15 mV", doc="threshold above rest")
+        V = State("mV", doc="membrane potential above rest")
+        weight_unit = "mV"
+
+        def prepare(p, dt_ms):
+            return {"decay": np.exp(-dt_ms / p["tau_m"]), "V_th": p["V_th"]}
+
+        def step(k, s, c, x, I, key, fired):
+            V, decay, V_th, n = s[0], c[0], c[1], 0
+            for i in range(V.size):
+                V[i] = V[i] * decay[i] + x[0, i]
+                fired[i] = V[i] >= V_th[i]
+                if fired[i]:
+                    V[i] = 0.0
+                    n += 1
+            return n
+
+`step` is compiled by numba in the process that forks the neurons, so it is plain loops over arrays.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from neurobus import units
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter with its default (which sets the unit), bounds in that unit, and meaning.
+
+    `low`/`high` are inclusive, `above` exclusive. `"3"` or 3 is a plain number.
+    """
+
+    default: str | float
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    doc: str = ""
+
+    @property
+    def unit(self) -> str:
+        return units.split(self.default)[1] if isinstance(self.default, str) else ""
+
+    @property
+    def value(self) -> float:
+        return units.parse(self.default, self.unit)
+
+    def bounds(self) -> str:
+        """The bounds as a person writes them: `"> 0 ms and <= 5 ms"`, `""` when there are none."""
+        parts = [f"{sign} {bound:g} {self.unit}".rstrip() for sign, bound in
+                 ((">", self.above), (">=", self.low), ("<=", self.high)) if bound is not None]  # fmt: skip
+        return " and ".join(parts)
+
+    def admits(self, value: float) -> bool:
+        return not (
+            (self.above is not None and not value > self.above)
+            or (self.low is not None and not value >= self.low)
+            or (self.high is not None and not value <= self.high)
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """A state variable: one row of the state array, float64."""
+
+    unit: str = ""
+    doc: str = ""
+
+
+def _declared(cls: type, kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        found.update({name: value for name, value in vars(base).items() if isinstance(value, kind)})
+    return found
+
+
+class Node:
+    """What neurons and sources share: declared parameters."""
+
+    @classmethod
+    def params(cls) -> dict[str, Param]:
+        """Parameters in the order declared."""
+        return _declared(cls, Param)
+
+    @staticmethod
+    def check(p: Mapping[str, Array]) -> str | None:
+        """A word on parameters that contradict each other, or None. `p`: name → shape (K,)."""
+        return None
+
+
+class Model(Node):
+    """A neuron model. See the module's docstring for the shape of a whole one.
+
+    `receptors` name the input rows of `x`. Where there are two, a synapse with weight >= 0 goes to the
+    first and one with weight < 0 to the second; where there is one, all go there.
+    """
+
+    receptors: ClassVar[tuple[str, ...]] = ("input",)
+    weight_unit: ClassVar[str] = "pA"
+    potential: ClassVar[str] = "V"
+    """The state that is the membrane potential in mV: plotted, and seen through electrical synapses."""
+    potential_zero: ClassVar[str | None] = None
+    """A parameter to add to `potential` to get absolute mV, where the state is held relative to it."""
+    peak: ClassVar[str | None] = None
+    """A parameter: absolute potential (mV) that electrical synapses see at a spike (the spikelet)."""
+    stochastic: ClassVar[bool] = False
+    """True where `step` uses `key`: such a neuron is never at rest for good."""
+
+    @classmethod
+    def states(cls) -> dict[str, State]:
+        """State variables in the order declared: the rows of `s`."""
+        return _declared(cls, State)
+
+    @staticmethod
+    def prepare(p: Mapping[str, Array], dt_ms: float) -> dict[str, Array]:
+        """Constants of one step, name → shape (K,), in the order of the rows of `c`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def initial(p: Mapping[str, Array]) -> dict[str, Array]:
+        """States that do not start at zero, name → shape (K,)."""
+        return {}
+
+    @staticmethod
+    def step(k: int, s: Array, c: Array, x: Array, I: Array, key: npt.NDArray[np.uint64],
+             fired: npt.NDArray[np.uint8]) -> int:  # fmt: skip
+        """Advance K neurons from step k to k + 1; set `fired[i]` to 1 or 0; return how many fired.
+
+        s (states, K); c (constants, K); x (receptors, K) summed synaptic weights that act in this step;
+        I (K,) pA from electrodes and electrical synapses; key (K,) random stream of each neuron.
+        """
+        raise NotImplementedError
+
+
+class Source(Node):
+    """A node that only emits: its spike times follow from parameters and its random key."""
+
+    @staticmethod
+    def stamps(p: Mapping[str, Any], key: int, dt_ns: int, k0: int, k1: int) -> npt.NDArray[np.int64]:
+        """Sorted steps s with k0 < s <= k1 at which it fires. `p`: name → number, `times` → steps."""
+        raise NotImplementedError
+
+
+def load(name: str) -> type[Model] | type[Source]:
+    """The model class behind a dotted name: a module that defines one, or `module.Class`.
+
+    Raises ImportError with a word on what would be right.
+    """
+    try:
+        module: Any = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        head, _, tail = name.rpartition(".")
+        if not head or (error.name and not (name == error.name or name.startswith(error.name + "."))):
+            raise ImportError(f"model '{name}' does not import: {error}") from error
+        try:
+            module = getattr(importlib.import_module(head), tail)
+        except (ImportError, AttributeError):
+            raise ImportError(f"model '{name}' does not import: {error}") from error
+    except Exception as error:
+        raise ImportError(f"model '{name}' does not import: {type(error).__name__}: {error}") from error
+    if isinstance(module, ModuleType):
+        own = [value for value in vars(module).values() if isinstance(value, type)
+               and issubclass(value, Node) and value.__module__ == module.__name__]  # fmt: skip
+        if len(own) != 1:
+            raise ImportError(f"module '{name}' defines {len(own)} models; name one as '{name}.Class'")
+        return own[0]
+    if not (isinstance(module, type) and issubclass(module, Node)):
+        raise ImportError(f"'{name}' is no neurobus Model or Source")
+    return module
+
+
+def splitmix64(x: int) -> int:
+    """Steele, Lea, Flood 2014: the mixing function behind every counter-based random number here."""
+    mask = 0xFFFFFFFFFFFFFFFF
+    x = (x + 0x9E3779B97F4A7C15) & mask
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return x ^ (x >> 31)
+
+
+def stream_key(seed: int, neuron_id: str) -> int:
+    """64-bit random stream of one neuron: a function of seed and id alone, so packing cannot matter."""
+    key = splitmix64(seed & 0xFFFFFFFFFFFFFFFF)
+    for byte in neuron_id.encode():
+        key = splitmix64(key ^ byte)
+    return key
+
+
+Step = Callable[..., int]
