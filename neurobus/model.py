@@ -29,7 +29,7 @@ knows no clock, no random generator, no socket: time step, inputs and counter-ba
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar
@@ -204,4 +204,12 @@ def stream_key(seed: int, neuron_id: str) -> int:
     return key
 
 
-Step = Callable[..., int]
+def uniforms(key: int, counters: npt.NDArray[np.int64]) -> Array:
+    """Random numbers in [0, 1), one per counter: a hash of (key, counter), the same in any order."""
+    with np.errstate(over="ignore"):
+        x = np.uint64(key) ^ (counters.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03))
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x = x ^ (x >> np.uint64(31))
+    return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,0 +1,222 @@
+"""What a log is: an MCAP file that explains itself and can be run again.
+
+    metadata   neurobus        the facts of the run (`Header`), under a checksum of their own
+    attachment config.toml     the config as it was read
+    attachment <name>.csv      every CSV the config names
+    attachment ids.json        ids in index order, and groups
+    channel    spikes          {t, i, r, d?}            batches: columns as little-endian bytes
+    channel    samples         {t, i, v, r, d?}
+    channel    stimuli         {t, neuron, weight, origin, r}
+    channel    events          {t, origin, verb, data, r}
+    metadata   neurobus.end    written on a clean close: end of the run, and what could not be written
+
+Columns: t int64 ns of model time, i uint32 neuron index, v float64 mV, d uint32 µs of receipt after r,
+r int64 ns of wall time (Unix). Every message is a msgpack map whose last entry is `crc`, the CRC-32 of
+the bytes before that number: MCAP protects chunks, and a log being recorded has none. The MCAP sequence
+number counts messages over all channels, so a reader knows how many are missing. log_time is the model
+time of a batch's first spike, publish_time the time of receipt.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+
+import neurobus
+from neurobus.errors import NeurobusError
+from neurobus.events import Report, Stimulus
+
+FORMAT = "1"
+PROFILE = "neurobus"
+CHANNELS = {1: "spikes", 2: "samples", 3: "stimuli", 4: "events"}
+"""Fixed, so that messages can be read where the channel records themselves are damaged."""
+SPIKES, SAMPLES, STIMULI, EVENTS = CHANNELS
+TOML, JSON, CSV = "application/toml", "application/json", "text/csv"
+
+Int64s = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.uint32]
+Floats = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+
+class LogError(NeurobusError):
+    """The log cannot be written further. What was written before stays readable."""
+
+
+class LogFull(LogError):
+    """No room: the disk, a quota or a file size limit."""
+
+
+class Damaged(ValueError):
+    """Bytes that are not what the writer wrote."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a log knows about its run. `files`: name as the config writes it → content."""
+
+    config_name: str
+    config_text: str
+    seed: int
+    dt_ns: int
+    clock: str
+    ids: list[str]
+    started_unix_ns: int
+    duration_ns: int | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+    groups: dict[str, list[int]] = field(default_factory=dict)
+    version: str = neurobus.__version__
+    python: str = field(default_factory=platform.python_version)
+    numpy: str = np.__version__
+
+    def metadata(self) -> dict[str, str]:
+        facts = {
+            "format": FORMAT,
+            "version": self.version,
+            "config": self.config_name,
+            "seed": str(self.seed),
+            "dt_ns": str(self.dt_ns),
+            "clock": self.clock,
+            "started_unix_ns": str(self.started_unix_ns),
+            "duration_ns": "" if self.duration_ns is None else str(self.duration_ns),
+            "overrides": json.dumps(self.overrides),
+            "files": json.dumps(list(self.files)),
+            "python": self.python,
+            "numpy": self.numpy,
+        }
+        return {**facts, "crc": str(_facts_crc(facts))}
+
+    def attachments(self) -> list[tuple[str, str, bytes]]:
+        """(name, media type, content) in the order they stand in the file."""
+        table = json.dumps({"ids": self.ids, "groups": self.groups}, separators=(",", ":")).encode()
+        return [("config.toml", TOML, self.config_text.encode()),
+                *((name, CSV, content) for name, content in self.files.items()),
+                ("ids.json", JSON, table)]  # fmt: skip
+
+    @staticmethod
+    def parse(facts: Mapping[str, str], attached: Mapping[str, bytes]) -> Header:
+        """The inverse of `metadata` and `attachments`. Raises `Damaged`."""
+        facts = dict(facts)
+        if facts.pop("crc", None) != str(_facts_crc(facts)):
+            raise Damaged("its facts do not match their checksum")
+        if facts["format"] != FORMAT:
+            raise Damaged(f"it has format {facts['format']}; this neurobus reads format {FORMAT}")
+        names = ["config.toml", *json.loads(facts["files"]), "ids.json"]
+        if missing := [name for name in names if name not in attached]:
+            raise Damaged(f"{missing[0]} is missing from it")
+        table = json.loads(attached["ids.json"])
+        return Header(
+            config_name=facts["config"],
+            config_text=attached["config.toml"].decode(),
+            seed=int(facts["seed"]),
+            dt_ns=int(facts["dt_ns"]),
+            clock=facts["clock"],
+            ids=table["ids"],
+            started_unix_ns=int(facts["started_unix_ns"]),
+            duration_ns=int(facts["duration_ns"]) if facts["duration_ns"] else None,
+            files={name: attached[name] for name in names[1:-1]},
+            overrides=json.loads(facts["overrides"]),
+            groups=table["groups"],
+            version=facts["version"],
+            python=facts["python"],
+            numpy=facts["numpy"],
+        )
+
+
+def _facts_crc(facts: Mapping[str, str]) -> int:
+    return zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+
+
+@dataclass(frozen=True)
+class End:
+    """What a clean close adds. `lost` counts items that could not be written; `span_ns` is the longest
+    stretch of model time in one message: a search by time must begin that much earlier."""
+
+    end_ns: int
+    span_ns: int
+    lost: int = 0
+    why: str = ""
+
+    def metadata(self) -> dict[str, str]:
+        return {"end_ns": str(self.end_ns), "span_ns": str(self.span_ns), "lost": str(self.lost), "why": self.why}
+
+    @staticmethod
+    def parse(facts: Mapping[str, str]) -> End:
+        return End(int(facts["end_ns"]), int(facts["span_ns"]), int(facts["lost"]), facts["why"])
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A stimulus or report with the model time at which it took place and its time of receipt."""
+
+    t_ns: int
+    receipt_ns: int
+    item: T
+
+
+@dataclass(frozen=True)
+class Potentials:
+    """Recorded membrane potentials, sorted by (t, i). All shape (M,)."""
+
+    t: Int64s
+    i: Indices
+    v_mv: Floats
+    receipt: Int64s
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log in memory. Spikes are sorted by (t, i); `spikes_i` indexes `header.ids`. Shapes (N,).
+
+    `complete`: closed cleanly, nothing missing. Where it is False, `problems` says in words what is lost.
+    """
+
+    path: Path
+    header: Header
+    spikes_t: Int64s
+    spikes_i: Indices
+    receipt: Int64s
+    samples: Potentials
+    stimuli: list[Entry[Stimulus]]
+    events: list[Entry[Report]]
+    end_ns: int
+    complete: bool
+    problems: list[str]
+
+
+def pack(fields: dict[str, Any]) -> bytes:
+    """One message: a msgpack map that ends in its checksum."""
+    body: bytes = msgpack.packb({**fields, "crc": 0xFFFFFFFF})
+    return body[:-4] + zlib.crc32(body[:-4]).to_bytes(4, "big")
+
+
+def sound(data: bytes | memoryview) -> bool:
+    """Whether the checksum at the end of a message holds."""
+    return len(data) > 4 and zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
+
+
+def unpack(data: bytes | memoryview) -> dict[str, Any]:
+    """The inverse of `pack`. Raises `Damaged`."""
+    if not sound(data):
+        raise Damaged("a message does not match its checksum")
+    fields = msgpack.unpackb(data)
+    if not isinstance(fields, dict):
+        raise Damaged("a message is no map")
+    return fields
+
+
+def receipts(r: int, offsets: bytes | None, n: int) -> Int64s:
+    """Time of receipt (Unix ns) of each of n items, from a batch's `r` and `d`."""
+    if offsets is None:
+        return np.full(n, r, np.int64)
+    return r + np.frombuffer(offsets, "<u4").astype(np.int64) * 1000

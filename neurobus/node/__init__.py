@@ -1,0 +1,1 @@
+"""A neuron process: kernels (compiled), core (sans-IO), runtime (asyncio)."""

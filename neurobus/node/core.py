@@ -1,0 +1,413 @@
+"""The neuron's core, sans-IO: stimuli in, effects out, time is an argument (integer steps).
+
+A core hosts K neurons of one model (K = 1 by default) and holds one *committed* state at step `k`:
+everything stamped up to `k` has been emitted and cannot be taken back. `look` runs a copy ahead to
+say when the core will act if nothing more arrives; an input simply outdates that answer, because
+the copy is thrown away and the committed state has not moved. So nothing ticks, and an input that
+comes late by the wall clock is still exact as long as its effect lies after the committed step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurobus.model import Array
+from neurobus.node.kernels import NEVER, advance_of, merge
+from neurobus.placement import NeuronPart, SourcePart
+
+Keys = npt.NDArray[np.int64]
+
+NO_KEYS: Keys = np.empty(0, np.int64)
+NO_MV: Array = np.empty(0)
+LOOK_AHEAD_NEURONS = 32
+"""More neurons than this in one core are advanced window by window: some neuron always acts soon, and
+running a copy of all ahead would double the work."""
+FIRST_LOOK = 100
+LONGEST_LOOK = 20_000
+"""Steps that `look` runs ahead: begins with the first, doubles while nothing arrives."""
+
+STEP_BITS = 32
+NEURON_MASK = 0xFFFFFFFF
+
+
+@dataclass(slots=True)
+class Emission:
+    """What a core emitted: spikes as keys `step << 32 | neuron`, samples likewise with mV; ascending."""
+
+    keys: Keys = field(default_factory=lambda: NO_KEYS)
+    sample_keys: Keys = field(default_factory=lambda: NO_KEYS)
+    sample_mv: Array = field(default_factory=lambda: NO_MV)
+
+    @property
+    def first(self) -> int:
+        """Step of the earliest emission, -1 for none."""
+        steps = [int(keys[0]) >> STEP_BITS for keys in (self.keys, self.sample_keys) if len(keys)]
+        return min(steps, default=-1)
+
+    def __bool__(self) -> bool:
+        return bool(len(self.keys) or len(self.sample_keys))
+
+
+def joined(parts: list[Emission]) -> Emission:
+    """Emissions of successive stretches of time as one."""
+    if not parts:
+        return Emission()
+    return Emission(
+        np.concatenate([part.keys for part in parts]),
+        np.concatenate([part.sample_keys for part in parts]),
+        np.concatenate([part.sample_mv for part in parts]),
+    )
+
+
+def ring_slots(max_delay: int) -> int:
+    """Slots of the input ring: the power of two that holds the longest delay and the slot in use."""
+    return 1 << int(max_delay + 1).bit_length()
+
+
+class SourceCore:
+    """K sources: what they emit is known without inputs, as far ahead as one likes."""
+
+    inputs = False
+
+    def __init__(self, part: SourcePart):
+        self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
+
+    def _stamps(self, k0: int, k1: int) -> Keys:
+        part, found = self.part, []
+        for n, index in enumerate(part.index.tolist()):
+            p: dict[str, Any] = {name: float(values[n]) for name, values in part.params.items()}
+            if n in part.times:
+                p["times"] = part.times[n]
+            steps = part.model.stamps(p, part.keys[n], part.dt_ns, k0, k1)
+            found.append(steps << STEP_BITS | index)
+        return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
+
+    def advance(self, to: int) -> Emission:
+        """Commit up to step `to`."""
+        if to <= self.k:
+            return Emission()
+        emission = Emission(self._stamps(self.k, to))
+        self.k = to
+        return emission
+
+    def look(self, again: bool = False) -> int:
+        """The step of the next spike, or a step before which there is none."""
+        k0, length = self.k, FIRST_LOOK
+        while k0 < self.k + 64 * LONGEST_LOOK:
+            keys = self._stamps(k0, k0 + length)
+            if len(keys):
+                return int(keys[0]) >> STEP_BITS
+            k0, length = k0 + length, length * 4
+        return k0 + 1
+
+    def potential_mv(self) -> Array:
+        return np.zeros(len(self.part.index))
+
+    def dump(self) -> dict[str, Any]:
+        return {"k": self.k}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        self.k = saved["k"]
+
+
+class Core:
+    """K neurons of one model with their synapses. See the module's docstring."""
+
+    inputs = True
+
+    def __init__(self, part: NeuronPart):
+        self.part = part
+        model, dt_ms = part.model, part.dt_ns * 1e-6
+        K = self.K = len(part.index)
+        states = list(model.states())
+        self.potential_row = states.index(model.potential)
+        self._receptors = len(model.receptors)
+        slots = ring_slots(part.max_delay)
+        constants = model.prepare(part.params, dt_ms)
+        self._constants = np.ascontiguousarray(np.array([np.broadcast_to(v, K) for v in constants.values()], np.float64))
+        n_gaps = len(part.gap_ns)
+        self._zero = part.params[model.potential_zero] if model.potential_zero else np.zeros(K)
+        self._peak = part.params[model.peak] if model.peak else np.zeros(K)
+        self._shape = (len(states), K, self._receptors, slots, n_gaps, self.potential_row)
+        body = len(states) * K
+        self._ring_end = body + slots * self._receptors * K
+        self.buffer = np.zeros(self._ring_end + 5 * K + n_gaps)
+        self.state = self.buffer[:body].reshape(len(states), K)
+        for name, values in model.initial(part.params).items():
+            self.state[states.index(name)] = values
+        at = self._ring_end
+        gap_total = np.zeros(K)
+        for i in range(K):
+            lo, hi = part.gap_at[i], part.gap_at[i + 1]
+            gap_total[i] = sum(part.gap_ns[lo:hi])
+            self.buffer[at + K + i] = sum(part.gap_ns[lo:hi] * part.gap_v0[lo:hi])
+        self.buffer[at + 2 * K : at + 3 * K] = self.state[self.potential_row] + self._zero
+        self.buffer[at + 3 * K : at + 4 * K] = -NEVER
+        self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_v0
+        noisy = np.any(part.noise_hz > 0)
+        mean = part.noise_hz * dt_ms * 1e-3
+        self._fixed = (
+            part.min_delay - 1, part.row, part.target, part.delay, part.weight,
+        )  # fmt: skip
+        self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, gap_total)
+        self._tail = (
+            part.watched, self._zero, self._peak, part.potential_delta_mv, part.potential_interval,
+            mean if noisy else NO_MV, np.exp(-mean), part.noise_weight, part.index,
+        )  # fmt: skip
+        self._spare = self.buffer.copy()
+        self._fired = np.zeros(K, np.uint8)
+        self._room(64)
+        self._advance = advance_of(part.model_name, model)
+        self._restful = not noisy and not model.stochastic
+        self._local = {int(g): n for n, g in enumerate(part.index)}
+        self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index]))
+        self.gapped = bool(n_gaps)
+        self._recurrent_gaps = bool(n_gaps and np.any(part.gap_row[part.index + 1] > part.gap_row[part.index]))
+
+        self.k = 0
+        self._keys, self._keys_spare, self._n_keys, self._at_key = np.empty(64, np.int64), np.empty(64, np.int64), 0, 0
+        self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
+        self._plan_k = part.plan_k
+        self._plan_what = np.zeros(len(part.plan_k), np.uint8)
+        self._plan_i, self._plan_value, self._at_plan = part.plan_i, part.plan_pa, 0
+        self._look_length = FIRST_LOOK
+        self._resting = False
+        self._rest_at: int | None = None
+        self.deliveries = 0
+        self.late = 0
+
+    # -- inputs ---------------------------------------------------------------------------------
+
+    def admit(self, keys: Keys) -> None:
+        """Spikes from elsewhere: int64 `stamp << 32 | source`, in any order.
+
+        One that should already have been poured is late: it acts in the next update and is counted.
+        """
+        if not len(keys):
+            return
+        if len(keys) > 1:
+            keys = np.sort(keys)
+        poured = self.k - self.part.min_delay
+        if int(keys[0]) >> STEP_BITS <= poured:
+            self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
+        self._rest_at = None
+        waiting = self._n_keys - self._at_key
+        need = waiting + len(keys)
+        if need > len(self._keys_spare):
+            self._keys_spare = np.empty(2 * need, np.int64)
+        merge(self._keys[self._at_key : self._n_keys], waiting, keys, self._keys_spare)
+        self._keys, self._keys_spare = self._keys_spare, self._keys
+        self._n_keys, self._at_key = need, 0
+
+    def admit_samples(self, keys: Keys, mv: Array) -> None:
+        """Membrane potentials of electrical partners, keys as in `admit`."""
+        if not len(keys):
+            return
+        poured = self.k - self.part.min_delay
+        self.late += int(np.sum(keys >> STEP_BITS <= poured))
+        self._rest_at = None
+        keys = np.concatenate([self._sample_keys[self._at_sample :], keys])
+        mv = np.concatenate([self._sample_mv[self._at_sample :], mv])
+        order = np.argsort(keys, kind="stable")
+        self._sample_keys, self._sample_mv, self._at_sample = keys[order], mv[order], 0
+
+    def poke(self, step: int, neuron: int, weight: float) -> bool:
+        """A stimulus: `weight` acts on neuron (wire index) in update `step`. False: late, acts at once."""
+        late = step < self.k
+        self.late += late
+        self._rest_at = None
+        local = self._local[neuron]
+        if self._receptors > 1 and weight < 0:
+            local += self.K
+        # Equal steps in the order (neuron, weight), so that two pokes sum the same whichever came first.
+        waiting = [(int(self._plan_k[j]), int(self._plan_what[j]), int(self._plan_i[j]), float(self._plan_value[j]))
+                   for j in range(self._at_plan, len(self._plan_k))]  # fmt: skip
+        waiting.append((max(step, self.k), 1, local, weight))
+        waiting.sort()
+        self._set_plan(waiting)
+        return not late
+
+    def _set_plan(self, rows: list[tuple[int, int, int, float]]) -> None:
+        self._plan_k = np.array([row[0] for row in rows], np.int64)
+        self._plan_what = np.array([row[1] for row in rows], np.uint8)
+        self._plan_i = np.array([row[2] for row in rows], np.int32)
+        self._plan_value = np.array([row[3] for row in rows], np.float64)
+        self._at_plan = 0
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def _room(self, steps: int) -> None:
+        """Space for what `steps` updates can emit at most."""
+        self._out = np.empty(steps * self.K, np.int64)
+        watched = max(1, len(self.part.watched))
+        self._out_sample, self._out_mv = np.empty(steps * watched, np.int64), np.empty(steps * watched)
+        self._out_steps = steps
+
+    def _run(self, buffer: Array, k0: int, k1: int, stop: bool) -> tuple[int, ...]:
+        if k1 - k0 > self._out_steps and not stop:
+            self._room(2 * (k1 - k0))
+        return self._advance(  # type: ignore[no-any-return]
+            k0, k1, stop, self._shape, buffer, self._constants, self.part.key, self._fired,
+            self._keys, self._n_keys, self._at_key, *self._fixed,
+            self._plan_k, self._plan_what, self._plan_i, self._plan_value, len(self._plan_k), self._at_plan,
+            self._sample_keys, self._sample_mv, len(self._sample_keys), self._at_sample, *self._gaps,
+            *self._tail, self._out, self._out_sample, self._out_mv,
+        )  # fmt: skip
+
+    def advance(self, to: int) -> Emission:
+        """Commit up to step `to` and return what was emitted on the way, own recurrence included."""
+        if to <= self.k:
+            return Emission()
+        if self._rest_at is not None and to >= self._rest_at:
+            self._take_rest()
+        if self._resting:
+            first = self._first_effect()
+            if to <= first:
+                self.k = to
+                return Emission()
+            self.k, self._resting = max(self.k, first), False
+        if not (self._recurrent or self._recurrent_gaps):
+            return self._commit(to)
+        # Own spikes act on own neurons after min_delay at the earliest, so no more than that at a time.
+        parts = []
+        while self.k < to:
+            part = self._commit(min(to, self.k + self.part.min_delay))
+            if part:
+                parts.append(part)
+                if self._recurrent:
+                    self.admit(part.keys)
+                if self._recurrent_gaps:
+                    self.admit_samples(part.sample_keys, part.sample_mv)
+        return parts[0] if len(parts) == 1 else joined(parts)
+
+    def _commit(self, to: int) -> Emission:
+        self._rest_at = None
+        _, n, n_mv, self._at_key, self._at_plan, self._at_sample, delivered = self._run(self.buffer, self.k, to, False)
+        self.k = to
+        self.deliveries += delivered
+        return Emission(self._out[:n].copy() if n else NO_KEYS,
+                        self._out_sample[:n_mv].copy() if n_mv else NO_KEYS,
+                        self._out_mv[:n_mv].copy() if n_mv else NO_MV)  # fmt: skip
+
+    @property
+    def looks_ahead(self) -> bool:
+        return self.K <= LOOK_AHEAD_NEURONS
+
+    def look(self, again: bool = False) -> int:
+        """The step of the next emission if nothing more arrives, or one before which there is none.
+
+        `again`: nothing arrived since the last look, so look farther. `NEVER`: at rest for good.
+        """
+        if self._rest_at is not None:
+            return NEVER
+        if not self.looks_ahead:
+            return self.k + 1
+        k0 = self.k
+        if self._resting:
+            k0 = max(k0, self._first_effect())
+            if k0 == NEVER:
+                return NEVER
+        self._look_length = min(self._look_length * 4, LONGEST_LOOK) if again else FIRST_LOOK
+        np.copyto(self._spare, self.buffer)
+        k, n, n_mv, *at, _ = self._run(self._spare, k0, k0 + self._look_length, True)
+        if n or n_mv:
+            return k
+        if again and self._restful and at == self._ends() and self._still(k):
+            self._rest_at = k
+            return NEVER
+        return k + 1
+
+    def _ends(self) -> list[int]:
+        return [self._n_keys, len(self._plan_k), len(self._sample_keys)]
+
+    def _first_effect(self) -> int:
+        """The first update in which anything that waits can act."""
+        lag, first = self.part.min_delay - 1, NEVER
+        if self._at_key < self._n_keys:
+            first = (int(self._keys[self._at_key]) >> STEP_BITS) + lag
+        if self._at_sample < len(self._sample_keys):
+            first = min(first, (int(self._sample_keys[self._at_sample]) >> STEP_BITS) + lag)
+        if self._at_plan < len(self._plan_k):
+            first = min(first, int(self._plan_k[self._at_plan]))
+        return first
+
+    def _still(self, k: int) -> bool:
+        """Whether the copy, which stands at step `k` with nothing waiting, is a fixed point of the update.
+
+        Bit for bit: then it may stand for every later step, and time may jump over the silence.
+        """
+        K, at = self.K, self._ring_end
+        if np.any(self._spare[self._shape[0] * K : at]):
+            return False
+        state = self._spare[: self._shape[0] * K].reshape(-1, K)
+        unsent = np.abs(state[self.potential_row] + self._zero - self._spare[at + 2 * K : at + 3 * K])
+        if np.any(unsent[self.part.watched] > self.part.potential_delta_mv):
+            return False
+        before = self._spare.copy()
+        saved = self._at_key, self._at_plan, self._at_sample
+        self._at_key, self._at_plan, self._at_sample = self._ends()
+        _, n, n_mv, *_ = self._run(self._spare, k, k + 1, True)
+        self._at_key, self._at_plan, self._at_sample = saved
+        return not n and not n_mv and np.array_equal(before, self._spare)
+
+    def _take_rest(self) -> None:
+        """Commit the copy that the last look left at rest. Nothing has arrived since."""
+        assert self._rest_at is not None
+        keys = self._keys[self._at_key : self._n_keys] & NEURON_MASK
+        self.deliveries += int(np.sum(self.part.row[keys + 1] - self.part.row[keys]))
+        self.buffer[:] = self._spare
+        self.k = self._rest_at
+        self._at_key, self._at_plan, self._at_sample = self._ends()
+        self._rest_at, self._resting = None, True
+
+    def duty(self, to: int, keys: Keys, sample_keys: Keys, sample_mv: Array,
+             stimuli: list[list[float]] | None) -> Emission:  # fmt: skip
+        """Under the virtual clock: take all inputs that act before `to` (and perhaps later ones), commit to `to`."""
+        if self._rest_at is not None:
+            firsts = [int(k.min()) >> STEP_BITS for k in (keys, sample_keys) if len(k)]
+            begin = min(firsts, default=NEVER) + self.part.min_delay - 1
+            self.advance(min([begin, to, *(int(s[0]) for s in stimuli or ())]))
+        self.admit(keys)
+        if len(sample_keys):
+            self.admit_samples(sample_keys, sample_mv)
+        for step, neuron, weight in stimuli or ():
+            self.poke(int(step), int(neuron), weight)
+        return self.advance(to)
+
+    # -- views and snapshots --------------------------------------------------------------------
+
+    def potential_mv(self) -> Array:
+        """Membrane potential of each neuron at the committed step, absolute mV."""
+        return self.state[self.potential_row] + self._zero
+
+    def dump(self) -> dict[str, Any]:
+        """The committed state with everything that waits: plain values for a snapshot."""
+        keys = self._keys[self._at_key : self._n_keys]
+        plan = slice(self._at_plan, None)
+        return {
+            "k": self.k, "buffer": self.buffer.tobytes(), "keys": keys.tobytes(),
+            "sample_keys": self._sample_keys[self._at_sample :].tobytes(),
+            "sample_mv": self._sample_mv[self._at_sample :].tobytes(),
+            "plan": [[int(k), int(w), int(i), float(v)] for k, w, i, v in
+                     zip(self._plan_k[plan], self._plan_what[plan], self._plan_i[plan], self._plan_value[plan], strict=True)],
+            "weight": self.part.weight.tobytes(), "late": self.late, "deliveries": self.deliveries,
+        }  # fmt: skip
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take a state from `dump`. Raises ValueError when it is of another network."""
+        buffer = np.frombuffer(saved["buffer"], np.float64)
+        if buffer.shape != self.buffer.shape or len(saved["weight"]) != self.part.weight.nbytes:
+            raise ValueError("the snapshot is of another network")
+        self.buffer[:] = buffer
+        self.part.weight[:] = np.frombuffer(saved["weight"], np.float64)
+        self.k, self.late, self.deliveries = saved["k"], saved["late"], saved["deliveries"]
+        self._at_key, self._resting, self._rest_at = 0, False, None
+        waiting = np.frombuffer(saved["keys"], np.int64)
+        self._keys, self._n_keys = waiting.copy(), len(waiting)
+        self._sample_keys = np.frombuffer(saved["sample_keys"], np.int64)
+        self._sample_mv, self._at_sample = np.frombuffer(saved["sample_mv"], np.float64), 0
+        self._set_plan([tuple(row) for row in saved["plan"]])

@@ -1,0 +1,267 @@
+"""Which process hosts which neurons, and what each of them needs to know: pure, from a `Network`.
+
+A process hosts neurons of one model. Its arrays hold only what acts on its own neurons: the
+postsynaptic side owns its incoming weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from neurobus.errors import InputError
+from neurobus.model import Array, Model, Source, stream_key
+from neurobus.network import Network
+
+Ints = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the plan. `name` is its stream on the bus: the neuron's id, or `@n` for several."""
+
+    number: int
+    name: str
+    members: Int32s
+    model: int
+
+    @property
+    def single(self) -> bool:
+        return len(self.members) == 1
+
+
+@dataclass(frozen=True)
+class NeuronPart:
+    """What a process of K neurons needs. Rows of `row` and `gap_row` are sources by neuron index.
+
+    Synapses: `row` (N + 1,), `target` (receptor * K + local neuron), `delay` steps, `weight`.
+    Electrical: `gap_row` (N + 1,) into `gap_of`, which points into arrays sorted by local target
+    (`gap_at` (K + 1,)): `gap_ns`, `gap_v0` (mV of the other side at the start).
+    Plan of currents: `plan_k` step, `plan_i` local neuron, `plan_pa`.
+    """
+
+    name: str
+    model_name: str
+    model: type[Model]
+    index: Ints
+    ids: list[str]
+    params: dict[str, Array]
+    key: npt.NDArray[np.uint64]
+    dt_ns: int
+    min_delay: int
+    max_delay: int
+    row: Ints
+    target: Int32s
+    delay: Int32s
+    weight: Array
+    gap_row: Ints
+    gap_of: Int32s
+    gap_at: Ints
+    gap_ns: Array
+    gap_v0: Array
+    plan_k: Ints
+    plan_i: Int32s
+    plan_pa: Array
+    noise_hz: Array
+    noise_weight: Array
+    watched: Int32s
+    potential_delta_mv: float
+    potential_interval: int
+
+
+@dataclass(frozen=True)
+class SourcePart:
+    """What a process of K sources needs. `times`: local source → spike steps, for kind `spikes`."""
+
+    name: str
+    model: type[Source]
+    index: Ints
+    ids: list[str]
+    params: dict[str, Array]
+    times: dict[int, Ints]
+    keys: list[int]
+    dt_ns: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network cut into processes. `external`: neuron indices that no process here owns."""
+
+    network: Network
+    processes: list[Process]
+    process_of: Int32s
+    external: frozenset[int] = field(default=frozenset())
+
+    @cached_property
+    def number_of(self) -> dict[str, int]:
+        """Stream name → process number."""
+        return {process.name: process.number for process in self.processes}
+
+    @cached_property
+    def stream_of(self) -> list[str]:
+        """Neuron index → name of the stream that carries its spikes."""
+        return [self.processes[p].name if p >= 0 else self.network.ids[i] for i, p in enumerate(self.process_of)]
+
+    def _sources(self, pre: Int32s, post: Int32s) -> list[list[str]]:
+        here = self.process_of[post]
+        heard: list[set[str]] = [set() for _ in self.processes]
+        pairs = np.unique(here.astype(np.int64) << 32 | pre)
+        for pair in pairs.tolist():
+            heard[pair >> 32].add(self.stream_of[pair & 0xFFFFFFFF])
+        return [sorted(names) for names in heard]
+
+    @cached_property
+    def spikes_heard(self) -> list[list[str]]:
+        """Process number → the streams whose spikes it subscribes to (its own among them, if packed)."""
+        return self._sources(self.network.pre, self.network.post)
+
+    @cached_property
+    def samples_heard(self) -> list[list[str]]:
+        """Process number → the streams whose potentials it subscribes to."""
+        a, b = self.network.gap_a, self.network.gap_b
+        return self._sources(np.concatenate([a, b]), np.concatenate([b, a]))
+
+    @cached_property
+    def _order(self) -> tuple[Ints, Ints]:
+        """Synapses stably ordered by the process of their target, and where each process's begin."""
+        here = self.process_of[self.network.post]
+        order = np.argsort(here, kind="stable")
+        return order, np.searchsorted(here[order], np.arange(len(self.processes) + 1))
+
+    @cached_property
+    def _local(self) -> Int32s:
+        """Neuron index → its place within its process."""
+        local = np.zeros(len(self.network.ids), np.int32)
+        for process in self.processes:
+            local[process.members] = np.arange(len(process.members))
+        return local
+
+    @cached_property
+    def _member_of_model(self) -> Int32s:
+        """Neuron index → its place within its model's parameter arrays."""
+        place = np.zeros(len(self.network.ids), np.int32)
+        for model in range(len(self.network.models)):
+            mine = np.flatnonzero(self.network.model_of == model)
+            place[mine] = np.arange(len(mine))
+        return place
+
+    @cached_property
+    def initial_mv(self) -> Array:
+        """Absolute membrane potential of every neuron at the start; 0 for sources."""
+        net, v = self.network, np.zeros(len(self.network.ids))
+        for number, model in enumerate(net.models):
+            if issubclass(model, Model):
+                mine, p = np.flatnonzero(net.model_of == number), net.params[number]
+                v[mine] = model.initial(p).get(model.potential, 0.0)
+                if model.potential_zero:
+                    v[mine] += p[model.potential_zero]
+        return v
+
+    def _params(self, process: Process) -> dict[str, Array]:
+        place = self._member_of_model[process.members]
+        return {name: values[place] for name, values in self.network.params[process.model].items()}
+
+    def source_part(self, number: int) -> SourcePart:
+        process, net = self.processes[number], self.network
+        model = net.models[process.model]
+        assert issubclass(model, Source)
+        members = process.members.tolist()
+        return SourcePart(
+            process.name, model, process.members.astype(np.int64), [net.ids[i] for i in members],
+            self._params(process), {n: net.times[i] for n, i in enumerate(members) if i in net.times},
+            [stream_key(net.seed, net.ids[i]) for i in members], net.dt_ns,
+        )  # fmt: skip
+
+    def neuron_part(self, number: int) -> NeuronPart:
+        process, net = self.processes[number], self.network
+        model = net.models[process.model]
+        assert issubclass(model, Model)
+        n, members = len(process.members), process.members
+        order, begins = self._order
+        mine = order[begins[number] : begins[number + 1]]
+        weight = net.weight[mine]
+        receptor = ((weight < 0) if len(model.receptors) > 1 else np.zeros(len(mine))).astype(np.int32)
+        here = self.process_of
+        a, b, g = net.gap_a, net.gap_b, net.gap_ns
+        to_b, to_a = here[b] == number, here[a] == number
+        other = np.concatenate([a[to_b], b[to_a]])
+        me = self._local[np.concatenate([b[to_b], a[to_a]])]
+        ns = np.concatenate([g[to_b], g[to_a]])
+        by_target = np.lexsort((other, me))
+        other, me, ns = other[by_target], me[by_target], ns[by_target]
+        gap_of = np.argsort(other, kind="stable").astype(np.int32)
+        rows = np.arange(len(net.ids) + 1)
+        plan = []
+        for neuron, start, stop, pa in net.currents:
+            if here[neuron] == number:
+                plan.append((start, self._local[neuron], pa))
+                if stop >= 0:
+                    plan.append((stop, self._local[neuron], -pa))
+        plan.sort(key=lambda entry: (entry[0], entry[1]))
+        electrical = np.union1d(a, b)
+        watched = np.flatnonzero(np.isin(members, np.union1d(electrical, net.recorded)))
+        return NeuronPart(
+            name=process.name, model_name=net.model_names[process.model], model=model,
+            index=members.astype(np.int64), ids=[net.ids[i] for i in members], params=self._params(process),
+            key=np.array([stream_key(net.seed, net.ids[i]) for i in members], np.uint64),
+            dt_ns=net.dt_ns, min_delay=net.min_delay, max_delay=net.max_delay,
+            row=np.searchsorted(net.pre[mine], rows).astype(np.int64),
+            target=self._local[net.post[mine]] + receptor * n, delay=net.delay[mine], weight=weight,
+            gap_row=np.searchsorted(other[gap_of], rows).astype(np.int64), gap_of=gap_of,
+            gap_at=np.searchsorted(me, np.arange(n + 1)).astype(np.int64), gap_ns=ns,
+            gap_v0=self.initial_mv[other],
+            plan_k=np.array([e[0] for e in plan], np.int64), plan_i=np.array([e[1] for e in plan], np.int32),
+            plan_pa=np.array([e[2] for e in plan], np.float64),
+            noise_hz=net.background_rate_hz[members], noise_weight=net.background_weight[members],
+            watched=watched.astype(np.int32), potential_delta_mv=net.potential_delta_mv,
+            potential_interval=net.potential_interval,
+        )  # fmt: skip
+
+    def is_source(self, number: int) -> bool:
+        return issubclass(self.network.models[self.processes[number].model], Source)
+
+
+def place(network: Network, neurons_per_process: int = 1, processes: int | None = None) -> Plan:
+    """Cut a network into processes of at most `neurons_per_process`, or into about `processes` of equal size.
+
+    Neurons of one model that stand together in the config go together. Sources get processes of their
+    own. Raises InputError when `processes` cannot hold all models.
+    """
+    if processes is not None:
+        kinds = len({int(m) for m in network.model_of if m >= 0})
+        if processes < kinds:
+            raise InputError(f"run.processes = {processes}, but the network has {kinds} models; at least {kinds} are needed",
+                             network.config.path)  # fmt: skip
+    made: list[Process] = []
+    process_of = np.full(len(network.ids), -1, np.int32)
+    shares = _shares(network, processes) if processes is not None else {}
+    for model in range(len(network.models)):
+        members = np.flatnonzero(network.model_of == model).astype(np.int32)
+        if not len(members):
+            continue
+        if processes is None:
+            parts = [members[i : i + neurons_per_process] for i in range(0, len(members), neurons_per_process)]
+        else:
+            parts = [part for part in np.array_split(members, shares[model]) if len(part)]
+        for part in parts:
+            number = len(made)
+            name = network.ids[part[0]] if len(part) == 1 else f"@{number}"
+            made.append(Process(number, name, part, model))
+            process_of[part] = number
+    external = frozenset(np.flatnonzero(network.model_of < 0).tolist())
+    return Plan(network, made, process_of, external)
+
+
+def _shares(network: Network, processes: int) -> dict[int, int]:
+    """How many of `processes` each model gets: in proportion to its neurons, at least one."""
+    counts = {m: int(np.sum(network.model_of == m)) for m in range(len(network.models))}
+    counts = {m: n for m, n in counts.items() if n}
+    shares = dict.fromkeys(counts, 1)
+    for _ in range(processes - len(counts)):
+        most = max(counts, key=lambda m: counts[m] / shares[m])
+        shares[most] += 1
+    return shares

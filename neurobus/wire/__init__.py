@@ -1,0 +1,1 @@
+"""Bytes on the bus, and nothing else: encode and decode, no sockets."""

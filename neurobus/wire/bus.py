@@ -1,0 +1,176 @@
+r"""One frame on the bus: `kind "/" name NUL payload`, the payload in msgpack.
+
+The NUL ends the name, so that no topic is the prefix of another's (`s/n1\0` and `s/n10\0`), and a
+subscription to `topic("s", "n1")` hears n1 alone. All kinds are defined here:
+
+| kind | name           | payload                                          | is                              |
+|------|----------------|--------------------------------------------------|---------------------------------|
+| `s`  | stream         | `[epoch, seq, last, times, neurons]`             | spikes                          |
+| `v`  | stream         | `[epoch, seq, last, times, neurons, potentials]` | membrane potentials, mV         |
+| `p`  | neuron         | `[t, weight, origin]`                            | a stimulus (poke)               |
+| `c`  | stream or `*`  | `[verb, {…}]`                                    | control                         |
+| `r`  | origin         | `[verb, {…}]`                                    | report                          |
+| `h`  | peer           | `[n]`                                            | a peer listening for its echo   |
+| `d`  | stream         | `Duty`                                           | conductor to process            |
+| `a`  | stream         | `Answer`                                         | process to conductor            |
+
+Times are nanoseconds of model time. A stream of one neuron lists times as integers with `neurons` nil;
+one of many packs `times` as int64, `neurons` as uint32 and `potentials` as float64, little-endian.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+
+from neurobus.events import Control, Event, Report, Samples, Spikes, Stimulus
+
+SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER = b"s", b"v", b"p", b"c", b"r", b"h", b"d", b"a"
+EVERYONE = "*"
+
+pack = msgpack.Packer(autoreset=True).pack
+
+
+class Malformed(ValueError):
+    """A frame that is not of this protocol. Receivers drop and count it."""
+
+
+class Duty(NamedTuple):
+    """What the conductor asks of one process: take these inputs, run to `horizon` (steps), answer.
+
+    `keys` are spikes as int64 `step << 32 | neuron`; `sample_keys`, `sample_mv` potentials likewise;
+    `stimuli` rows `[step, neuron, weight]`; `order` an extra word: None, "snapshot", "catch-up", "report", "stop".
+    """
+
+    number: int
+    horizon: int
+    keys: bytes
+    sample_keys: bytes
+    sample_mv: bytes
+    stimuli: list[list[float]] | None
+    order: str | None
+
+
+class Answer(NamedTuple):
+    """What a process did on a duty. `next_step`: it emits nothing before, unless it is given more inputs.
+
+    `first` is the step of the earliest emission in this answer, -1 for none.
+    """
+
+    number: int
+    next_step: int
+    first: int
+    keys: bytes
+    sample_keys: bytes
+    sample_mv: bytes
+    report: dict[str, Any] | None
+
+
+def topic(kind: bytes, name: str) -> bytes:
+    return kind + b"/" + name.encode() + b"\0"
+
+
+def frame(prefix: bytes, payload: Any) -> bytes:
+    """`prefix` is a `topic(…)`."""
+    return prefix + pack(payload)
+
+
+def split(data: bytes) -> tuple[bytes, str, bytes]:
+    """Kind, name and raw payload of a frame. Raises `Malformed`."""
+    head, found, payload = data.partition(b"\0")
+    if not found or head[1:2] != b"/":
+        raise Malformed("no topic")
+    try:
+        return head[:1], head[2:].decode(), payload
+    except UnicodeDecodeError as error:
+        raise Malformed("topic is not text") from error
+
+
+def unpack(payload: bytes) -> Any:
+    """The payload as plain values. Raises `Malformed`."""
+    try:
+        return msgpack.unpackb(payload)
+    except Exception as error:  # msgpack raises a dozen kinds for bad bytes; all mean the same here
+        raise Malformed(f"no msgpack: {error}") from error
+
+
+def _times(times: Any, neurons: Any) -> tuple[npt.NDArray[np.int64] | list[int], npt.NDArray[np.uint32] | None]:
+    if neurons is None:
+        if not isinstance(times, list) or not all(type(t) is int for t in times):
+            raise Malformed("times are not a list of integers")
+        return times, None
+    if not (isinstance(times, bytes) and isinstance(neurons, bytes) and len(times) == 2 * len(neurons)
+            and len(times) % 8 == 0):  # fmt: skip
+        raise Malformed("times and neurons do not match")
+    return np.frombuffer(times, "<i8"), np.frombuffer(neurons, "<u4")
+
+
+def _header(row: list[Any]) -> tuple[int, int, bool]:
+    epoch, seq, last = row[:3]
+    if type(epoch) is not int or type(seq) is not int or type(last) is not bool or epoch < 0 or seq < 0:
+        raise Malformed("epoch, seq and last are not of their kind")
+    return epoch, seq, last
+
+
+def decode(data: bytes) -> Event:
+    """The event in a frame of kind s, v, p, c or r. Raises `Malformed` on anything else."""
+    kind, name, payload = split(data)
+    row = unpack(payload)
+    if not isinstance(row, list) or not name:
+        raise Malformed("payload is not a list")
+    try:
+        if kind == SPIKES:
+            epoch, seq, last = _header(row)
+            times, neurons = _times(*row[3:])
+            return Spikes(name, epoch, seq, times, neurons, last)  # type: ignore[arg-type]
+        if kind == SAMPLES:
+            epoch, seq, last = _header(row)
+            times, neurons = _times(*row[3:5])
+            v = row[5] if neurons is None else np.frombuffer(row[5], "<f8")
+            if len(v) != len(times) or (neurons is None and not all(isinstance(x, (int, float)) for x in v)):
+                raise Malformed("potentials do not match times")
+            return Samples(name, epoch, seq, times, v, neurons, last)  # type: ignore[arg-type]
+        if kind == STIMULUS:
+            t_ns, weight, origin = row
+            if type(t_ns) is not int or not isinstance(weight, (int, float)) or not isinstance(origin, str):
+                raise Malformed("a stimulus is [t, weight, origin]")
+            if not abs(weight) < 1e300:
+                raise Malformed("weight is not finite")
+            return Stimulus(name, t_ns, float(weight), origin)
+        verb, args = row
+        if not isinstance(verb, str) or not isinstance(args, dict):
+            raise Malformed("not [verb, arguments]")
+        if kind == CONTROL:
+            return Control(name, verb, args)
+        if kind == REPORT:
+            return Report(name, verb, args)
+    except (ValueError, TypeError, IndexError) as error:
+        raise error if isinstance(error, Malformed) else Malformed(str(error)) from error
+    raise Malformed(f"unknown kind {kind!r}")
+
+
+def encode(event: Event) -> bytes:
+    """The frame of an event."""
+    if isinstance(event, Spikes):
+        head = [event.epoch, event.seq, event.last]
+        if event.neurons is None:
+            return frame(topic(SPIKES, event.stream), [*head, list(event.t_ns), None])
+        return frame(topic(SPIKES, event.stream), [*head, *_packed(event.t_ns, event.neurons)])
+    if isinstance(event, Samples):
+        head = [event.epoch, event.seq, event.last]
+        if event.neurons is None:
+            return frame(topic(SAMPLES, event.stream), [*head, list(event.t_ns), None, list(event.v_mv)])
+        v = np.asarray(event.v_mv, "<f8").tobytes()
+        return frame(topic(SAMPLES, event.stream), [*head, *_packed(event.t_ns, event.neurons), v])
+    if isinstance(event, Stimulus):
+        return frame(topic(STIMULUS, event.neuron), [event.t_ns, event.weight, event.origin])
+    if isinstance(event, Control):
+        return frame(topic(CONTROL, event.to), [event.verb, event.args])
+    return frame(topic(REPORT, event.origin), [event.verb, event.data])
+
+
+def _packed(t_ns: Any, neurons: Any) -> tuple[bytes, bytes]:
+    return np.asarray(t_ns, "<i8").tobytes(), np.asarray(neurons, "<u4").tobytes()

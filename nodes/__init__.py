@@ -1,0 +1,1 @@
+"""Node programs: one file per neuron model or source."""
