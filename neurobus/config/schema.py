@@ -1,0 +1,204 @@
+"""What a config may say: one struct per table, as written. Quantities are text with a unit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from neurobus import units
+
+Clock = Literal["wall", "virtual"]
+OnLogFailure = Literal["continue", "stop"]
+Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree"]
+
+ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+Count = Annotated[int, Meta(ge=1)]
+Plain = str | int | float
+"""A quantity such as "20 ms", or a plain number where the thing has no unit."""
+
+
+class Distribution(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Drawn once per member or synapse. Exactly one of the four; `min` and `max` clip."""
+
+    uniform: tuple[Plain, Plain] | None = None
+    normal: tuple[Plain, Plain] | None = None
+    """Mean and standard deviation."""
+    lognormal: tuple[Plain, float] | None = None
+    """Median and sigma of the logarithm."""
+    choice: Annotated[list[Plain], Meta(min_length=1)] | None = None
+    min: Plain | None = None
+    max: Plain | None = None
+
+
+Value = Plain | Distribution
+
+
+class Table(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What all tables share: `when` names the switch (or "!switch") under which the table is used."""
+
+    when: str | None = None
+
+
+class Run(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How to run it. Texts are as written; the properties with units in their names are the values."""
+
+    clock: Clock = "wall"
+    dt: Plain = "0.1 ms"
+    seed: Annotated[int, Meta(ge=0)] = 1
+    duration: Plain | None = None
+    neurons_per_process: Count = 1
+    processes: Count | None = None
+    grace: Plain = "20 ms"
+    snapshot_every: Plain = "10 s"
+    restarts: Annotated[int, Meta(ge=0)] = 3
+    on_log_failure: OnLogFailure = "continue"
+    record_potentials: list[str] = field(default_factory=list)
+    potential_delta: Plain = "0.5 mV"
+    potential_interval: Plain = "1 ms"
+
+    @property
+    def dt_ns(self) -> int:
+        return units.to_ns(self.dt)
+
+    @property
+    def duration_ns(self) -> int | None:
+        return None if self.duration is None else units.to_ns(self.duration)
+
+    @property
+    def grace_ns(self) -> int:
+        return units.to_ns(self.grace)
+
+    @property
+    def snapshot_every_ns(self) -> int:
+        """0: no snapshots."""
+        return units.to_ns(self.snapshot_every)
+
+    @property
+    def potential_delta_mv(self) -> float:
+        return units.parse(self.potential_delta, "mV")
+
+    @property
+    def potential_interval_ns(self) -> int:
+        return units.to_ns(self.potential_interval)
+
+
+class Neuron(Table, kw_only=True):
+    """One neuron: its own process, unless `run` packs several."""
+
+    id: Id
+    model: str
+    params: dict[str, Value] = field(default_factory=dict)
+
+
+class Group(Table, kw_only=True):
+    """Neurons of one model: `count` of them (id.0, id.1, …), those of `ids`, or the rows of `csv`."""
+
+    id: Id
+    model: str
+    count: Count | None = None
+    ids: Annotated[list[Id], Meta(min_length=1)] | None = None
+    csv: str | None = None
+    params: dict[str, Value] = field(default_factory=dict)
+
+
+class _Process(Table, kw_only=True, tag_field="kind"):
+    """A source with a process of its own; with `count` or `ids`, several."""
+
+    id: Id
+    count: Count | None = None
+    ids: Annotated[list[Id], Meta(min_length=1)] | None = None
+
+
+class Poisson(_Process, tag="poisson", kw_only=True):
+    """Fires at random with `rate` from `start` to `stop`."""
+
+    rate: Plain
+    start: Plain | None = None
+    stop: Plain | None = None
+
+
+class Metronome(_Process, tag="metronome", kw_only=True):
+    """One spike every `period`, the first at `start`."""
+
+    period: Plain
+    start: Plain | None = None
+    stop: Plain | None = None
+
+
+class Spikes(_Process, tag="spikes", kw_only=True):
+    """Fires at `times`, or at those of `file` (columns time_ms and, with several sources, id)."""
+
+    times: list[Plain] | None = None
+    file: str | None = None
+
+
+class External(_Process, tag="external", kw_only=True):
+    """A place for a board, a replay or another program: no process here."""
+
+
+class Current(Table, tag_field="kind", tag="current", kw_only=True):
+    """A constant current into the neurons of `target`."""
+
+    target: str
+    amplitude: Plain
+    start: Plain | None = None
+    stop: Plain | None = None
+
+
+class Background(Table, tag_field="kind", tag="background", kw_only=True):
+    """A Poisson train of its own for each neuron of `target`."""
+
+    target: str
+    rate: Plain
+    weight: Plain
+
+
+Process = Poisson | Metronome | Spikes | External
+Source = Poisson | Metronome | Spikes | External | Current | Background
+
+
+class Synapses(Table, kw_only=True):
+    """Chemical synapses: one, a projection by `rule`, or the rows of `csv`."""
+
+    pre: str | None = None
+    post: str | None = None
+    rule: Rule | None = None
+    probability: float | None = None
+    indegree: Count | None = None
+    allow_self: bool = False
+    csv: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    ignore_unknown: bool = False
+    weight: Value | None = None
+    delay: Value | None = None
+
+
+class Electrical(Table, kw_only=True):
+    """Gap junctions: one, or the rows of `csv`. Symmetric."""
+
+    a: str | None = None
+    b: str | None = None
+    csv: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    ignore_unknown: bool = False
+    conductance: Plain | None = None
+
+
+class Document(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A whole config."""
+
+    run: Run = field(default_factory=Run)
+    neurons: list[Neuron] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    synapses: list[Synapses] = field(default_factory=list)
+    electrical: list[Electrical] = field(default_factory=list)
+    switches: dict[str, bool] = field(default_factory=dict)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a config."""
+    return msgspec.json.schema(Document)
