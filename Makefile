@@ -1,0 +1,96 @@
+# Everything a checkout needs, into .venv and build/. GNU make 3.81 (macOS) is enough.
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := build/demo
+PYTHON ?=
+# What the tests want beyond Python: command:package pairs.
+NEEDS :=
+
+.PHONY: help install system demo test check bench clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+install: $(VENV)/.installed ## fill .venv with neurobus and all it needs
+
+$(VENV)/.installed: pyproject.toml $(BIN)/python
+	@echo 'installing neurobus into $(VENV) (some hundred MB the first time) ...'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,nwb]'
+	@touch $@
+
+# PYTHON=... or the first python from 3.11 on that can make environments. Debian keeps the part of
+# Python that makes them in a package of its own.
+$(BIN)/python:
+	@set -u; found=; \
+	for python in $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.13 python3.11 python3.14); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  found=$${found:-$$python}; \
+	  if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo 'make: no Python 3.11 or later here; install one, or name it: make install PYTHON=/path/to/python3' >&2; \
+	  exit 1; \
+	fi; \
+	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  package=$$("$$found" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing $$package, which $$found needs to make environments ..."; \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "$$package" >/dev/null; \
+	  else \
+	    echo "make: $$found cannot make environments; run: sudo apt-get install $$package" >&2; exit 1; \
+	  fi; \
+	fi; \
+	"$$found" -m venv --clear $(VENV)
+
+system: ## what the tests need from the system, installed when root
+	@missing() { \
+	  for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || printf '%s ' "$${need##*:}"; done; \
+	}; \
+	packages=$$(missing); \
+	[ -n "$$packages" ] || exit 0; \
+	if command -v apt-get >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    echo "installing $$packages..."; \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$packages >/dev/null; \
+	  else \
+	    echo "run: sudo apt-get install $$packages"; \
+	  fi; \
+	elif command -v brew >/dev/null; then \
+	  echo "run: brew install $$packages"; \
+	fi; \
+	packages=$$(missing); \
+	[ -n "$$packages" ] || exit 0; \
+	echo "missing: $$packages(tests that need them are skipped)" >&2; \
+	[ "$${CI:-}" != true ]
+
+demo: install ## the worm, touched on the nose: run, plot, replay
+	@mkdir -p $(DEMO)
+	$(BIN)/neurobus run configs/worm/worm.toml --for 3s --set switches.touch_nose=true --record $(DEMO)/worm.mcap
+	$(BIN)/neurobus plot $(DEMO)/worm.mcap -o $(DEMO)/worm.png
+	$(BIN)/neurobus replay $(DEMO)/worm.mcap --rate 0.5
+	@echo 'the picture: $(DEMO)/worm.png'
+
+test: install system ## all tests
+	$(BIN)/python -m pytest
+
+check: install ## style, types, then all tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	@$(MAKE) test
+
+bench: install $(VENV)/.bench ## the figures of merit, as a table and build/bench.json
+	@mkdir -p build
+	$(BIN)/python -m tests.bench --json build/bench.json
+
+# The benchmarks report a peer that is not there as such, so they run without it.
+$(VENV)/.bench: $(VENV)/.installed
+	@echo 'installing Ray and Dask, the peers of the benchmarks ...'
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'; \
+	then touch $@; else echo 'make: no Ray or Dask here; the benchmarks run without them' >&2; fi
+
+clean: ## remove .venv, build/ and caches
+	rm -rf $(VENV) build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find neurobus nodes tests -name __pycache__ -type d -prune -exec rm -rf {} +

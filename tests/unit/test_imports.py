@@ -1,0 +1,231 @@
+"""The import rules, read from the source. A broken rule is named with file and line."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# From the ground up. A module imports from its own layer and those below it; the longest name counts.
+LAYERS = [
+    {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
+    {"errors", "units", "events", "model", "ledger"},
+    {"config", "draw", "rules", "network", "placement", "describe"},
+    {"wire"},
+    {"node"},
+    {"bus"},
+    {"node.main"},  # puts core, runtime and bus together into the program of a node
+    {"cluster"},
+    {"log", "bridge", "web"},
+    {"cli", "__main__"},
+]
+STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
+
+PURE = {"errors", "units", "events", "model", "ledger",
+        "config", "draw", "rules", "network", "placement", "describe", "wire",
+        "node.core", "node.kernels", "bus.schedule", "cluster.policy",
+        "log.diff", "log.replay", "log.recorder"}  # fmt: skip
+IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subprocess", "threading"}
+
+ONLY_HOME = {"zmq": "bus", "serial": "bridge", "click": "cli"}
+
+NODES_MAY = {"__future__", "math", "numpy", "numba", "neurobus.model", "neurobus.units"}
+NODES_MAY_AS_PROGRAM = NODES_MAY | {"neurobus.node.main"}  # under `if __name__ == "__main__":`
+
+
+@dataclass(frozen=True)
+class Import:
+    line: int
+    name: str
+    as_program: bool = False
+
+
+def imports(module: str, source: str, known: Iterable[str], is_package: bool = False) -> Iterator[Import]:
+    """Every import of `module`, in functions too; those for type checkers only are no imports."""
+    package = module if is_package else module.rpartition(".")[0]
+
+    def walk(tree: ast.AST, as_program: bool) -> Iterator[Import]:
+        for node in ast.iter_child_nodes(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                yield from (found for part in node.orelse for found in walk(part, as_program))
+            elif isinstance(node, ast.Import):
+                yield from (Import(node.lineno, alias.name, as_program) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+                origin = ".".join([*above, *([node.module] if node.module else [])])
+                for alias in node.names:
+                    child = f"{origin}.{alias.name}"
+                    yield Import(node.lineno, child if child in known else origin, as_program)
+            else:
+                program = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+                yield from walk(node, as_program or program)
+
+    return walk(ast.parse(source), False)
+
+
+def part(module: str) -> str:
+    """`neurobus.log.format` → `log.format`; the package itself stays `neurobus`."""
+    return module.removeprefix("neurobus.")
+
+
+def entry(module: str, table: Iterable[str]) -> str | None:
+    """The longest entry of `table` that is the module or a package it is in."""
+    name = part(module)
+    return max((e for e in table if name == e or name.startswith(e + ".")), key=len, default=None)
+
+
+def layer(module: str) -> int | None:
+    name = entry(module, set().union(*LAYERS))
+    return next((i for i, names in enumerate(LAYERS) if name in names), None)
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def broken_rules(module: str, found: Iterable[Import]) -> Iterator[tuple[int, str]]:
+    """(line, what is wrong) of one module, for the rules that its own imports tell."""
+    if top(module) == "nodes":
+        for i in found:
+            allowed = NODES_MAY_AS_PROGRAM if i.as_program else NODES_MAY
+            if i.name not in allowed and top(i.name) not in allowed:
+                yield i.line, f"a node may import only {', '.join(sorted(allowed))}; not {i.name}"
+        return
+    mine = layer(module)
+    if mine is None:
+        yield 1, f"{module} has no place in LAYERS"
+        return
+    for i in found:
+        if top(i.name) == "neurobus":
+            theirs = layer(i.name)
+            if theirs is None:
+                yield i.line, f"{i.name} has no place in LAYERS"
+            elif theirs > mine:
+                yield i.line, f"{i.name} lies above {module}"
+            elif {top(part(i.name)), top(part(module))} <= STRANGERS and top(part(i.name)) != top(
+                part(module)
+            ):
+                yield i.line, f"{module} may not know {i.name}"
+        elif top(i.name) in {"nodes", "tests"}:
+            yield i.line, f"neurobus imports no {top(i.name)}: a model is a dotted name"
+        elif top(part(module)) != ONLY_HOME.get(top(i.name), top(part(module))):
+            yield i.line, f"{top(i.name)} is imported only in neurobus/{ONLY_HOME[top(i.name)]}"
+        if entry(module, PURE) and top(i.name) in IMPURE:
+            yield i.line, f"{module} is pure: no {i.name}"
+
+
+def impurities(module: str, graph: dict[str, list[Import]]) -> Iterator[str]:
+    """Ways from a pure module, over modules of neurobus that are not pure, to something impure."""
+    seen, ways = {module}, [[module]]
+    while ways:
+        way = ways.pop()
+        for i in graph[way[-1]]:
+            if top(i.name) in IMPURE and len(way) > 1:
+                yield " → ".join([*way, i.name])
+            elif i.name in graph and i.name not in seen and not entry(i.name, PURE):
+                seen.add(i.name)
+                ways.append([*way, i.name])
+
+
+def read_all() -> tuple[dict[str, Path], dict[str, list[Import]]]:
+    files = {}
+    for folder in ("neurobus", "nodes"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files, {
+        module: list(imports(module, path.read_text(), files, path.name == "__init__.py"))
+        for module, path in files.items()
+    }
+
+
+FILES, GRAPH = read_all()
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_rules(module: str) -> None:
+    where = FILES[module].relative_to(ROOT)
+    assert [f"{where}:{line}: {what}" for line, what in broken_rules(module, GRAPH[module])] == []
+
+
+@pytest.mark.parametrize("module", [m for m in FILES if entry(m, PURE) and top(m) == "neurobus"])
+def test_a_pure_module_reaches_nothing_impure(module: str) -> None:
+    assert list(impurities(module, GRAPH)) == []
+
+
+def test_no_cycles() -> None:
+    needs = {module: {i.name for i in found if i.name in FILES} - {module} for module, found in GRAPH.items()}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_the_rules_saw_the_project() -> None:
+    assert {"neurobus", "neurobus.model", "nodes.lif"} <= set(FILES)
+    assert Import(1, "numpy") not in GRAPH["neurobus"]
+    assert any(i.name == "neurobus.model" for i in GRAPH["nodes.lif"])
+    assert not IMPURE - sys.stdlib_module_names - set(ONLY_HOME)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "word"),
+    [
+        ("neurobus.units", "from neurobus.network import build", "lies above"),
+        ("neurobus.node.core", "def late():\n    from neurobus import bus", "lies above"),
+        ("neurobus.node.core", "from ..bus import hub", "lies above"),
+        ("neurobus", "from neurobus import units", "lies above"),
+        ("neurobus.elsewhere", "", "no place in LAYERS"),
+        ("neurobus.cli.run", "import neurobus.elsewhere", "no place in LAYERS"),
+        ("neurobus.log.format", "from neurobus.web import page", "may not know"),
+        ("neurobus.cluster.start", "import nodes.lif", "no nodes"),
+        ("neurobus.cluster.start", "from tests import conftest", "no tests"),
+        ("neurobus.cluster.start", "import zmq.asyncio", "only in neurobus/bus"),
+        ("neurobus.log.format", "import click", "only in neurobus/cli"),
+        ("neurobus.web.page", "from serial.tools import list_ports", "only in neurobus/bridge"),
+        ("neurobus.wire.link", "import time", "is pure"),
+        ("neurobus.node.core", "try:\n    import asyncio\nexcept ImportError: pass", "is pure"),
+        ("neurobus.log.diff", "from random import random", "is pure"),
+        ("nodes.mine", "import time", "a node may import only"),
+        ("nodes.mine", "from neurobus.events import Spikes", "a node may import only"),
+        ("nodes.mine", "from neurobus.node.main import main", "a node may import only"),
+    ],
+)
+def test_sees_a_broken_rule(module: str, source: str, word: str) -> None:
+    known = ["neurobus.bus", "neurobus.bus.hub", "neurobus.units"]
+    found = list(imports(module, source, known))
+    ((line, what),) = broken_rules(module, found)
+    assert word in what
+    assert line == (found[0].line if found else 1)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("neurobus.bus.hub", "import asyncio, time\nimport zmq\nfrom neurobus.wire import bus"),
+        ("neurobus.network", "import numpy as np\nfrom neurobus.config import Config\nfrom . import units"),
+        ("neurobus.node.runtime", "import asyncio\nfrom .core import Core"),
+        ("neurobus.wire.bus", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import zmq"),
+        (
+            "nodes.mine",
+            "import numpy as np\nif __name__ == '__main__':\n    from neurobus.node.main import main",
+        ),
+    ],
+)
+def test_lets_a_kept_rule_be(module: str, source: str) -> None:
+    assert list(broken_rules(module, imports(module, source, ["neurobus.units"]))) == []
+
+
+def test_sees_impurity_at_second_hand() -> None:
+    graph = {
+        "neurobus.log.diff": [Import(1, "neurobus.log.format")],
+        "neurobus.log.format": [Import(1, "time")],
+    }
+    assert list(impurities("neurobus.log.diff", graph)) == ["neurobus.log.diff → neurobus.log.format → time"]
