@@ -23,7 +23,7 @@ import json
 import platform
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -39,7 +39,7 @@ FORMAT = "1"
 PROFILE = "neurobus"
 CHANNELS = {1: "spikes", 2: "samples", 3: "stimuli", 4: "events"}
 """Fixed, so that messages can be read where the channel records themselves are damaged."""
-SPIKES, SAMPLES, STIMULI, EVENTS = CHANNELS
+SPIKES, SAMPLES, STIMULI, EVENTS = CHANNELS.values()
 TOML, JSON, CSV = "application/toml", "application/json", "text/csv"
 
 Int64s = npt.NDArray[np.int64]
@@ -139,20 +139,22 @@ def _facts_crc(facts: Mapping[str, str]) -> int:
 
 @dataclass(frozen=True)
 class End:
-    """What a clean close adds. `lost` counts items that could not be written; `span_ns` is the longest
-    stretch of model time in one message: a search by time must begin that much earlier."""
+    """What a clean close adds: how many messages there are, the longest stretch of model time in one of
+    them (a search by time must begin that much earlier), and how many items could not be written."""
 
     end_ns: int
+    messages: int
     span_ns: int
     lost: int = 0
     why: str = ""
 
     def metadata(self) -> dict[str, str]:
-        return {"end_ns": str(self.end_ns), "span_ns": str(self.span_ns), "lost": str(self.lost), "why": self.why}
+        return {name: str(value) for name, value in asdict(self).items()}
 
     @staticmethod
     def parse(facts: Mapping[str, str]) -> End:
-        return End(int(facts["end_ns"]), int(facts["span_ns"]), int(facts["lost"]), facts["why"])
+        end_ns, messages, span_ns, lost = (int(facts[k]) for k in ("end_ns", "messages", "span_ns", "lost"))
+        return End(end_ns, messages, span_ns, lost, facts["why"])
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,8 @@ def pack(fields: dict[str, Any]) -> bytes:
 
 
 def sound(data: bytes | memoryview) -> bool:
-    """Whether the checksum at the end of a message holds."""
-    return len(data) > 4 and zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
+    """Whether a message ends in its checksum and that holds."""
+    return data[-9:-4] == b"\xa3crc\xce" and zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
 
 
 def unpack(data: bytes | memoryview) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""What a log holds, for people and programs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from neurobus.log.format import Log
+
+
+def describe(log: Log) -> dict[str, Any]:
+    """The facts of a log as plain values: rates in Hz over the recorded model time, sizes in bytes."""
+    header = log.header
+    counts = np.bincount(log.spikes_i, minlength=len(header.ids))
+    seconds = log.end_ns / 1e9
+    busiest = [int(k) for k in np.argsort(-counts, kind="stable")[:5] if counts[k]]
+    return {
+        "path": str(log.path),
+        "complete": log.complete,
+        "problems": log.problems,
+        "config": header.config_name,
+        "overrides": header.overrides,
+        "seed": header.seed,
+        "clock": header.clock,
+        "dt_ms": header.dt_ns / 1e6,
+        "started": datetime.fromtimestamp(header.started_unix_ns / 1e9, UTC).isoformat(timespec="seconds"),
+        "neurobus": header.version,
+        "python": header.python,
+        "numpy": header.numpy,
+        "model_s": seconds,
+        "neurons": len(header.ids),
+        "active": int((counts > 0).sum()),
+        "spikes": int(log.spikes_t.size),
+        "mean_rate_hz": float(counts.mean() / seconds) if seconds and counts.size else None,
+        "busiest": {header.ids[k]: int(counts[k]) for k in busiest},
+        "samples": int(log.samples.t.size),
+        "stimuli": len(log.stimuli),
+        "events": _tally(log),
+        "files": list(header.files),
+        "size_bytes": log.path.stat().st_size,
+    }
+
+
+def render(facts: dict[str, Any]) -> str:
+    """`describe`'s facts as text."""
+    rate = "" if facts["mean_rate_hz"] is None else f", {facts['mean_rate_hz']:.3g} Hz on average"
+    size = facts["size_bytes"] / 1e6
+    lines = [
+        ("log", f"{facts['path']}, {size:.2f} MB, {'complete' if facts['complete'] else 'NOT COMPLETE'}"),
+        *(("", f"! {problem}") for problem in facts["problems"]),
+        ("run", " ".join([facts["config"], *(f"--set {word}" for word in facts["overrides"])])),
+        ("", f"seed {facts['seed']}, {facts['clock']} clock, dt {facts['dt_ms']:g} ms"),
+        ("", f"started {facts['started']}"),
+        ("", f"neurobus {facts['neurobus']}, Python {facts['python']}, numpy {facts['numpy']}"),
+        ("model time", f"{facts['model_s']:g} s"),
+        ("neurons", f"{facts['neurons']}, {facts['active']} of them fired"),
+        ("spikes", f"{facts['spikes']}{rate}"),
+        ("busiest", ", ".join(f"{id} {count}" for id, count in facts["busiest"].items())),
+        ("potentials", f"{facts['samples']} samples" if facts["samples"] else ""),
+        ("stimuli", str(facts["stimuli"] or "")),
+        ("events", ", ".join(f"{verb} {count}" for verb, count in facts["events"].items())),
+        ("files", ", ".join(facts["files"])),
+    ]
+    return "\n".join(f"{name:<11}{text}" for name, text in lines if text)
+
+
+def _tally(log: Log) -> dict[str, int]:
+    tally: dict[str, int] = {}
+    for entry in log.events:
+        tally[entry.item.verb] = tally.get(entry.item.verb, 0) + 1
+    return tally

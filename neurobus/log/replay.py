@@ -1,0 +1,101 @@
+"""When to publish what of a log. Pure: time is an argument, deadlines are absolute and do not drift."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from neurobus.errors import InputError
+from neurobus.events import Samples, Spikes
+from neurobus.log.format import Log
+from neurobus.log.select import select
+
+
+class Schedule:
+    """The recorded spikes and potentials of a log, due at offsets from the begin of the replay.
+
+    What a log holds at model time t is due (t - start) / rate after the begin. With `loop` it begins
+    again at `end`, and model time goes on: round n adds n * (end - start) to every time.
+    `only`: ids, groups or patterns. Each neuron is a stream of its own, sequence numbers from 0.
+    Raises `InputError` for a rate, window or name that cannot be.
+    """
+
+    def __init__(self, log: Log, only: Iterable[str] | None = None, start_ns: int = 0,
+                 end_ns: int | None = None, rate: float = 1.0, loop: bool = False, epoch: int = 0):  # fmt: skip
+        self.start_ns = start_ns
+        self.end_ns = log.end_ns + 1 if end_ns is None else end_ns
+        if not 0 < rate < float("inf"):
+            raise InputError(f"a replay cannot go at rate {rate:g}; give a number above 0, such as 0.5")
+        if self.end_ns <= start_ns:
+            window = f"from {start_ns / 1e6:g} ms to {self.end_ns / 1e6:g} ms"
+            raise InputError(f"nothing to replay {window}; the log ends at {log.end_ns / 1e6:g} ms")
+        self.rate, self.loop, self.epoch = rate, loop, epoch
+        self.ids = log.header.ids
+        chosen = np.ones(len(self.ids), bool) if only is None else select(log.header, only)
+        t = np.concatenate([log.spikes_t, log.samples.t])
+        i = np.concatenate([log.spikes_i, log.samples.i])
+        v = np.concatenate([np.full(log.spikes_t.size, np.nan), log.samples.v_mv])
+        kept = np.flatnonzero(chosen[i] & (t >= start_ns) & (t < self.end_ns))
+        order = kept[np.argsort(t[kept], kind="stable")]
+        self._t, self._i, self._v = t[order], i[order], v[order]
+        self._instants, first = np.unique(self._t, return_index=True)
+        self._bounds = np.append(first, self._t.size)
+        self._next = self._round = 0
+        self._spike_seq: Counter[str] = Counter()
+        self._sample_seq: Counter[str] = Counter()
+        self.streams = [self.ids[k] for k in np.unique(self._i)]
+        """The neurons that take part."""
+
+    @property
+    def position_ns(self) -> int | None:
+        """Model time of what comes next, None at the end."""
+        if self._next == self._instants.size:
+            return None
+        return int(self._instants[self._next]) + self._round * (self.end_ns - self.start_ns)
+
+    def next_due_ns(self) -> int | None:
+        """When `take` has something, as an offset from the begin of the replay; None at the end."""
+        position = self.position_ns
+        return None if position is None else round((position - self.start_ns) / self.rate)
+
+    def take(self, now_ns: int) -> list[Spikes | Samples]:
+        """All that is due `now_ns` after the begin and was not yet taken, gathered by neuron."""
+        events: list[Spikes | Samples] = []
+        while (due := self.next_due_ns()) is not None and due <= now_ns:
+            elapsed = now_ns * self.rate - self._round * (self.end_ns - self.start_ns)
+            stop = int(np.searchsorted(self._instants, self.start_ns + elapsed, side="right"))
+            events += self._advance(max(stop, self._next + 1))
+        return events
+
+    def step(self) -> list[Spikes | Samples]:
+        """The next instant, whenever it is due: all neurons that fire at one and the same time."""
+        return self._advance(self._next + 1) if self.position_ns is not None else []
+
+    def finish(self) -> list[Spikes]:
+        """The end of every stream."""
+        return [Spikes(id, self.epoch, self._spike_seq[id], [], last=True) for id in self.streams]
+
+    def _advance(self, stop: int) -> list[Spikes | Samples]:
+        """What lies at the instants up to number `stop`, and on to it."""
+        part = slice(self._bounds[self._next], self._bounds[stop])
+        shift = self._round * (self.end_ns - self.start_ns)
+        spikes: dict[str, Spikes] = {}
+        samples: dict[str, Samples] = {}
+        rows = zip(self._t[part].tolist(), self._i[part].tolist(), self._v[part].tolist(), strict=True)
+        for t, i, v in rows:
+            id = self.ids[i]
+            if v != v:
+                spike = spikes.setdefault(id, Spikes(id, self.epoch, self._spike_seq[id], []))
+                spike.t_ns.append(t + shift)
+                self._spike_seq[id] += 1
+            else:
+                sample = samples.setdefault(id, Samples(id, self.epoch, self._sample_seq[id], [], []))
+                sample.t_ns.append(t + shift)
+                sample.v_mv.append(v)
+                self._sample_seq[id] += 1
+        self._next = stop
+        if self.loop and stop == self._instants.size:
+            self._next, self._round = 0, self._round + 1
+        return [*spikes.values(), *samples.values()]
