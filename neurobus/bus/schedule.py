@@ -17,8 +17,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-NEVER = 1 << 30
-
 
 class Schedule:
     """Bounds and inboxes of all processes. Steps are integers; keys and potentials stay packed bytes."""

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.model import Array
-from neurobus.node.kernels import NEVER, advance_of, merge
+from neurobus.node.kernels import advance_of, merge
 from neurobus.placement import NeuronPart, SourcePart
+from neurobus.wire.bus import NEVER
 
 Keys = npt.NDArray[np.int64]
 
@@ -26,7 +27,7 @@ NO_MV: Array = np.empty(0)
 LOOK_AHEAD_NEURONS = 32
 """More neurons than this in one core are advanced window by window: some neuron always acts soon, and
 running a copy of all ahead would double the work."""
-FIRST_LOOK = 100
+FIRST_LOOK = 40
 LONGEST_LOOK = 20_000
 """Steps that `look` runs ahead: begins with the first, doubles while nothing arrives."""
 
@@ -71,10 +72,11 @@ def ring_slots(max_delay: int) -> int:
 class SourceCore:
     """K sources: what they emit is known without inputs, as far ahead as one likes."""
 
-    inputs = False
+    looks_ahead = True
 
     def __init__(self, part: SourcePart):
         self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
+        self.acts = False
 
     def _stamps(self, k0: int, k1: int) -> Keys:
         part, found = self.part, []
@@ -94,14 +96,16 @@ class SourceCore:
         self.k = to
         return emission
 
-    def look(self, again: bool = False) -> int:
-        """The step of the next spike, or a step before which there is none."""
+    def look(self, again: bool = False, through: int = 0) -> int:
+        """As `Core.look`."""
         k0, length = self.k, FIRST_LOOK
-        while k0 < self.k + 64 * LONGEST_LOOK:
+        while k0 < max(through, self.k + 64 * LONGEST_LOOK):
             keys = self._stamps(k0, k0 + length)
             if len(keys):
+                self.acts = True
                 return int(keys[0]) >> STEP_BITS
             k0, length = k0 + length, length * 4
+        self.acts = False
         return k0 + 1
 
     def potential_mv(self) -> Array:
@@ -116,8 +120,6 @@ class SourceCore:
 
 class Core:
     """K neurons of one model with their synapses. See the module's docstring."""
-
-    inputs = True
 
     def __init__(self, part: NeuronPart):
         self.part = part
@@ -175,6 +177,7 @@ class Core:
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
         self._plan_i, self._plan_value, self._at_plan = part.plan_i, part.plan_pa, 0
         self._look_length = FIRST_LOOK
+        self.acts = False
         self._resting = False
         self._rest_at: int | None = None
         self.deliveries = 0
@@ -297,11 +300,14 @@ class Core:
     def looks_ahead(self) -> bool:
         return self.K <= LOOK_AHEAD_NEURONS
 
-    def look(self, again: bool = False) -> int:
-        """The step of the next emission if nothing more arrives, or one before which there is none.
+    def look(self, again: bool = False, through: int = 0) -> int:
+        """The step of the next emission if nothing more arrives; `acts` tells whether there is one.
 
-        `again`: nothing arrived since the last look, so look farther. `NEVER`: at rest for good.
+        Where `acts` is False, nothing is emitted before the step returned, which lies beyond `through`;
+        ask once more then. `NEVER`: at rest for good. `again`: nothing arrived since the last look, so
+        look farther.
         """
+        self.acts = False
         if self._rest_at is not None:
             return NEVER
         if not self.looks_ahead:
@@ -313,8 +319,9 @@ class Core:
                 return NEVER
         self._look_length = min(self._look_length * 4, LONGEST_LOOK) if again else FIRST_LOOK
         np.copyto(self._spare, self.buffer)
-        k, n, n_mv, *at, _ = self._run(self._spare, k0, k0 + self._look_length, True)
+        k, n, n_mv, *at, _ = self._run(self._spare, k0, max(k0 + self._look_length, through), True)
         if n or n_mv:
+            self.acts = True
             return k
         if again and self._restful and at == self._ends() and self._still(k):
             self._rest_at = k
@@ -377,6 +384,20 @@ class Core:
         for step, neuron, weight in stimuli or ():
             self.poke(int(step), int(neuron), weight)
         return self.advance(to)
+
+    def resume_at(self, step: int) -> None:
+        """Carry the state over to `step` as if no time had passed: a neuron back from the dead. What was
+        under way to it meanwhile is gone, and its potential is sent anew."""
+        K, at = self.K, self._ring_end
+        self.buffer[self._shape[0] * K : at] = 0.0
+        self.buffer[at + 2 * K : at + 3 * K] = np.inf
+        self._at_key, self._at_sample = self._n_keys, len(self._sample_keys)
+        self._rest_at, self._resting = None, False
+        while self._at_plan < len(self._plan_k) and self._plan_k[self._at_plan] < step:
+            if self._plan_what[self._at_plan] == 0:
+                self.buffer[at + self._plan_i[self._at_plan]] += self._plan_value[self._at_plan]
+            self._at_plan += 1
+        self.k = max(self.k, step)
 
     # -- views and snapshots --------------------------------------------------------------------
 

@@ -27,9 +27,6 @@ from numba import njit, uint64
 
 from neurobus.model import Model
 
-NEVER = 1 << 30
-"""A step that no run reaches (steps are packed into 31 bits of a key: 59 h of model time at 0.1 ms)."""
-
 TINY = 1e-30
 """States smaller than this become zero at every 1024th step, so that a decaying neuron comes to rest
 instead of crawling through denormal numbers. Far below half an ulp of any sum that decides a spike."""

@@ -30,6 +30,8 @@ from neurobus.events import Control, Event, Report, Samples, Spikes, Stimulus
 
 SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER = b"s", b"v", b"p", b"c", b"r", b"h", b"d", b"a"
 EVERYONE = "*"
+NEVER = 1 << 30
+"""A step that no run reaches (31 bits of a key hold steps: 59 h of model time at 0.1 ms)."""
 
 pack = msgpack.Packer(autoreset=True).pack
 
@@ -42,7 +44,8 @@ class Duty(NamedTuple):
     """What the conductor asks of one process: take these inputs, run to `horizon` (steps), answer.
 
     `keys` are spikes as int64 `step << 32 | neuron`; `sample_keys`, `sample_mv` potentials likewise;
-    `stimuli` rows `[step, neuron, weight]`; `order` an extra word: None, "snapshot", "catch-up", "report", "stop".
+    `stimuli` rows `[step, neuron, weight]`; `order` None or one of: "snapshot" (write the state at
+    `horizon`), "catch-up" (take this, a restarted process's past, and emit nothing), "stop" (the last duty).
     """
 
     number: int
@@ -57,16 +60,19 @@ class Duty(NamedTuple):
 class Answer(NamedTuple):
     """What a process did on a duty. `next_step`: it emits nothing before, unless it is given more inputs.
 
-    `first` is the step of the earliest emission in this answer, -1 for none.
+    `first` is the step of the earliest emission in this answer, -1 for none; `seq` and `sample_seq`
+    count the spikes and samples of this epoch before it.
     """
 
     number: int
+    epoch: int
     next_step: int
     first: int
+    seq: int
     keys: bytes
+    sample_seq: int
     sample_keys: bytes
     sample_mv: bytes
-    report: dict[str, Any] | None
 
 
 def topic(kind: bytes, name: str) -> bytes:

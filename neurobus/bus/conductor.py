@@ -1,0 +1,355 @@
+"""The conductor of the virtual clock: it owns the bus's endpoints and says who runs how far.
+
+A shell around `schedule.Schedule`: sockets, pace, snapshots, and what a restarted process must be told
+again. Frames that are not duties or answers it forwards, as the hub does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import zmq
+
+from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints
+from neurobus.bus.schedule import Schedule
+from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.ledger import REFUSED, Ledger
+from neurobus.wire import bus as wire
+from neurobus.wire.bus import NEVER, Answer
+
+NAME = "conductor"
+AHEAD_MS = 100
+"""How far sources run ahead: their whole stimulus of that time reaches a neuron in one message."""
+POLL_MS = 200
+
+
+@dataclass
+class Score:
+    """What the conductor is given: process names, which are sources, the graph of processes, and times.
+
+    `spike_targets[p]`: (process, smallest delay in steps). `owner`: neuron id → (process, wire index).
+    """
+
+    names: list[str]
+    single: list[bool]
+    sources: list[bool]
+    dt_ns: int
+    min_delay: int
+    spike_targets: list[list[tuple[int, int]]]
+    sample_targets: list[list[tuple[int, int]]]
+    owner: dict[str, tuple[int, int]]
+    begin: int = 0
+    stimuli: list[tuple[int, str, float]] = field(default_factory=list)
+    snapshot_every_s: float = 0.0
+
+
+class Conductor:
+    """See the module's docstring. `run` returns when the run is over or `alive` says so."""
+
+    def __init__(self, score: Score, endpoints: Endpoints, alive: Callable[[], bool], lifeline_fd: int):
+        self._score, self._alive = score, alive
+        self._schedule = Schedule(len(score.names), score.min_delay, score.spike_targets, score.sample_targets)
+        self._schedule.horizon = score.begin
+        self._context = zmq.Context()
+        self._inward = self._context.socket(zmq.SUB)
+        self._outward = self._context.socket(zmq.XPUB)
+        self._tap = self._context.socket(zmq.XPUB)
+        self._inward.setsockopt(zmq.RCVHWM, PATIENT_HWM)
+        self._outward.setsockopt(zmq.SNDHWM, PATIENT_HWM)
+        self._tap.setsockopt(zmq.SNDHWM, OBSERVER_HWM)
+        self._inward.subscribe(b"")
+        self._poller = zmq.Poller()
+        for socket, endpoint in ((self._inward, endpoints.inward), (self._outward, endpoints.outward),
+                                 (self._tap, endpoints.tap)):  # fmt: skip
+            socket.setsockopt(zmq.LINGER, 2000)
+            socket.bind(endpoint)
+            self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(lifeline_fd, zmq.POLLIN)
+        self._number = {name: p for p, name in enumerate(score.names)}
+        self._duty_topic = [wire.topic(wire.DUTY, name) for name in score.names]
+        self._spike_topic = [wire.topic(wire.SPIKES, name) for name in score.names]
+        self._sample_topic = [wire.topic(wire.SAMPLES, name) for name in score.names]
+        self._waiting: dict[int, bytes] = {}
+        self._duty_number = [0] * len(score.names)
+        self._history: list[list[tuple[bytes, bytes, bytes, Any]]] = [[] for _ in score.names]
+        self._ready: set[int] = set()
+        self._started = False
+        self._limit = NEVER
+        self._pace = 0.0
+        self._t0 = 0.0
+        self._source_horizon = score.begin
+        self._done_to = [score.begin] * len(score.names)
+        self._duty_horizon = [score.begin] * len(score.names)
+        self._snapshot_due = float("inf")
+        self._watchers = {self._outward: 0, self._tap: 0}
+        self._ledger = Ledger(from_start=True)
+        self._sample_ledger = Ledger(from_start=True)
+        self.malformed = 0
+
+    # -- frames ---------------------------------------------------------------------------------
+
+    def _publish(self, data: bytes) -> None:
+        self._outward.send(data)
+        self._tap.send(data)
+
+    def _observe(self, data: bytes) -> None:
+        """Spikes and samples go only where somebody listens to such."""
+        for socket, watchers in self._watchers.items():
+            if watchers:
+                socket.send(data)
+
+    def _subscriptions(self, socket: zmq.Socket[bytes]) -> None:
+        while socket.get(zmq.EVENTS) & zmq.POLLIN:
+            data = socket.recv()
+            if data[1:2] in (b"", wire.SPIKES, wire.SAMPLES):
+                self._watchers[socket] += 1 if data[:1] == b"\x01" else -1
+
+    def _frames(self, timeout_ms: int) -> list[bytes]:
+        """Frames that wait, after at most `timeout_ms`."""
+        if not self._inward.get(zmq.EVENTS) & zmq.POLLIN:
+            events = dict(self._poller.poll(timeout_ms))
+            for socket in (self._outward, self._tap):
+                if socket in events:
+                    self._subscriptions(socket)
+        found = []
+        while self._inward.get(zmq.EVENTS) & zmq.POLLIN:
+            found.append(self._inward.recv())
+        return found
+
+    def _handle(self, data: bytes) -> None:
+        kind = data[:1]
+        try:
+            if kind == wire.ANSWER:
+                self._answered(data)
+            elif kind == wire.HELLO:
+                wire.split(data)
+                self._outward.send(data)
+                self._tap.send(data)
+            else:
+                self._other(data)
+        except wire.Malformed:
+            self.malformed += 1
+
+    def _other(self, data: bytes) -> None:
+        event = wire.decode(data)
+        if isinstance(event, Stimulus):
+            self._poked(event)
+        elif isinstance(event, Report):
+            number = self._number.get(event.origin)
+            if event.verb == "ready" and number is not None:
+                self._joined(number, event.data)
+            self._publish(data)
+        elif isinstance(event, Control):
+            if event.to == NAME:
+                self._control(event)
+            else:
+                self._publish(data)
+        else:
+            self.malformed += 1  # spikes reach the conductor in answers only
+
+    def _control(self, event: Control) -> None:
+        if event.verb == "start":
+            self._limit = event.args.get("stop_step") or NEVER
+            self._pace = event.args.get("pace") or 0.0
+            self._t0 = time.monotonic()
+            self._started = True
+            if self._score.snapshot_every_s:
+                self._snapshot_due = self._t0 + self._score.snapshot_every_s
+        elif event.verb == "stop":
+            self._limit = min(self._limit, max(self._schedule.horizon, self._source_horizon, self._model_step()))
+
+    def _model_step(self) -> int:
+        """Where model time stands: the horizon, or under a pace the clock on the wall."""
+        if not self._pace:
+            return self._schedule.horizon
+        elapsed_ns = (time.monotonic() - self._t0) * 1e9 * self._pace
+        return max(self._schedule.horizon, self._score.begin + int(elapsed_ns) // self._score.dt_ns)
+
+    def _poked(self, event: Stimulus) -> None:
+        owner = self._score.owner.get(event.neuron)
+        if owner is None or not self._started:
+            self.malformed += 1
+            return
+        # Under a pace a silent network's horizon stands still while model time goes on.
+        self._schedule.horizon = min(self._model_step(), self._limit)
+        step = self._schedule.stimulus(*owner, event.weight)
+        stamped = Stimulus(event.neuron, step * self._score.dt_ns, event.weight, event.origin)
+        self._publish(wire.encode(stamped))
+
+    def _joined(self, p: int, data: dict[str, Any]) -> None:
+        """A process has joined for the first time, or again after a restart: tell it what it missed."""
+        self._schedule.bound[p] = max(1, data["next_step"])
+        again = p in self._ready
+        self._ready.add(p)
+        if not again:
+            return
+        # All it was ever told since its snapshot, what the duty under way brought included: that acts
+        # after `_done_to` in any case. Then the same duty once more, with nothing new in it.
+        outstanding = self._waiting.pop(p, None)
+        order = wire.Duty(*wire.unpack(wire.split(outstanding)[2])).order if outstanding else None
+        horizon = self._duty_horizon[p]
+        self._duty_number[p] = 0
+        keys, sample_keys, sample_mv = (b"".join(part[i] for part in self._history[p]) for i in range(3))
+        stimuli = [row for part in self._history[p] for row in part[3] or ()]
+        self._send(p, self._done_to[p], keys, sample_keys, sample_mv, stimuli or None, "catch-up")
+        while p in self._waiting and self._alive():
+            for frame in self._frames(POLL_MS):
+                self._handle(frame)
+        if outstanding:
+            self._send(p, horizon, b"", b"", b"", None, order)
+
+    # -- duties and answers -----------------------------------------------------------------------
+
+    def _send(self, p: int, horizon: int, keys: bytes, sample_keys: bytes, sample_mv: bytes,
+              stimuli: Any, order: str | None) -> None:  # fmt: skip
+        number = self._duty_number[p] = self._duty_number[p] + 1
+        data = self._duty_topic[p] + wire.pack((number, horizon, keys, sample_keys, sample_mv, stimuli, order))
+        self._waiting[p] = data
+        self._duty_horizon[p] = horizon
+        self._outward.send(data)
+
+    def _dispatch(self, p: int, horizon: int, order: str | None = None) -> None:
+        taken = self._schedule.take(p)
+        if taken[0] or taken[1] or taken[3]:
+            self._history[p].append(taken)
+        self._send(p, horizon, *taken, order)
+
+    def _answered(self, data: bytes) -> None:
+        head, _, payload = data.partition(b"\0")
+        p = self._number.get(head[2:].decode(errors="replace"))
+        if p is None:
+            raise wire.Malformed("an answer from nobody")
+        try:
+            answer = Answer(*wire.unpack(payload))
+        except TypeError as error:
+            raise wire.Malformed(str(error)) from error
+        if p not in self._waiting or answer.number != self._duty_number[p]:
+            return  # of a process that died after it had answered, or an answer twice
+        del self._waiting[p]
+        self._done_to[p] = self._duty_horizon[p]
+        name = self._score.names[p]
+        n = len(answer.keys) // 8
+        if n or name not in self._ledger.accounts:
+            if self._ledger.accept(name, answer.epoch, answer.seq, n) == REFUSED:
+                return
+        n_mv = len(answer.sample_keys) // 8
+        if n_mv:
+            self._sample_ledger.accept(name, answer.epoch, answer.sample_seq, n_mv)
+        self._schedule.answer(p, answer.next_step, answer.first, answer.keys, answer.sample_keys, answer.sample_mv)
+        if answer.first >= 0 and (self._watchers[self._outward] or self._watchers[self._tap]):
+            self._show(p, answer)
+
+    def _show(self, p: int, answer: Answer) -> None:
+        """Publish an answer's spikes and samples for whoever observes."""
+        dt, name, single = self._score.dt_ns, self._score.names[p], self._score.single[p]
+        if answer.keys:
+            keys = np.frombuffer(answer.keys, np.int64)
+            t = (keys >> 32) * dt
+            event = Spikes(name, answer.epoch, answer.seq, t.tolist() if single else t,
+                           None if single else keys & 0xFFFFFFFF)  # type: ignore[arg-type]  # fmt: skip
+            self._observe(wire.encode(event))
+        if answer.sample_keys:
+            keys, mv = np.frombuffer(answer.sample_keys, np.int64), np.frombuffer(answer.sample_mv)
+            t = (keys >> 32) * dt
+            samples = Samples(name, answer.epoch, answer.sample_seq, t.tolist() if single else t,
+                              mv.tolist() if single else mv, None if single else keys & 0xFFFFFFFF)  # type: ignore[arg-type]  # fmt: skip
+            self._observe(wire.encode(samples))
+
+    def _collect(self) -> None:
+        """Until every duty is answered."""
+        while self._waiting and self._alive():
+            for data in self._frames(POLL_MS):
+                self._handle(data)
+
+    # -- the run ------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Wait for all processes, then conduct until the limit or a stop."""
+        while self._alive() and (len(self._ready) < len(self._score.names) or not self._started):
+            for data in self._frames(POLL_MS):
+                self._handle(data)
+        for step, neuron, weight in self._score.stimuli:
+            p, index = self._score.owner[neuron]
+            self._schedule.at(p, step, index, weight)
+            self._publish(wire.encode(Stimulus(neuron, step * self._score.dt_ns, weight, "log")))
+        ahead = AHEAD_MS * 1_000_000 // self._score.dt_ns
+        schedule, sources = self._schedule, self._score.sources
+        while self._alive():
+            if time.monotonic() >= self._snapshot_due:
+                self._snapshot()
+            if not self._paced():
+                continue
+            active = schedule.round(self._limit)
+            if not active:
+                if self._limit < NEVER:
+                    break
+                for data in self._frames(POLL_MS):
+                    self._handle(data)
+                continue
+            for p in active:
+                horizon = schedule.horizon
+                if sources[p]:
+                    horizon = min(horizon + ahead, self._limit)
+                    self._source_horizon = max(self._source_horizon, horizon)
+                self._dispatch(p, horizon)
+            self._collect()
+        self._finish()
+
+    def _paced(self) -> bool:
+        """Handle what arrives until the next round may be released. False: look again, things changed."""
+        if not self._pace:
+            if self._inward.get(zmq.EVENTS) & zmq.POLLIN:
+                for data in self._frames(0):
+                    self._handle(data)
+            return True
+        first = min(self._schedule.next_step(), self._limit)
+        due = self._t0 + (first - self._score.begin) * self._score.dt_ns * 1e-9 / self._pace
+        left = min(due, self._snapshot_due) - time.monotonic()
+        if left <= 0:
+            return True
+        frames = self._frames(max(1, min(int(left * 1000), POLL_MS)))
+        for data in frames:
+            self._handle(data)
+        return False
+
+    def _everyone(self, horizon: int, order: str) -> None:
+        for p in range(len(self._score.names)):
+            self._dispatch(p, max(horizon, self._done_to[p]), order)
+        self._collect()
+        self._schedule.horizon = max(self._schedule.horizon, horizon)
+
+    def _snapshot(self) -> None:
+        """Run everybody to one step, write all states there, and forget the history before."""
+        step = min(max(self._schedule.horizon, self._source_horizon), self._limit)
+        while self._alive() and (active := self._schedule.round(step)):
+            for p in active:
+                self._dispatch(p, self._schedule.horizon)
+            self._collect()
+        self._everyone(step, "snapshot")
+        self._history = [[] for _ in self._history]
+        self._snapshot_due = time.monotonic() + self._score.snapshot_every_s
+        self._publish(wire.encode(Report(NAME, "snapshot", {"step": step})))
+
+    def _finish(self) -> None:
+        if not self._alive():
+            return
+        if self._score.snapshot_every_s:
+            self._snapshot()
+        self._everyone(self._limit, "stop")
+        totals = {
+            "step": self._limit, "rounds": self._schedule.rounds, "malformed": self.malformed,
+            "ledger": self._ledger.totals(), "gaps": self._ledger.gaps(),
+            "samples": self._sample_ledger.totals(),
+        }  # fmt: skip
+        for p, name in enumerate(self._score.names):
+            end = self._ledger.accounts[name]
+            last = Spikes(name, end.epoch, end.expected, [], None if self._score.single[p] else [], True)
+            self._observe(wire.encode(last))
+        self._publish(wire.encode(Report(NAME, "final", totals)))
+
+    def close(self) -> None:
+        self._context.destroy(2000)

@@ -1,0 +1,102 @@
+"""A peer of the bus: one PUB socket (its axon) and one SUB socket (its dendrites)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import zmq
+
+from neurobus.errors import RunError
+from neurobus.wire import bus as wire
+
+LINGER_MS = 2000
+PATIENT_HWM = 0
+"""Queue limit of neurons, recorder and launcher: none, they are read to the end."""
+OBSERVER_HWM = 100_000
+"""Queue limit (frames) of an observer: beyond it, it loses frames of its own and counts the gaps."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where a bus is reached: `inward` takes what peers send, `outward` carries it to the run's own
+    processes without limit, `tap` to observers, each with a bounded queue."""
+
+    inward: str
+    outward: str
+    tap: str
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Endpoints:
+        return cls(*(f"ipc://{folder / name}" for name in ("in", "out", "tap")))
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class Peer:
+    """Both sockets of one peer. Not thread-safe. `observer`: listen on the tap."""
+
+    def __init__(self, endpoints: Endpoints, observer: bool = False):
+        self._context = zmq.Context()
+        self._axon = self._context.socket(zmq.PUB)
+        self._dendrites = self._context.socket(zmq.SUB)
+        for socket in (self._axon, self._dendrites):
+            socket.setsockopt(zmq.LINGER, LINGER_MS)
+            socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self._axon.setsockopt(zmq.SNDHWM, PATIENT_HWM)
+        self._dendrites.setsockopt(zmq.RCVHWM, OBSERVER_HWM if observer else PATIENT_HWM)
+        self._axon.connect(endpoints.inward)
+        self._dendrites.connect(endpoints.tap if observer else endpoints.outward)
+        self._readable = zmq.POLLIN
+        self.fd: int = self._dendrites.FD
+        """Becomes readable when something may have arrived; edge-triggered, so read until `receive` is None."""
+        self.send = self._axon.send
+
+    def subscribe(self, prefix: bytes) -> None:
+        self._dendrites.subscribe(prefix)
+
+    def unsubscribe(self, prefix: bytes) -> None:
+        self._dendrites.unsubscribe(prefix)
+
+    def receive(self) -> bytes | None:
+        """The next frame, or None. Asking first is cheaper than an exception for an empty queue."""
+        if self._dendrites.get(zmq.EVENTS) & self._readable:
+            return self._dendrites.recv(zmq.NOBLOCK)
+        return None
+
+    def wait(self, timeout_s: float) -> bytes | None:
+        """The next frame, or None after `timeout_s` seconds."""
+        return self._dendrites.recv() if self._dendrites.poll(int(timeout_s * 1000)) else None
+
+    def frames(self) -> Iterator[bytes]:
+        """Frames until none is waiting."""
+        while (data := self.receive()) is not None:
+            yield data
+
+    def join(self, name: str, timeout_s: float = 10.0) -> None:
+        """Block until what this peer sends reaches the bus and its subscriptions are in force.
+
+        It says hello until it hears itself. ZeroMQ keeps the order within a connection, so every
+        subscription made before this one is in force too. Raises RunError after `timeout_s`.
+        """
+        hello = wire.topic(wire.HELLO, name)
+        self.subscribe(hello)
+        give_up = time.monotonic() + timeout_s
+        pause = 0.005
+        while time.monotonic() < give_up:
+            self.send(wire.frame(hello, [0]))
+            again = time.monotonic() + pause
+            while (left := again - time.monotonic()) > 0:
+                data = self.wait(left)
+                if data is not None and data.startswith(hello):
+                    self.unsubscribe(hello)
+                    return
+            pause = min(2 * pause, 0.2)
+        raise RunError("the bus does not answer; is its hub or conductor alive?")
+
+    def close(self) -> None:
+        """Send what is queued (for at most two seconds) and close."""
+        self._context.destroy(LINGER_MS)

@@ -1,0 +1,511 @@
+"""A neuron's process: asyncio around a core, one bus peer, one clock.
+
+Wall clock: the process sleeps until a frame arrives or its core must act. Virtual clock: it sleeps until
+the conductor sends a duty. Nothing ticks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgpack
+import numpy as np
+
+from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.ledger import REFUSED, Ledger
+from neurobus.node.core import NEURON_MASK, NO_KEYS, NO_MV, STEP_BITS, Core, Emission, SourceCore
+from neurobus.wire import bus as wire
+from neurobus.wire.bus import NEVER, Answer, Duty
+
+END_TIMEOUT_S = 2.0
+"""How long a neuron that has reached the end waits for the last spikes of those it listens to."""
+
+
+class Bus(Protocol):
+    """What a runtime needs of a peer (`neurobus.bus.peer.Peer` is one)."""
+
+    fd: int
+    send: Callable[[bytes], Any]
+
+    def subscribe(self, prefix: bytes) -> None: ...
+    def unsubscribe(self, prefix: bytes) -> None: ...
+    def receive(self) -> bytes | None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Role:
+    """Who a process is on the bus. Streams are names; `index_of` maps a stream of one neuron to its
+    wire index; `ids` are the neurons hosted here with their wire indices `index`."""
+
+    name: str
+    ids: list[str]
+    index: list[int]
+    dt_ns: int
+    wall: bool
+    epoch: int = 0
+    grace_ns: int = 5_000_000
+    spikes_heard: list[str] = field(default_factory=list)
+    samples_heard: list[str] = field(default_factory=list)
+    index_of: dict[str, int] = field(default_factory=dict)
+    sends_samples: bool = False
+    n_ids: int = 0
+    snapshots: Path | None = None
+    restored: bool = False
+    late_start: bool = False
+    """Joins a run that is under way (restarted, or started by hand)."""
+
+
+def now_ns() -> int:
+    """The clock all processes of a host share."""
+    return time.monotonic_ns()
+
+
+def step_loop() -> asyncio.AbstractEventLoop:
+    """An event loop on select(): its timeouts are in microseconds where epoll's are whole milliseconds."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+def write_snapshot(folder: Path, name: str, step: int, state: dict[str, Any]) -> Path:
+    """Write atomically: a reader sees the old file or the new one, never half of one."""
+    path = folder / f"{name}.{step}.snap"
+    scratch = folder / f".{name}.{step}.tmp"
+    with open(scratch, "wb") as file:
+        file.write(msgpack.packb(state))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+    return path
+
+
+def read_snapshot(folder: Path, name: str, step: int | None = None) -> dict[str, Any] | None:
+    """The state of `name` at `step`, or its newest; None where there is none."""
+    if step is None:
+        steps = [int(path.suffixes[-2][1:]) for path in folder.glob(f"{name}.*.snap") if path.name.count(".") - name.count(".") == 2]
+        if not steps:
+            return None
+        step = max(steps)
+    path = folder / f"{name}.{step}.snap"
+    if not path.exists():
+        return None
+    state: dict[str, Any] = msgpack.unpackb(path.read_bytes())
+    return state
+
+
+class Runtime:
+    """One process on the bus. Call `run`."""
+
+    def __init__(self, role: Role, core: Core | SourceCore, bus: Bus):
+        self.role, self.core, self.bus = role, core, bus
+        self.spikes_sent = self.samples_sent = 0
+        self.counts = np.zeros(len(role.ids), np.int64)
+        self.malformed = 0
+        self.ledger, self.sample_ledger = Ledger(not role.late_start), Ledger(not role.late_start)
+        self._place = {index: n for n, index in enumerate(role.index)}
+        self._single = len(role.ids) == 1
+        self._spike_topic = wire.topic(wire.SPIKES, role.name)
+        self._sample_topic = wire.topic(wire.SAMPLES, role.name)
+        self._answer_topic = wire.topic(wire.ANSWER, role.name)
+        self._poke_of = dict(zip(role.ids, role.index, strict=True))
+        self._t0_ns: int | None = None
+        self._limit = NEVER
+        self._next = NEVER
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._ended = False
+        self._capture: dict[str, Any] | None = None
+        self._capture_at = NEVER
+        self._duty_number = 0
+        self._grace = max(0, role.grace_ns // role.dt_ns)
+
+    # -- life -------------------------------------------------------------------------------------
+
+    def run(self, lifeline_fd: int | None = None) -> None:
+        """Join the bus and live until told to stop. `lifeline_fd`: end at once when it reads EOF."""
+        loop = step_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._live(lifeline_fd))
+        finally:
+            loop.close()
+
+    async def _live(self, lifeline_fd: int | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Event = asyncio.Event()
+        if lifeline_fd is not None:
+            self._loop.add_reader(lifeline_fd, os._exit, 0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        role = self.role
+        if role.wall:
+            for stream in role.spikes_heard:
+                self.bus.subscribe(wire.topic(wire.SPIKES, stream))
+                self.ledger.expect(stream) if not role.late_start else None
+            for stream in role.samples_heard:
+                self.bus.subscribe(wire.topic(wire.SAMPLES, stream))
+                self.sample_ledger.expect(stream) if not role.late_start else None
+            for neuron in role.ids:
+                self.bus.subscribe(wire.topic(wire.STIMULUS, neuron))
+        else:
+            self.bus.subscribe(wire.topic(wire.DUTY, role.name))
+        self.bus.subscribe(wire.topic(wire.CONTROL, role.name))
+        self.bus.subscribe(wire.topic(wire.CONTROL, wire.EVERYONE))
+        self._hello = wire.topic(wire.HELLO, role.name)
+        self.bus.subscribe(self._hello)
+        self._joined = False
+        self._loop.add_reader(self.bus.fd, self._readable)
+        pause = 0.01
+        while not self._joined:
+            # It listens for its own voice: then its axon reaches the bus, and as ZeroMQ keeps the order
+            # within a connection, every subscription above is in force.
+            self.bus.send(wire.frame(self._hello, [0]))
+            self._readable()
+            if self._joined:
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.2)
+        self._report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
+        self._readable()
+        await self._done.wait()
+        self.bus.close()
+
+    def _report(self, verb: str, data: dict[str, Any]) -> None:
+        self.bus.send(wire.encode(Report(self.role.name, verb, data)))
+
+    def status(self) -> dict[str, Any]:
+        """Figures for a live view and for the summary."""
+        ledger, samples = self.ledger.totals(), self.sample_ledger.totals()
+        return {
+            "step": self.core.k, "spikes": self.spikes_sent, "deliveries": self.core.deliveries,
+            "samples": self.samples_sent, "late": self.core.late, "lost": ledger["lost"] + samples["lost"],
+            "duplicates": ledger["duplicates"] + samples["duplicates"],
+            "stale": ledger["stale"] + samples["stale"], "malformed": self.malformed,
+        }  # fmt: skip
+
+    # -- frames -----------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        receive, acted = self.bus.receive, False
+        while (data := receive()) is not None:
+            try:
+                acted |= self._frame(data)
+            except wire.Malformed:
+                self.malformed += 1
+        if acted and self._t0_ns is not None:
+            self._act(False)
+
+    def _frame(self, data: bytes) -> bool:
+        """Take one frame; True when the core has got something new."""
+        kind = data[:1]
+        if kind == wire.DUTY:
+            self._do(data)
+            return False
+        if kind == wire.HELLO:
+            self._joined = True
+            self.bus.unsubscribe(self._hello)
+            return False
+        event = wire.decode(data)
+        if isinstance(event, Spikes):
+            return self._hear_spikes(event)
+        if isinstance(event, Samples):
+            return self._hear_samples(event)
+        if isinstance(event, Stimulus):
+            return self._poked(event)
+        if isinstance(event, Control):
+            self._control(event)
+        return False
+
+    def _keys(self, event: Spikes | Samples, skip: int) -> Any:
+        """The event's spikes as keys, without the first `skip`. Raises Malformed on unknown neurons."""
+        dt = self.role.dt_ns
+        if event.neurons is None:
+            index = self.role.index_of.get(event.stream)
+            if index is None:
+                raise wire.Malformed("a stream this neuron does not know")
+            steps = [t // dt for t in event.t_ns[skip:]]
+            if steps and not (0 <= min(steps) and max(steps) < NEVER):
+                raise wire.Malformed("a time outside the run")
+            return np.array([step << STEP_BITS | index for step in steps], np.int64)
+        neurons = np.asarray(event.neurons)[skip:]
+        steps_ = np.asarray(event.t_ns)[skip:] // dt
+        if len(neurons) and (neurons.max() >= self.role.n_ids or steps_.min() < 0 or steps_.max() >= NEVER):
+            raise wire.Malformed("a neuron or a time outside the run")
+        return steps_ << STEP_BITS | neurons
+
+    def _hear_spikes(self, event: Spikes) -> bool:
+        keys = self._keys(event, 0)
+        known = self.ledger.accept(event.stream, event.epoch, event.seq, len(keys), event.last)
+        if event.last:
+            self._maybe_end()
+        if known == REFUSED or known >= len(keys):
+            return False
+        self._admit(keys[known:])
+        return True
+
+    def _hear_samples(self, event: Samples) -> bool:
+        keys = self._keys(event, 0)
+        known = self.sample_ledger.accept(event.stream, event.epoch, event.seq, len(keys), event.last)
+        if event.last:
+            self._maybe_end()
+        if known == REFUSED or known >= len(keys) or not isinstance(self.core, Core):
+            return False
+        mv = np.array(event.v_mv[known:], np.float64)
+        self._catch_up()
+        self.core.admit_samples(keys[known:], mv)
+        if self._capture is not None:
+            mine = keys[known:] >> STEP_BITS <= self._capture["core"]["k"]
+            self._capture["core"]["sample_keys"] += keys[known:][mine].tobytes()
+            self._capture["core"]["sample_mv"] += mv[mine].tobytes()
+        return True
+
+    def _admit(self, keys: Any) -> None:
+        if not isinstance(self.core, Core):
+            return
+        self._catch_up()
+        self.core.admit(keys)
+        if self._capture is not None:
+            mine = keys[keys >> STEP_BITS <= self._capture["core"]["k"]]
+            self._capture["core"]["keys"] = np.sort(
+                np.concatenate([np.frombuffer(self._capture["core"]["keys"], np.int64), mine])
+            ).tobytes()
+
+    def _poked(self, event: Stimulus) -> bool:
+        if not isinstance(self.core, Core) or self._t0_ns is None:
+            return False
+        step = event.t_ns // self.role.dt_ns if event.t_ns >= 0 else self._step_now()
+        if step >= NEVER:
+            raise wire.Malformed("a time outside the run")
+        self._catch_up()
+        self.core.poke(step, self._poke_of[event.neuron], event.weight)
+        return True
+
+    def _control(self, event: Control) -> None:
+        args = event.args
+        if event.verb == "start" and self._t0_ns is None and self.role.wall:
+            self._t0_ns = int(args["t0_ns"])
+            self._limit = args.get("stop_step") or NEVER
+            if self.role.late_start and isinstance(self.core, Core):
+                self.core.resume_at(max(0, self._step_now() - self._grace))
+            elif self.role.late_start:
+                self.core.advance(max(0, self._step_now()))
+            self._act(False)
+        elif event.verb == "report":
+            v = self.core.potential_mv()
+            self._report("status", {**self.status(), "counts": self.counts.tolist(), "mv": v.tolist()})
+        elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
+            self._capture_at = max(int(args["step"]), self.core.k)
+            due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9 + 0.05
+            self._loop.call_later(max(0.0, due), self._write_capture)
+        elif event.verb == "stop" and self.role.wall:
+            self._limit = min(self._limit, max(int(args["step"]), self.core.k))
+            self._act(False)
+        elif event.verb == "exit":
+            self._done.set()
+
+    # -- wall clock -------------------------------------------------------------------------------
+
+    def _step_now(self) -> int:
+        assert self._t0_ns is not None
+        return (now_ns() - self._t0_ns) // self.role.dt_ns
+
+    def _catch_up(self) -> None:
+        """Commit what no input can change any more, so that time jumps over silence before an input acts."""
+        if self._t0_ns is not None:
+            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+
+    def _advance(self, to: int) -> None:
+        if self.core.k < self._capture_at <= to:
+            self._emit(self.core.advance(self._capture_at))
+            self._take_capture()
+        self._emit(self.core.advance(to))
+
+    def _act(self, again: bool) -> None:
+        """Emit what is due, and sleep until the core must act again."""
+        now, limit = self._step_now(), self._limit
+        core = self.core
+        if not core.looks_ahead:
+            self._advance(min(now, limit))
+            self._next = core.k + core.part.min_delay if isinstance(core, Core) else NEVER
+        else:
+            self._next = NEVER
+            nearest = core.look(again, min(now, limit))
+            while core.acts and nearest <= now and nearest <= limit:
+                self._advance(nearest)
+                nearest = core.look(False, min(now, limit))
+            self._next = nearest
+        if self._next > limit:
+            self._next = limit + self._grace
+            if now >= self._next and not self._ended:
+                self._end()
+        if self._next < NEVER and not self._ended:
+            self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
+
+    def _sleep_until(self, when: float) -> None:
+        """Arm the timer. One that is armed for earlier stays: it wakes, sees the time, and arms again."""
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = self._loop.call_at(when, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._readable()
+        if self._timer is None and not self._ended:
+            self._act(True)
+
+    def _emit(self, emission: Emission) -> None:
+        if not emission:
+            return
+        role, dt = self.role, self.role.dt_ns
+        if len(emission.keys):
+            self._count(emission)
+            steps = emission.keys >> STEP_BITS
+            if self._single:
+                times, neurons = [step * dt for step in steps.tolist()], None
+            else:
+                times, neurons = (steps * dt).tobytes(), (emission.keys & NEURON_MASK).astype("<u4").tobytes()
+            self.bus.send(self._spike_topic + wire.pack((role.epoch, self.spikes_sent, False, times, neurons)))
+            self.spikes_sent += len(emission.keys)
+        if len(emission.sample_keys):
+            steps = emission.sample_keys >> STEP_BITS
+            if self._single:
+                row = ([step * dt for step in steps.tolist()], None, emission.sample_mv.tolist())
+            else:
+                row = ((steps * dt).tobytes(), (emission.sample_keys & NEURON_MASK).astype("<u4").tobytes(),
+                       emission.sample_mv.tobytes())  # fmt: skip
+            self.bus.send(self._sample_topic + wire.pack((role.epoch, self.samples_sent, False, *row)))
+            self.samples_sent += len(emission.sample_keys)
+
+    def _count(self, emission: Emission) -> None:
+        if self._single:
+            self.counts[0] += len(emission.keys)
+        else:
+            places = [self._place[index] for index in (emission.keys & NEURON_MASK).tolist()]
+            np.add.at(self.counts, places, 1)
+
+    def _end(self) -> None:
+        """The limit is reached and what was under way has had its grace: commit, and say that was all."""
+        self._advance(self._limit)
+        self._ended = True
+        none, many = ([], None) if self._single else (b"", b"")
+        self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.spikes_sent, True, none, many)))
+        if self.role.sends_samples:
+            row = (self.role.epoch, self.samples_sent, True, none, many, none)
+            self.bus.send(self._sample_topic + wire.pack(row))
+        self._end_timer = self._loop.call_later(END_TIMEOUT_S, self._final)
+        self._maybe_end()
+
+    def _maybe_end(self) -> None:
+        accounts = [*self.ledger.accounts.values(), *self.sample_ledger.accounts.values()]
+        if self._ended and all(account.ended for account in accounts):
+            self._final()
+
+    def _final(self) -> None:
+        if self._done.is_set():
+            return
+        self._end_timer.cancel()
+        unended = [name for ledger in (self.ledger, self.sample_ledger)
+                   for name, account in ledger.accounts.items() if not account.ended]  # fmt: skip
+        gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
+        self._report("final", {**self.status(), "gaps": gaps, "unended": unended})
+        self._done.set()
+
+    # -- snapshots --------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "name": self.role.name, "core": self.core.dump(), "spikes_sent": self.spikes_sent,
+            "samples_sent": self.samples_sent, "counts": self.counts.tolist(),
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any], same_run: bool) -> None:
+        """Continue from a snapshot; `same_run`: accounts go on too, else they begin anew."""
+        self.core.restore(state["core"])
+        if same_run:
+            self.counts[:] = state["counts"]
+
+    def _take_capture(self) -> None:
+        """The state at the step agreed on, without inputs stamped later: their senders will repeat them."""
+        state = self._state()
+        if isinstance(self.core, Core):
+            state["core"] = without_later(state["core"])
+        self._capture, self._capture_at = state, NEVER
+
+    def _write_capture(self) -> None:
+        if self._capture_at < NEVER:
+            self._advance(self._capture_at)
+            if self._capture_at < NEVER:
+                self._take_capture()
+            self._act(False)
+        if self._capture is not None and self.role.snapshots is not None:
+            state, self._capture = self._capture, None
+            self._save(state)
+
+    def _save(self, state: dict[str, Any]) -> None:
+        assert self.role.snapshots is not None
+        step = state["core"]["k"]
+        try:
+            write_snapshot(self.role.snapshots, self.role.name, step, state)
+        except OSError as error:
+            self._report("trouble", {"what": f"snapshot not written: {error.strerror}"})
+        else:
+            self._report("saved", {"step": step})
+
+    # -- virtual clock ----------------------------------------------------------------------------
+
+    def _do(self, data: bytes) -> None:
+        """One duty of the conductor: inputs, run, answer."""
+        try:
+            duty = Duty(*wire.unpack(data.partition(b"\0")[2]))
+        except TypeError as error:
+            raise wire.Malformed("not a duty") from error
+        core, role = self.core, self.role
+        if duty.number <= self._duty_number:
+            return
+        self._duty_number = duty.number
+        if isinstance(core, Core):
+            keys = np.frombuffer(duty.keys, np.int64) if duty.keys else NO_KEYS
+            if duty.sample_keys:
+                sample_keys, mv = np.frombuffer(duty.sample_keys, np.int64), np.frombuffer(duty.sample_mv)
+            else:
+                sample_keys, mv = NO_KEYS, NO_MV
+            new = bool(duty.keys or duty.sample_keys or duty.stimuli)
+            emission = core.duty(duty.horizon, keys, sample_keys, mv, duty.stimuli)
+        else:
+            new, emission = True, core.advance(duty.horizon)
+        if duty.order == "catch-up":
+            emission = Emission()
+        if duty.order == "snapshot" and role.snapshots is not None:
+            self._save(self._state())
+        if len(emission.keys):
+            self._count(emission)
+        next_step = NEVER if duty.order == "stop" else core.look(not new)
+        self.bus.send(self._answer_topic + wire.pack((
+            duty.number, role.epoch, next_step, emission.first, self.spikes_sent, emission.keys.tobytes(),
+            self.samples_sent, emission.sample_keys.tobytes(), emission.sample_mv.tobytes(),
+        )))  # fmt: skip
+        self.spikes_sent += len(emission.keys)
+        self.samples_sent += len(emission.sample_keys)
+        if duty.order == "stop":
+            self._report("final", {**self.status(), "gaps": {}, "unended": []})
+            self._done.set()
+
+
+def without_later(core: dict[str, Any]) -> dict[str, Any]:
+    """A dumped core without spikes and samples stamped after its step."""
+    keys, sample_keys = np.frombuffer(core["keys"], np.int64), np.frombuffer(core["sample_keys"], np.int64)
+    now = core["k"]
+    early = sample_keys >> STEP_BITS <= now
+    return {
+        **core, "keys": keys[keys >> STEP_BITS <= now].tobytes(), "sample_keys": sample_keys[early].tobytes(),
+        "sample_mv": np.frombuffer(core["sample_mv"])[early].tobytes(),
+    }  # fmt: skip
