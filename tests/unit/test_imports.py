@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
     {"errors", "units", "events", "model", "ledger"},
-    {"config", "draw", "rules", "network", "placement", "describe"},
+    {"config", "network", "placement", "describe"},
     {"wire"},
     {"node"},
     {"bus"},
@@ -29,7 +29,7 @@ LAYERS = [
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
 PURE = {"errors", "units", "events", "model", "ledger",
-        "config", "draw", "rules", "network", "placement", "describe", "wire",
+        "config", "network", "placement", "describe", "wire",
         "node.core", "node.kernels", "bus.schedule", "cluster.policy",
         "log.diff", "log.replay", "log.recorder"}  # fmt: skip
 IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subprocess", "threading"}
