@@ -2,34 +2,277 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, get_args
 
+import msgspec
 from msgspec import field
 
+from neurobus import units
+from neurobus.config import schema
+from neurobus.config.locate import Place, Places, meant
 from neurobus.config.schema import Document
+from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
 
 
 class Config(Document, kw_only=True):
     """A config with where it came from. `files`: every CSV read, by the name written in the config."""
 
-    name: str
+    places: Places
     path: Path | None = None
     text: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
 
-    def error(self, path: tuple[str | int, ...], message: str) -> InputError:
+    def error(self, place: Place, message: str) -> InputError:
         """An error at the line of a table or key, such as `("groups", 0, "params", "I_e")`."""
-        raise NotImplementedError
+        return self.places.error(place, message)
+
+    def active(self, name: str) -> Iterator[tuple[Place, Any]]:
+        """The tables `[[name]]` that are switched on, each with its place."""
+        for n, table in enumerate(getattr(self, name)):
+            if _used(table, self.switches):
+                yield (name, n), table
+
+    def table(self, file: str) -> CsvTable:
+        """The rows of a CSV the config names. Raises InputError with the CSV's own line."""
+        shown = str(self.path.parent / file) if self.path else file
+        return CsvTable.parse(self.files[file], shown)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The config in the file `path`, with the CSVs it names. Raises InputError."""
-    raise NotImplementedError
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path) from error
+    except UnicodeDecodeError as error:
+        raise InputError("is not UTF-8 text", path) from error
+    config = _config(text, str(path), lambda name: (path.parent / name).read_bytes(), overrides)
+    config.path = path
+    return config
 
 
 def loads(text: str, name: str, files: Mapping[str, bytes], overrides: Sequence[str] = ()) -> Config:
     """A config from memory, CSVs from `files`: how a log runs itself again. Raises InputError."""
-    raise NotImplementedError
+
+    def read(file: str) -> bytes:
+        if file not in files:
+            raise FileNotFoundError(2, "no such file")
+        return files[file]
+
+    return _config(text, name, read, overrides)
+
+
+def _config(text: str, name: str, read: Callable[[str], bytes], overrides: Sequence[str]) -> Config:
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
+        message, line = (found[1], found[2]) if found else (str(error), None)
+        last = len(text.rstrip().splitlines()) or 1
+        raise InputError(f"not valid TOML: {message}", name, int(line) if line else last) from error
+    places = Places(name, text)
+    for override in overrides:
+        places.changed[_override(raw, override)] = override
+    _choose_packing(raw, places)
+    try:
+        document = msgspec.convert(raw, Document)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), raw, places) from error
+    config = Config(
+        **{key: getattr(document, key) for key in Document.__struct_fields__},
+        places=places,
+        text=text,
+        overrides=list(overrides),
+    )
+    _check_switches(config)
+    _check_run(config)
+    _read_files(config, read)
+    return config
+
+
+# Overrides
+
+
+def _override(raw: dict[str, Any], override: str) -> Place:
+    """Put `PATH=VALUE` into `raw`; returns the place it went to. Tables with an id go by it."""
+
+    def wrong(message: str) -> InputError:
+        return InputError(message, f"--set {override}")
+
+    dotted, equals, written = override.partition("=")
+    parts = dotted.strip().split(".")
+    if not equals or not all(parts):
+        raise wrong("write PATH=VALUE, such as run.seed=3")
+    if parts[0] == "switches" and dotted.strip()[9:] not in raw.get("switches", {}):
+        raise wrong(f"no switch '{dotted.strip()[9:]}'{meant(dotted.strip()[9:], raw.get('switches', {}))}")
+    at: Any = raw
+    place: Place = ()
+    key: Any
+    while parts:
+        if isinstance(at, list):
+            key, used = _entry(at, parts, wrong)
+        elif isinstance(at, dict):
+            key, used = parts[0], 1
+            at.setdefault(key, {})
+        else:
+            raise wrong(f"'{place[-1]}' is a value, it holds nothing named '{parts[0]}'")
+        place, parts, around, at = (*place, key), parts[used:], at, at[key]
+    around[key] = _toml(written.strip())
+    return place
+
+
+def _entry(tables: list[Any], parts: list[str], wrong: Callable[[str], InputError]) -> tuple[int, int]:
+    """Which of `tables` the path goes on to, and how many of `parts` named it (ids may hold dots)."""
+    ids = {table["id"]: n for n, table in enumerate(tables) if isinstance(table, dict) and "id" in table}
+    for used in range(len(parts), 0, -1):
+        if ".".join(parts[:used]) in ids:
+            return ids[".".join(parts[:used])], used
+    if parts[0].isdecimal() and int(parts[0]) < len(tables):
+        return int(parts[0]), 1
+    if parts[0].isdecimal():
+        raise wrong(f"there is no number {parts[0]}; the last is {len(tables) - 1}")
+    raise wrong(f"there is no '{parts[0]}'{meant(parts[0], ids)}")
+
+
+def _toml(written: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {written}")
+    except tomllib.TOMLDecodeError:
+        return written
+    return parsed["value"] if len(parsed) == 1 else written
+
+
+def _choose_packing(raw: dict[str, Any], places: Places) -> None:
+    """`processes` and `neurons_per_process` exclude each other; one from `--set` replaces the other."""
+    run = raw.get("run")
+    if not (isinstance(run, dict) and "processes" in run and "neurons_per_process" in run):
+        return
+    if (("run", "processes") in places.changed) == (("run", "neurons_per_process") in places.changed):
+        raise places.error(("run", "processes"), "give processes or neurons_per_process, not both")
+    del run["neurons_per_process" if ("run", "processes") in places.changed else "processes"]
+
+
+# What msgspec says, in words of the config
+
+_NAMES = {"int": "a whole number", "float": "a number", "str": "text in quotes", "bool": "true or false",
+          "array": "a list", "object": "a table", "datetime": "a date", "date": "a date",
+          "time": "a time"}  # fmt: skip
+_TABLES = {"run": schema.Run, "neurons": schema.Neuron, "groups": schema.Group, "synapses": schema.Synapses,
+           "electrical": schema.Electrical}  # fmt: skip
+_KINDS = {kind.__struct_config__.tag: kind for kind in get_args(schema.Source)}
+_CHOICES = {"kind": _KINDS, "clock": get_args(schema.Clock), "rule": get_args(schema.Rule),
+            "on_log_failure": get_args(schema.OnLogFailure)}  # fmt: skip
+_MAPS: dict[str, Any] = {"params": schema.Value, "columns": str, "switches": bool}
+
+
+def _explained(error: str, raw: dict[str, Any], places: Places) -> InputError:
+    message, _, path = error.partition(" - at `$")
+    place: Place = ()
+    value: Any = raw
+    for name, index, any_key in re.findall(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])", path):
+        step: Any = _culprit(value, str(place[-1])) if any_key else int(index) if index else name
+        place, value = (*place, step), value[step]
+    if found := re.match("Object contains unknown field `(.+)`", message):
+        where, known = _table(place, raw)
+        hint = meant(found[1], known)
+        return places.error((*place, found[1]), f"unknown field '{found[1]}' in {where}{hint}")
+    if found := re.match("Object missing required field `(.+)`", message):
+        return places.error(place, f"{_table(place, raw)[0]} needs '{found[1]}'")
+    if message.startswith("Invalid"):
+        hint = meant(str(value), _CHOICES[str(place[-1])])
+        return places.error(place, f"{place[-1]} cannot be {value!r}{hint}")
+    if "matching regex" in message:
+        return places.error(place, f"'{value}' is no id; {schema.ID_RULE}")
+    if len(place) == 1 and message == "Expected `array`, got `object`":
+        return places.error(place, f"write [[{place[0]}]], not [{place[0]}]: it may stand several times")
+    found = re.match("Expected `(.+?)`(?:, got `(.+)`| (.*?)(?:, got .*)?)?$", message)
+    assert found is not None, message
+    kinds = [kind for kind in found[1].split(" | ") if kind != "null"]
+    wanted = ('a quantity such as "20 ms"' + " or a distribution" * ("object" in kinds)
+              if {"str", "float"} <= set(kinds) else _NAMES.get(kinds[0], kinds[0]))  # fmt: skip
+    got = _NAMES.get(found[2], found[2]) if found[2] and found[2] != "bool" else repr(value).lower()
+    limit = f" {found[3]}, not {value!r}" if found[3] else f", not {got}"
+    named = next(part for part in reversed(place) if isinstance(part, str))
+    return places.error(place, f"'{named}' must be {wanted}{limit}")
+
+
+def _culprit(entries: dict[str, Any], of: str) -> str:
+    """msgspec writes `[...]` for the key of a mapping: the first entry that does not convert."""
+    for key, value in entries.items():
+        try:
+            msgspec.convert(value, _MAPS[of])
+        except msgspec.ValidationError:
+            return key
+    raise AssertionError(entries)
+
+
+def _table(place: Place, raw: dict[str, Any]) -> tuple[str, Sequence[str]]:
+    """How a person calls the table at `place`, and the fields it may have."""
+    if not place:
+        return "a config", Document.__struct_fields__
+    if place[0] == "run":
+        return "[run]", schema.Run.__struct_fields__
+    if len(place) > 2:
+        return "a distribution", schema.Distribution.__struct_fields__
+    if place[0] == "sources":
+        kind = raw["sources"][place[1]].get("kind")
+        if kind not in _KINDS:
+            return "[[sources]]", ()
+        return f"a source of kind '{kind}'", ("kind", *_KINDS[kind].__struct_fields__)
+    return f"[[{place[0]}]]", _TABLES[str(place[0])].__struct_fields__
+
+
+# Checks that need no network
+
+
+def _used(table: schema.Table, switches: Mapping[str, bool]) -> bool:
+    when = table.when
+    return when is None or switches[when.removeprefix("!")] != when.startswith("!")
+
+
+def _check_switches(config: Config) -> None:
+    for name in ("neurons", "groups", "sources", "synapses", "electrical"):
+        for n, table in enumerate(getattr(config, name)):
+            if table.when is not None and (switch := table.when.removeprefix("!")) not in config.switches:
+                hint = meant(switch, config.switches) or "; declare it in [switches]"
+                raise config.error((name, n, "when"), f"no switch '{switch}'{hint}")
+
+
+def _check_run(config: Config) -> None:
+    run = config.run
+    for key, unit, least in (("dt", "ns", 1), ("duration", "ns", 1), ("grace", "ns", 0),
+                             ("snapshot_every", "ns", 0), ("potential_interval", "ns", 0),
+                             ("potential_delta", "mV", 0)):  # fmt: skip
+        written = getattr(run, key)
+        if written is None:
+            continue
+        try:
+            units.parse(written, "ms" if unit == "ns" else unit)
+            value = units.to_ns(written) if unit == "ns" else units.parse(written, unit)
+        except units.UnitError as error:
+            raise config.error(("run", key), f"{key}: {error}") from error
+        if value < least:
+            raise config.error(("run", key), f"{key} must be {'> 0' if least else '>= 0'}, not '{written}'")
+    if run.duration_ns is not None and run.duration_ns % run.dt_ns:
+        raise config.error(("run", "duration"), f"duration '{run.duration}' is no multiple of dt = {run.dt}")
+
+
+def _read_files(config: Config, read: Callable[[str], bytes]) -> None:
+    for name, key in (("groups", "csv"), ("sources", "file"), ("synapses", "csv"), ("electrical", "csv")):
+        for place, table in config.active(name):
+            file = getattr(table, key, None)
+            if file is None or file in config.files:
+                continue
+            try:
+                config.files[file] = read(file)
+            except OSError as error:
+                why = (error.strerror or str(error)).lower()
+                message = f"'{file}' cannot be read beside the config: {why}"
+                raise config.error((*place, key), message) from error

@@ -14,6 +14,7 @@ OnLogFailure = Literal["continue", "stop"]
 Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree"]
 
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+ID_RULE = "use letters, digits and _ . - (not . or - at the front)"
 Id = Annotated[str, Meta(pattern=ID_PATTERN)]
 Count = Annotated[int, Meta(ge=1)]
 Plain = str | int | float

@@ -1,0 +1,144 @@
+"""The network a config describes, as arrays.
+
+Everything random comes from one stream per declaration, so that the same seed gives the same network
+anywhere and a further projection leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from neurobus.config import Config
+from neurobus.config.schema import Background, Current
+from neurobus.model import Array, Model, Source
+from neurobus.network.population import Int32s, Population
+from neurobus.network.quantities import Quantities
+from neurobus.network.wiring import Wiring
+
+
+@dataclass(frozen=True)
+class Network:
+    """Neurons (the first `n_neurons` of `ids`), then sources; all arrays by neuron index or by synapse.
+
+    `model_of` (N,) index into `models`, -1: external. `params[model]`: name → (members,) in the
+    parameter's unit, members in order of neuron index. `times`: source → spike steps, ascending.
+    Synapses `pre post weight delay` (weight in the unit of the postsynaptic model, delay in steps) are
+    sorted by (pre, post, order in the config). Junctions `gap_*` stand once each, in nS.
+    `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
+    `min_delay` is also the delay of electrical samples. `skipped`: file → rows with unknown ids.
+    `groups`: what a config may call by name (group, neuron, source) → its members.
+    """
+
+    config: Config
+    seed: int
+    dt_ns: int
+    ids: list[str]
+    n_neurons: int
+    model_names: list[str]
+    models: list[type[Model] | type[Source]]
+    model_of: Int32s
+    params: list[dict[str, Array]]
+    times: dict[int, npt.NDArray[np.int64]]
+    pre: Int32s
+    post: Int32s
+    weight: Array
+    delay: Int32s
+    gap_a: Int32s
+    gap_b: Int32s
+    gap_ns: Array
+    currents: list[tuple[int, int, int, float]]
+    background_rate_hz: Array
+    background_weight: Array
+    recorded: Int32s
+    potential_delta_mv: float
+    potential_interval: int
+    min_delay: int
+    max_delay: int
+    skipped: dict[str, int]
+    groups: dict[str, Int32s]
+
+
+def build(config: Config, seed: int | None = None) -> Network:
+    """The network a config describes; `seed` instead of its own. Raises InputError with file and line."""
+    read = Quantities(config, config.run.seed if seed is None else seed)
+    who = Population(read)
+    wiring = Wiring(who)
+    pre, post, weight, delay = wiring.synapses()
+    gap_a, gap_b, gap_ns = wiring.electrical()
+    background_rate_hz, background_weight = _background(who, wiring)
+    one_ms = max(1, 1_000_000 // read.dt_ns)
+    return Network(
+        config=config,
+        seed=read.seed,
+        dt_ns=read.dt_ns,
+        ids=who.ids,
+        n_neurons=who.n_neurons,
+        model_names=list(who.model_number),
+        models=who.models,
+        model_of=who.model_of,
+        params=who.params,
+        times=who.times,
+        pre=pre,
+        post=post,
+        weight=weight,
+        delay=delay,
+        gap_a=gap_a,
+        gap_b=gap_b,
+        gap_ns=gap_ns,
+        currents=_currents(who),
+        background_rate_hz=background_rate_hz,
+        background_weight=background_weight,
+        recorded=_recorded(who),
+        potential_delta_mv=config.run.potential_delta_mv,
+        potential_interval=-(-config.run.potential_interval_ns // read.dt_ns),
+        min_delay=int(delay.min(initial=delay.max(initial=0))) or one_ms,
+        max_delay=int(delay.max(initial=0)) or one_ms,
+        skipped=wiring.skipped,
+        groups=who.groups,
+    )
+
+
+def _currents(who: Population) -> list[tuple[int, int, int, float]]:
+    read = who.read
+    found: list[tuple[int, int, int, float]] = []
+    for place, source in who.config.active("sources"):
+        if not isinstance(source, Current):
+            continue
+        members = who.named((*place, "target"), source.target)
+        pa = read.number((*place, "amplitude"), source.amplitude, "pA")
+        start = read.steps((*place, "start"), source.start) if source.start is not None else 0
+        stop = read.steps((*place, "stop"), source.stop) if source.stop is not None else -1
+        if 0 <= stop <= start:
+            raise who.error((*place, "stop"), f"stop '{source.stop}' must come after start")
+        found.extend((i, start, stop, pa) for i in members.tolist())
+    return found
+
+
+def _background(who: Population, wiring: Wiring) -> tuple[Array, Array]:
+    """Rate (Hz) and weight of each neuron's own Poisson train."""
+    rate, weight = np.zeros(len(who.ids)), np.zeros(len(who.ids))
+    for place, source in who.config.active("sources"):
+        if not isinstance(source, Background):
+            continue
+        members = who.named((*place, "target"), source.target)
+        for taken in members[rate[members] > 0][:1]:
+            message = f"'{who.ids[taken]}' has a background already; make it one with the sum of the rates"
+            raise who.error((*place, "target"), message)
+        hz = who.read.number((*place, "rate"), source.rate, "Hz")
+        if hz <= 0:
+            raise who.error((*place, "rate"), f"rate must be > 0 Hz, not '{source.rate}'")
+        rate[members] = hz
+        weight[members] = wiring.weights((*place, "weight"), source.weight, members, "")
+    return rate, weight
+
+
+def _recorded(who: Population) -> Int32s:
+    found = [np.empty(0, np.int32)]
+    for n, name in enumerate(who.config.run.record_potentials):
+        place = ("run", "record_potentials", n)
+        found.append(who.named(place, name))
+        who.require_potential(place, found[-1])
+    return np.unique(np.concatenate(found))

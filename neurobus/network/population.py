@@ -1,0 +1,254 @@
+"""Who there is: neurons and sources by name and index, with their models and parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from neurobus.config.locate import Place, meant
+from neurobus.config.schema import (
+    ID_PATTERN,
+    ID_RULE,
+    Distribution,
+    External,
+    Group,
+    Metronome,
+    Neuron,
+    Poisson,
+    Process,
+    Spikes,
+    Value,
+)
+from neurobus.config.tables import CsvTable
+from neurobus.model import Array, Model, Node, Param, Source
+from neurobus.model import load as load_model
+from neurobus.network.quantities import Quantities
+
+Int32s = npt.NDArray[np.int32]
+Steps = npt.NDArray[np.int64]
+
+SOURCE_MODELS: dict[type[Process], str | None] = {
+    Poisson: "nodes.poisson",
+    Metronome: "nodes.metronome",
+    Spikes: "nodes.spikes",
+    External: None,
+}
+
+
+class Population:
+    """Filled from a config: first the neurons, then the sources. See `Network` for the fields."""
+
+    def __init__(self, read: Quantities):
+        self.read, self.config, self.error = read, read.config, read.error
+        self.ids: list[str] = []
+        self.index: dict[str, int] = {}
+        self.groups: dict[str, Int32s] = {}
+        self.models: list[type[Model] | type[Source]] = []
+        self.model_number: dict[str, int] = {}
+        self.times: dict[int, Steps] = {}
+        self._declared: dict[str, Place] = {}
+        self._model_of: list[int] = []
+        self._params: list[dict[str, list[Array]]] = []
+        for place, neuron in self.config.active("neurons"):
+            self._add_neurons(place, neuron, [neuron.id], None)
+        for place, group in self.config.active("groups"):
+            table = self.config.table(group.csv) if group.csv else None
+            self._add_neurons(place, group, self._members(place, group, table), table)
+        self.n_neurons = len(self.ids)
+        for place, source in self.config.active("sources"):
+            if isinstance(source, Process):
+                self._add_source(place, source)
+        if not self.ids:
+            raise self.error((), "a config needs at least one neuron; write [[neurons]] or [[groups]]")
+        self.model_of = np.array(self._model_of, np.int32)
+        self.params = [{name: np.concatenate(parts) for name, parts in of.items()} for of in self._params]
+
+    def named(self, place: Place, name: str, neurons: bool = True) -> Int32s:
+        """The members of a neuron, group or (unless `neurons`) source called by name."""
+        if name not in self.groups:
+            raise self.error(place, f"there is no '{name}' in this network{meant(name, self.groups)}")
+        members = self.groups[name]
+        if neurons and members[0] >= self.n_neurons:
+            raise self.error(place, f"'{name}' is a source; this must be a neuron or group")
+        return members
+
+    def require_potential(self, place: Place, members: Int32s) -> None:
+        for number in {self.model_of[i] for i in members.tolist()}:
+            model = self.models[number]
+            if issubclass(model, Model) and model.potential not in model.states():
+                raise self.error(place, f"{list(self.model_number)[number]} has no membrane potential")
+
+    def _claim(self, name: str, place: Place) -> None:
+        if name in self._declared:
+            other = self.error(self._declared[name], "")
+            where = f"in line {other.line}" if other.line else f"by {other.file}"
+            raise self.error(place, f"the id '{name}' is taken {where}; ids must differ")
+        self._declared[name] = place
+
+    def _members(self, place: Place, group: Group | Process, table: CsvTable | None = None) -> list[str]:
+        """The ids of a group's or source's members."""
+        if table is not None and isinstance(group, Group):
+            if group.count is not None or group.ids is not None:
+                raise self.error((*place, "csv"), "give one of count, ids, csv")
+            ids = table.require("id")
+            if not ids:
+                raise table.error(None, "names no neurons")
+            for row, id in enumerate(ids):
+                if not re.match(ID_PATTERN, id):
+                    raise table.error(row, f"'{id}' is no id; {ID_RULE}")
+                if id in self._declared or id == group.id:
+                    raise table.error(row, f"the id '{id}' is taken; ids must differ")
+                self._claim(id, (*place, "csv"))
+            return ids
+        if group.count is not None and group.ids is not None:
+            raise self.error((*place, "ids"), "give count or ids, not both")
+        if group.ids is not None:
+            for n, id in enumerate(group.ids):
+                self._claim(id, (*place, "ids", n))
+            return group.ids
+        if group.count is None:
+            if isinstance(group, Group):
+                raise self.error(place, f"group '{group.id}' needs count, ids or csv")
+            return [group.id]
+        ids = [f"{group.id}.{n}" for n in range(group.count)]
+        for id in ids:
+            self._claim(id, (*place, "id"))
+        return ids
+
+    def _enter(self, place: Place, name: str, ids: Sequence[str], model: int) -> Int32s:
+        """Give `ids` their indices and `name` to all of them."""
+        self._claim(name, (*place, "id"))
+        members = np.arange(len(self.ids), len(self.ids) + len(ids), dtype=np.int32)
+        self.index.update(zip(ids, members.tolist(), strict=True))
+        self.ids.extend(ids)
+        self._model_of.extend([model] * len(ids))
+        self.groups.update({id: members[n : n + 1] for n, id in enumerate(ids)})
+        self.groups[name] = members
+        return members
+
+    def _model(self, place: Place, name: str) -> int:
+        if name not in self.model_number:
+            try:
+                model = load_model(name)
+            except ImportError as error:
+                raise self.error(place, str(error)) from error
+            self.model_number[name] = len(self.models)
+            self.models.append(model)
+            self._params.append({})
+        return self.model_number[name]
+
+    def _add_neurons(
+        self, place: Place, table: Neuron | Group, ids: Sequence[str], csv: CsvTable | None
+    ) -> None:
+        number = self._model((*place, "model"), table.model)
+        model = self.models[number]
+        if not issubclass(model, Model):
+            raise self.error((*place, "model"), f"'{table.model}' is a source; write it as [[sources]]")
+        self._enter(place, table.id, ids, number)
+        columns = self._parameter_columns(model, table.model, csv) if csv else {}
+        place = (*place, "params")
+        for name in columns.keys() & table.params.keys():
+            raise self.error((*place, name), f"{name} is a column of the CSV too; give it once")
+        values = self._parameters(place, model, table.model, table.id, table.params, columns, len(ids))
+        self._keep(place, number, values)
+
+    def _add_source(self, place: Place, source: Process) -> None:
+        ids = self._members(place, source)
+        name = SOURCE_MODELS[type(source)]
+        if name is None:
+            if self.config.run.clock == "virtual":
+                message = f"external source '{source.id}' cannot keep the virtual clock; use clock = \"wall\""
+                raise self.error((*place, "kind"), message)
+            self._enter(place, source.id, ids, -1)
+            return
+        number = self._model((*place, "kind"), name)
+        model = self.models[number]
+        members = self._enter(place, source.id, ids, number)
+        if isinstance(source, Spikes):
+            self.times.update(zip(members.tolist(), self._spike_steps(place, source, ids), strict=True))
+            return
+        given = {key: value for key in model.params() if (value := getattr(source, key, None)) is not None}
+        for key in given.keys() & {"period", "start", "stop"}:
+            self.read.steps((*place, key), given[key], least=key == "period")
+        self._keep(place, number, self._parameters(place, model, name, source.id, given, {}, len(ids)))
+
+    def _keep(self, place: Place, number: int, values: Mapping[str, Array]) -> None:
+        if contradiction := self.models[number].check(values):
+            raise self.error(place, contradiction)
+        for name, value in values.items():
+            self._params[number].setdefault(name, []).append(value)
+
+    def _parameter_columns(self, model: type[Node], model_name: str, csv: CsvTable) -> dict[str, Array]:
+        """The columns of a group's CSV that are parameters: those of that name, and all with a unit."""
+        found = {}
+        for name, unit in csv.units.items():
+            if name in model.params():
+                param = model.params()[name]
+                values = found[name] = csv.numbers(name, param.unit)
+                for row in np.flatnonzero([not param.admits(value) for value in values])[:1]:
+                    raise csv.error(int(row), _out_of_bounds(name, param, values[row]))
+            elif unit:
+                known = meant(name, model.params())
+                raise csv.error(None, f"{model_name} has no parameter '{name}'{known}")
+        return found
+
+    def _parameters(
+        self, place: Place, model: type[Node], model_name: str, label: str,
+        given: Mapping[str, Value], columns: Mapping[str, Array], n: int,
+    ) -> dict[str, Array]:  # fmt: skip
+        """All parameters of n members: given, from columns, or default; each (n,)."""
+        declared = model.params()
+        for name in given:
+            if name not in declared:
+                known = meant(name, declared)
+                raise self.error((*place, name), f"{model_name} has no parameter '{name}'{known}")
+        values = {}
+        for name, param in declared.items():
+            if name in columns:
+                values[name] = columns[name]
+            elif name in given:
+                values[name] = self.read.drawn((*place, name), given[name], n, param.unit, f"{label} {name}")
+                for value in (values[name].min(), values[name].max()):
+                    if not param.admits(value):
+                        hint = "; clip it with min and max" if isinstance(given[name], Distribution) else ""
+                        raise self.error((*place, name), _out_of_bounds(name, param, value) + hint)
+            else:
+                values[name] = np.full(n, param.value)
+        return values
+
+    def _spike_steps(self, place: Place, source: Spikes, ids: Sequence[str]) -> list[Steps]:
+        """For each member the steps at which it fires."""
+        if (source.times is None) == (source.file is None):
+            raise self.error(place, f"spikes '{source.id}' need one of times, file")
+        if source.times is not None:
+            steps: set[int] = set()
+            for n, time in enumerate(source.times):
+                step = self.read.steps((*place, "times", n), time, least=1)
+                if step in steps:
+                    raise self.error((*place, "times", n), f"'{time}' stands twice")
+                steps.add(step)
+            return [np.array(sorted(steps), np.int64)] * len(ids)
+        assert source.file is not None
+        table = self.config.table(source.file)
+        at = self.read.on_grid(table, "time_ms", table.numbers("time_ms", "") * 1e6)
+        if "id" not in table.cells and len(ids) == 1:
+            whose = np.zeros(len(at), np.int64)
+        else:
+            place_of = {id: n for n, id in enumerate(ids)}
+            names = table.require("id")
+            whose = np.array([place_of.get(name, -1) for name in names], np.int64)
+            for row in np.flatnonzero(whose < 0)[:1]:
+                message = f"'{names[row]}' is none of the sources '{source.id}'{meant(names[row], ids)}"
+                raise table.error(int(row), message)
+        order = np.lexsort((at, whose))
+        at, whose = at[order], whose[order]
+        for again in np.flatnonzero((np.diff(at) == 0) & (np.diff(whose) == 0))[:1]:
+            raise table.error(int(order[again + 1]), f"'{ids[whose[again]]}' fires twice in the same step")
+        return np.split(at, np.searchsorted(whose, np.arange(1, len(ids))))
+
+
+def _out_of_bounds(name: str, param: Param, value: float) -> str:
+    return f"{name} = {value:g} {param.unit}".rstrip() + f" is out of bounds; it must be {param.bounds()}"
