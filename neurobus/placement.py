@@ -6,14 +6,15 @@ postsynaptic side owns its incoming weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neurobus.errors import InputError
-from neurobus.model import Array, Model, Source, stream_key
+from neurobus.model import Array, Model, Source, load, stream_key
 from neurobus.network import Network
 
 Ints = npt.NDArray[np.int64]
@@ -125,6 +126,14 @@ class Plan:
         a, b = self.network.gap_a, self.network.gap_b
         return self._sources(np.concatenate([a, b]), np.concatenate([b, a]))
 
+    def targets(self) -> tuple[list[list[tuple[int, int]]], list[list[tuple[int, int]]]]:
+        """For spikes and for samples: process → (other process, smallest delay in steps to it)."""
+        net = self.network
+        spikes = _links(self.process_of[net.pre], self.process_of[net.post], net.delay, len(self.processes))
+        a, b = self.process_of[net.gap_a], self.process_of[net.gap_b]
+        delay = np.full(2 * len(a), net.min_delay)
+        return spikes, _links(np.concatenate([a, b]), np.concatenate([b, a]), delay, len(self.processes))
+
     @cached_property
     def _order(self) -> tuple[Ints, Ints]:
         """Synapses stably ordered by the process of their target, and where each process's begin."""
@@ -225,6 +234,18 @@ class Plan:
         return issubclass(self.network.models[self.processes[number].model], Source)
 
 
+def _links(source: Int32s, target: Int32s, delay: npt.NDArray[Any], n: int) -> list[list[tuple[int, int]]]:
+    links: list[list[tuple[int, int]]] = [[] for _ in range(n)]
+    between = (source >= 0) & (target >= 0) & (source != target)
+    pairs = source[between].astype(np.int64) << 32 | target[between]
+    order = np.lexsort((delay[between], pairs))
+    pairs, delay = pairs[order], delay[between][order]
+    first = np.flatnonzero(np.diff(pairs, prepend=-1))
+    for pair, shortest in zip(pairs[first].tolist(), delay[first].tolist(), strict=True):
+        links[pair >> 32].append((pair & 0xFFFFFFFF, int(shortest)))
+    return links
+
+
 def place(network: Network, neurons_per_process: int = 1, processes: int | None = None) -> Plan:
     """Cut a network into processes of at most `neurons_per_process`, or into about `processes` of equal size.
 
@@ -265,3 +286,47 @@ def _shares(network: Network, processes: int) -> dict[int, int]:
         most = max(counts, key=lambda m: counts[m] / shares[m])
         shares[most] += 1
     return shares
+
+
+RECORDED = "nodes.spikes"
+"""The source that plays spikes back, by dotted name."""
+
+
+def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
+    """The network with some neurons (or external sources) replaced by recordings of their spikes.
+
+    What acts on a recorded neuron acts no more: its synapses and junctions are left out. Raises
+    InputError for ids that are not in the network.
+    """
+    at = {name: i for i, name in enumerate(network.ids)}
+    unknown = [name for name in times_ns if name not in at]
+    if unknown:
+        raise InputError(f"'{unknown[0]}' is in the recording, but not in the network", network.config.path)
+    if not times_ns:
+        return network
+    chosen = np.array(sorted(at[name] for name in times_ns), np.int32)
+    names, models, params = list(network.model_names), list(network.models), list(network.params)
+    model_of = network.model_of.copy()
+    for number in range(len(models)):
+        mine = np.flatnonzero(model_of == number)
+        stays = ~np.isin(mine, chosen)
+        params[number] = {name: values[stays] for name, values in params[number].items()}
+    if RECORDED not in names:
+        names.append(RECORDED)
+        models.append(load(RECORDED))
+        params.append({})
+    model_of[chosen] = names.index(RECORDED)
+    times = {i: t for i, t in network.times.items() if network.ids[i] not in times_ns}
+    for name, spikes in times_ns.items():
+        times[at[name]] = np.array(sorted(spikes), np.int64) // network.dt_ns
+    acts = ~np.isin(network.post, chosen)
+    joined = ~(np.isin(network.gap_a, chosen) | np.isin(network.gap_b, chosen))
+    noise = network.background_rate_hz.copy()
+    noise[chosen] = 0.0
+    return replace(
+        network, model_names=names, models=models, params=params, model_of=model_of, times=times,
+        pre=network.pre[acts], post=network.post[acts], weight=network.weight[acts], delay=network.delay[acts],
+        gap_a=network.gap_a[joined], gap_b=network.gap_b[joined], gap_ns=network.gap_ns[joined],
+        currents=[c for c in network.currents if c[0] not in set(chosen.tolist())], background_rate_hz=noise,
+        recorded=np.setdiff1d(network.recorded, chosen).astype(np.int32),
+    )  # fmt: skip

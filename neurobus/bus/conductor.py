@@ -88,6 +88,7 @@ class Conductor:
         self._watchers = {self._outward: 0, self._tap: 0}
         self._ledger = Ledger(from_start=True)
         self._sample_ledger = Ledger(from_start=True)
+        self._exit = False
         self.malformed = 0
 
     # -- frames ---------------------------------------------------------------------------------
@@ -159,6 +160,8 @@ class Conductor:
             self._started = True
             if self._score.snapshot_every_s:
                 self._snapshot_due = self._t0 + self._score.snapshot_every_s
+        elif event.verb == "exit":
+            self._exit = True
         elif event.verb == "stop":
             self._limit = min(self._limit, max(self._schedule.horizon, self._source_horizon, self._model_step()))
 
@@ -350,6 +353,12 @@ class Conductor:
             last = Spikes(name, end.epoch, end.expected, [], None if self._score.single[p] else [], True)
             self._observe(wire.encode(last))
         self._publish(wire.encode(Report(NAME, "final", totals)))
+
+    def serve_until_exit(self) -> None:
+        """Go on forwarding (reports, farewells) until told to exit."""
+        while self._alive() and not self._exit:
+            for data in self._frames(POLL_MS):
+                self._handle(data)
 
     def close(self) -> None:
         self._context.destroy(2000)

@@ -23,7 +23,8 @@ class Schedule:
     """
 
     def __init__(self, log: Log, only: Iterable[str] | None = None, start_ns: int = 0,
-                 end_ns: int | None = None, rate: float = 1.0, loop: bool = False, epoch: int = 0):  # fmt: skip
+                 end_ns: int | None = None, rate: float = 1.0, loop: bool = False,
+                 epoch: int = 0):  # fmt: skip
         self.start_ns = start_ns
         self.end_ns = log.end_ns + 1 if end_ns is None else end_ns
         if not 0 < rate < float("inf"):

@@ -53,7 +53,11 @@ class LogWriter:
         """What a person should know of a close that was not quite as it should be."""
         self._end_ns = self._span_ns = self._whole = 0
         self._file = _Unbuffered(self.path)
-        self._mcap = _begin(self._file, header.metadata(), header.attachments(), use_chunking=False)
+        try:
+            self._mcap = _begin(self._file, header.metadata(), header.attachments(), use_chunking=False)
+        except LogError:
+            self._file.close()
+            raise
 
     def spikes(self, t_ns: npt.ArrayLike, index: npt.ArrayLike, receipt_ns: int,
                offsets_us: npt.ArrayLike | None = None) -> None:  # fmt: skip

@@ -1,0 +1,432 @@
+"""The launcher: asks the nursery for a run, sees to the start barrier, restarts the dead, sums up.
+
+    barrier  every process says it is ready only after it has heard itself through the bus with all its
+             subscriptions in force; nobody starts before everybody is ready, so no first spike is missed
+    start    one broadcast: the wall clock's model time 0, or the conductor's word to begin
+    end      every stream says it has ended, every neuron reports once it has heard all ends, then all exit
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from neurobus.bus.peer import Endpoints, Peer
+from neurobus.cluster import folder as folders
+from neurobus.cluster.options import Options
+from neurobus.cluster.policy import RestartPolicy
+from neurobus.cluster.summary import Summary, total
+from neurobus.errors import InputError, NeurobusError, RunError
+from neurobus.events import Control, Report
+from neurobus.wire import bus as wire
+
+NAME = "launcher"
+CONDUCTOR, HUB = "conductor", "hub"
+START_LEAD_NS = 20_000_000
+STOP_LEAD_NS = 20_000_000
+"""A stop under the wall clock is agreed on for this much later, so that all hear of it in time."""
+READY_TIMEOUT_S = 60.0
+FINAL_TIMEOUT_S = 10.0
+PSS_SAMPLE = 64
+
+
+@dataclass
+class Hooks:
+    """What a user interface may want to hear of. All are called in the launcher's event loop."""
+
+    word: Callable[[str], None] = lambda text: None
+    building: Callable[[], None] = lambda: None
+    ready: Callable[[int, int], None] = lambda n, of: None
+    started: Callable[[folders.Manifest], None] = lambda manifest: None
+
+
+@dataclass
+class Launch:
+    """One run as asked for. `for_ns`: model time to run, None: until stopped (or the config's duration)."""
+
+    options: Options
+    stem: str
+    for_ns: int | None = None
+    pace: float | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+
+
+class Launcher:
+    """Runs one cluster: `summary = await Launcher(launch).run()`."""
+
+    def __init__(self, launch: Launch):
+        self.launch = launch
+        self.summary = Summary()
+        self.manifest: folders.Manifest
+        self._finals: dict[str, dict[str, Any]] = {}
+        self._conductor: dict[str, Any] | None = None
+        self._ready: set[str] = set()
+        self._pids: dict[str, int] = {}
+        self._epochs: dict[str, int] = {}
+        self._programs = [module.rpartition(".")[2] for module, _ in launch.options.programs]
+        self._dead_programs: set[str] = set()
+        self._failure: NeurobusError | None = None
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._exiting = False
+        self._saved: dict[int, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._last_error: dict[str, str] = {}
+
+    # -- the run ----------------------------------------------------------------------------------
+
+    async def run(self) -> Summary:
+        """From nothing to the summary. Raises InputError or RunError; leaves nothing behind either way."""
+        begun = time.monotonic()
+        self.folder = folders.create(self.launch.stem)
+        self._nursery: asyncio.subprocess.Process | None = None
+        self._peer: Peer | None = None
+        try:
+            self._prepare_state()
+            self.launch.options.write(self.folder)
+            await self._start_nursery()
+            await self._barrier()
+            self.summary.ready_s = time.monotonic() - begun
+            await self._conduct()
+        finally:
+            await self._clean_up()
+        return self.summary
+
+    def _prepare_state(self) -> None:
+        options = self.launch.options
+        if options.snapshots and options.state is None:
+            options.state = str(folders.state_dir() / self.folder.name)
+        if options.state and options.state != options.resume:
+            shutil.rmtree(options.state, ignore_errors=True)
+
+    async def _start_nursery(self) -> None:
+        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+        root = str(Path(__file__).resolve().parents[2])
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
+        self._nursery = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "neurobus.cluster.nursery", str(self.folder),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=env, limit=1 << 26,
+        )  # fmt: skip
+        self._reader = asyncio.create_task(self._read_news())
+        self.launch.hooks.building()
+        await self._until(lambda: hasattr(self, "built"), None)
+        await self._until(lambda: hasattr(self, "_bound"), READY_TIMEOUT_S, "the bus did not come up")
+
+    async def _barrier(self) -> None:
+        self._peer = Peer(Endpoints(**self.built["endpoints"]))
+        self._peer.subscribe(wire.REPORT + b"/")
+        self._peer.join(NAME)
+        asyncio.get_running_loop().add_reader(self._peer.fd, self._read_bus)
+        self._streams = sorted({s for s in self.built["streams"]} - set(self.built["external"]))
+        everyone = len(self._streams) + len(self._programs)
+        epoch = 1 if self.launch.options.resume else 0
+        self._epochs = dict.fromkeys(self._streams, epoch)
+        self._tell(do="fork", epoch=epoch)
+        last, since = -1, time.monotonic()
+        while len(self._ready) < everyone:
+            await self._wait(0.1)
+            if len(self._ready) != last:
+                last, since = len(self._ready), time.monotonic()
+                self.launch.hooks.ready(last, everyone)
+            if time.monotonic() - since > READY_TIMEOUT_S:
+                missing = sorted({*self._streams, *self._programs} - self._ready)
+                raise RunError(f"{len(missing)} processes did not become ready, {missing[0]} among them")
+
+    async def _conduct(self) -> None:
+        built, launch = self.built, self.launch
+        begin = built["resume_step"]
+        dt_ns = built["dt_ns"]
+        duration = launch.for_ns if launch.for_ns is not None else built["duration_ns"]
+        self._stop_step = None if duration is None else begin + duration // dt_ns
+        self._wall = built["clock"] == "wall"
+        self.policy = RestartPolicy(built["restarts"])
+        self._t0_ns = time.monotonic_ns() + START_LEAD_NS - begin * dt_ns
+        started = time.monotonic() + (START_LEAD_NS * 1e-9 if self._wall else 0.0)
+        self.manifest.t0_ns = self._t0_ns
+        self.manifest.pace = launch.pace
+        self.manifest.write(self.folder)
+        start = {"t0_ns": self._t0_ns, "stop_step": self._stop_step, "pace": launch.pace}
+        self._control(wire.EVERYONE, "start", start)
+        if not self._wall:
+            self._control(CONDUCTOR, "start", start)
+        launch.hooks.started(self.manifest)
+        every = built["snapshot_every_s"]
+        if self._wall and every and launch.options.snapshots:
+            self._spawn(self._snapshots(every))
+        await self._until(self._finished, None)
+        self.summary.wall_s = time.monotonic() - started
+        end = self._conductor["step"] if self._conductor else max((f["step"] for f in self._finals.values()), default=begin)
+        self.summary.model_s = (end - begin) * dt_ns * 1e-9
+        self._measure_memory()
+        if self._wall and launch.options.snapshots and every:
+            await self._last_snapshot(end)
+        for name in set(self._programs) - self._dead_programs:
+            self._control(name, "stop", {"end_ns": end * dt_ns})
+        with contextlib.suppress(RunError):
+            await self._until(lambda: all(name in self._finals or name in self._dead_programs for name in self._programs),
+                              FINAL_TIMEOUT_S)  # fmt: skip
+        self._sum_up()
+
+    def _finished(self) -> bool:
+        if not self._wall and self._conductor is None:
+            return False
+        missing = [name for name in self._streams if name not in self._finals]
+        if not missing:
+            return True
+        # Whoever is left is dead or deaf: they get their time, then the run ends without them.
+        if not self._finals and self._conductor is None:
+            return False
+        if not hasattr(self, "_give_up"):
+            self._give_up = time.monotonic() + FINAL_TIMEOUT_S
+        return time.monotonic() > self._give_up
+
+    def stop(self) -> None:
+        """Stop politely: everybody runs to one agreed step, reports, and exits."""
+        if self._stopping or not hasattr(self, "_t0_ns"):
+            self._failure = self._failure or RunError("stopped before the start")
+            self._changed.set()
+            return
+        self._stopping = True
+        if self._wall:
+            step = (time.monotonic_ns() - self._t0_ns + STOP_LEAD_NS) // self.built["dt_ns"]
+            self._control(wire.EVERYONE, "stop", {"step": max(step, 1)})
+        else:
+            self._control(CONDUCTOR, "stop", {})
+
+    def kill(self) -> None:
+        """Stop at once."""
+        self._failure = RunError("killed")
+        self._changed.set()
+
+    def _sum_up(self) -> None:
+        built, summary = self.built, self.summary
+        summary.name, summary.config, summary.clock, summary.seed = (
+            built["name"], built["config"], built["clock"], built["seed"])  # fmt: skip
+        summary.neurons, summary.processes = built["n_neurons"], len(self._streams)
+        summary.restarts = self.policy.total
+        total(summary, self._finals, self._streams, self._conductor)
+        for name in self._programs:
+            final = self._finals.get(name)
+            if final is not None:
+                summary.observers[name] = final
+                summary.record = final.get("path", summary.record)
+                summary.notes += final.get("notes", [])
+        if self._saved_step is not None:
+            summary.state = self.launch.options.state
+
+    # -- news from the nursery and the bus ---------------------------------------------------------
+
+    async def _read_news(self) -> None:
+        assert self._nursery is not None and self._nursery.stdout is not None
+        while line := await self._nursery.stdout.readline():
+            self._news(json.loads(line))
+            self._changed.set()
+        code = await self._nursery.wait()
+        if not self._exiting and self._failure is None:
+            self._failure = RunError(f"the nursery process ended unexpectedly (exit code {code})")
+        self._changed.set()
+
+    def _news(self, news: dict[str, Any]) -> None:
+        if "error" in news and "failed" not in news:
+            kind = InputError if news["code"] == 2 else RunError
+            self._failure = kind(news["error"])
+        elif "compiling" in news:
+            self.launch.hooks.word(f"compiling {news['compiling']} (only this once)")
+        elif "built" in news:
+            self.built = news["built"]
+            known = folders.Manifest.__dataclass_fields__
+            self.manifest = folders.Manifest(**{k: v for k, v in self.built.items() if k in known})
+            if self.launch.for_ns is None and self.built["duration_ns"] is None:
+                self.launch.hooks.word("no duration given: runs until Ctrl-C")
+        elif "bound" in news:
+            self._bound = news["bound"]
+        elif "failed" in news:
+            self._last_error[news["failed"]] = news["error"]
+        elif "exit" in news and not self._exiting:
+            self._died(news["exit"], news["code"])
+
+    def _died(self, name: str, code: int) -> None:
+        how = self._last_error.pop(name, None)
+        cause = how or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
+        started = hasattr(self, "_t0_ns")
+        if not started or name == CONDUCTOR:
+            resume = f"; continue with: neurobus run --resume {self.launch.options.state}" if self._saved_step else ""
+            prefix = "" if how and not started else f"{name} died: "
+            self._failure = (InputError if how and not started else RunError)(f"{prefix}{_who(name, started)}{cause}{resume}")
+            return
+        if name in self._finals:
+            return
+        if name in self._programs:
+            self._dead_programs.add(name)
+            self.summary.notes.append(f"{name} died ({cause}); the run went on without it")
+            self.launch.hooks.word(self.summary.notes[-1])
+            return
+        pause = self.policy.died(name)
+        if pause is None:
+            self._failure = RunError(f"{name} died ({cause}) and has used up its {self.policy.budget} restarts")
+            return
+        self.summary.notes.append(f"{name} died ({cause}) and was restarted")
+        self.launch.hooks.word(self.summary.notes[-1])
+        self._spawn(self._restart(name, pause))
+
+    async def _restart(self, name: str, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        epoch = self._epochs[name] = self._epochs.get(name, 0) + 1
+        self._ready.discard(name)
+        self._tell(do="restart", name=name, epoch=epoch)
+
+    def _read_bus(self) -> None:
+        assert self._peer is not None
+        for data in self._peer.frames():
+            try:
+                event = wire.decode(data)
+            except wire.Malformed:
+                continue
+            if isinstance(event, Report):
+                self._report(event)
+        self._changed.set()
+
+    def _report(self, event: Report) -> None:
+        name, data = event.origin, event.data
+        if event.verb == "ready":
+            self._ready.add(name)
+            self._pids[name] = data.get("pid", 0)
+            if hasattr(self, "_t0_ns") and self._wall:
+                self._control(name, "start", {"t0_ns": self._t0_ns, "stop_step": self._stop_step, "pace": None})
+        elif event.verb == "final":
+            if name == CONDUCTOR:
+                self._conductor = data
+            else:
+                self._finals[name] = data
+        elif event.verb == "saved" and self._wall:
+            self._note_saved(data["step"])
+        elif event.verb == "snapshot" and name == CONDUCTOR:
+            self._write_resume(data["step"])
+        elif event.verb == "trouble":
+            note = f"{name}: {data.get('what')}"
+            self.summary.notes.append(note)
+            self.launch.hooks.word(note)
+            if data.get("stop"):
+                self.stop()
+
+    # -- snapshots --------------------------------------------------------------------------------
+
+    async def _snapshots(self, every_s: float) -> None:
+        """Under the wall clock: agree on a step a little ahead, so that all save the same one."""
+        while True:
+            await asyncio.sleep(every_s)
+            if self._stopping or self._finals:
+                return
+            step = (time.monotonic_ns() - self._t0_ns + STOP_LEAD_NS) // self.built["dt_ns"]
+            self._control(wire.EVERYONE, "snapshot", {"step": step})
+
+    async def _last_snapshot(self, step: int) -> None:
+        self._control(wire.EVERYONE, "snapshot", {"step": step})
+        with contextlib.suppress(RunError):
+            await self._until(lambda: self._saved_step == step, FINAL_TIMEOUT_S)
+
+    def _note_saved(self, step: int) -> None:
+        """A snapshot counts once every process has written it."""
+        self._saved[step] = self._saved.get(step, 0) + 1
+        if self._saved[step] == len(self._streams):
+            self._write_resume(step)
+
+    def _write_resume(self, step: int) -> None:
+        """What `--resume` needs beside the states: the options, and the step all of them are of."""
+        state = Path(self.launch.options.state or "")
+        self.launch.options.write(state)
+        scratch = state / ".resume.tmp"
+        scratch.write_text(json.dumps({"step": step, "clock": self.built["clock"], "name": self.built["name"],
+                                       "seed": self.built["seed"]}))  # fmt: skip
+        scratch.replace(state / "resume.json")
+        self._saved_step = step
+        for old in state.glob("*.snap"):
+            if old.name.rsplit(".", 2)[1] != str(step):
+                old.unlink(missing_ok=True)
+
+    _saved_step: int | None = None
+
+    # -- helpers ----------------------------------------------------------------------------------
+
+    def _measure_memory(self) -> None:
+        pids = [self._pids[name] for name in self._streams if self._pids.get(name)]
+        chosen = pids[:: max(1, len(pids) // PSS_SAMPLE)]
+        sizes = [size for pid in chosen if (size := pss_kb(pid)) is not None]
+        if sizes:
+            self.summary.pss_mb_per_process = round(sum(sizes) / len(sizes) / 1024, 2)
+
+    def _tell(self, **command: Any) -> None:
+        assert self._nursery is not None and self._nursery.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self._nursery.stdin.write(json.dumps(command).encode() + b"\n")
+
+    def _control(self, to: str, verb: str, args: dict[str, Any]) -> None:
+        assert self._peer is not None
+        self._peer.send(wire.encode(Control(to, verb, args)))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _wait(self, timeout_s: float) -> None:
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout_s)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _until(self, true: Callable[[], bool], timeout_s: float | None, what: str = "timed out") -> None:
+        give_up = None if timeout_s is None else time.monotonic() + timeout_s
+        while not true():
+            if give_up is not None and time.monotonic() > give_up:
+                raise RunError(what)
+            await self._wait(0.5)
+
+    async def _clean_up(self) -> None:
+        self._exiting = True
+        for task in list(self._tasks):
+            task.cancel()
+        if self._peer is not None:
+            asyncio.get_running_loop().remove_reader(self._peer.fd)
+            self._control(wire.EVERYONE, "exit", {})
+            self._control(CONDUCTOR, "exit", {})
+            self._peer.close()
+        if self._nursery is not None:
+            self._tell(do="end")
+            try:
+                await asyncio.wait_for(self._nursery.wait(), 10)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    self._nursery.kill()
+                await self._nursery.wait()
+            if self._nursery.stdin is not None:
+                self._nursery.stdin.close()
+            await self._reader
+        folders.remove(self.folder)
+
+
+def _who(name: str, started: bool) -> str:
+    return "" if started else f"neuron {name}: "
+
+
+def pss_kb(pid: int) -> int | None:
+    """Proportional set size of a process in kB; None where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            for line in file:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,367 @@
+"""The nursery: one process that imports, builds and compiles everything once, then forks the run.
+
+    python -P -m neurobus.cluster.nursery RUN_FOLDER
+
+Commands come as JSON lines on stdin, news leave as JSON lines on stdout. It is the parent of all
+processes of the run and the only one that reaps them. When stdin ends (the launcher is gone, however)
+it ends the run and removes the folder; when the nursery itself is killed, its children see their
+lifeline end. So nothing is left behind whoever dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from neurobus import __version__, config, network, placement
+from neurobus.bus import conductor as conducting
+from neurobus.bus import hub
+from neurobus.bus.conductor import Conductor, Score
+from neurobus.bus.peer import Endpoints, Peer
+from neurobus.cluster import folder as folders
+from neurobus.cluster.options import Options, Seat
+from neurobus.errors import InputError, NeurobusError
+from neurobus.model import Model
+from neurobus.node import kernels
+from neurobus.node.core import Core, SourceCore
+from neurobus.node.runtime import Role, Runtime, read_snapshot
+from neurobus.placement import Plan
+
+TERM_WAIT_S = 2.0
+HUB = "hub"
+
+
+class Nursery:
+    """State of the one nursery of a run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.options = Options.read(folder)
+        self.endpoints = Endpoints.in_folder(folder)
+        self.children: dict[int, str] = {}
+        self.lifeline, self._lifeline_end = os.pipe()
+        self.news, self._news_end = os.pipe()
+        self._seats: dict[str, Seat] = {}
+        self._code: dict[str, Callable[[Seat], None]] = {}
+        self._buffer = b""
+
+    # -- building ---------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Config, network, plan and compiled kernels. Raises InputError."""
+        options = self.options
+        for path in reversed(options.python_path):
+            sys.path.insert(0, path)
+        if options.config_path:
+            self.config = config.load(Path(options.config_path), options.overrides)
+        else:
+            assert options.config_text is not None
+            self.config = config.loads(options.config_text, options.config_name, options.files, options.overrides)
+        run = self.config.run
+        self.clock = options.clock or run.clock
+        self.network = placement.with_recorded(network.build(self.config, options.seed), options.replaced)
+        self.plan: Plan = placement.place(self.network, run.neurons_per_process, run.processes)
+        if self.clock == "virtual" and self.plan.external:
+            name = self.network.ids[min(self.plan.external)]
+            raise InputError(f"source '{name}' is external, and the virtual clock knows no one outside; "
+                             "use --clock wall", self.config.path)  # fmt: skip
+        self.state = Path(options.state) if options.state and options.snapshots else None
+        if self.state is not None:
+            self.state.mkdir(parents=True, exist_ok=True)
+        self.resume_step: int | None = None
+        if options.resume:
+            self.resume_step = int(json.loads((Path(options.resume) / "resume.json").read_text())["step"])
+        self._compile()
+        for module, arguments in options.programs:
+            name = module.rpartition(".")[2]
+            self._code[name] = importlib.import_module(module).main
+            self._seats[name] = self._seat(name, arguments)
+
+    def _compile(self) -> None:
+        seen = set()
+        for process in self.plan.processes:
+            model = self.network.models[process.model]
+            if process.model in seen or not issubclass(model, Model):
+                continue
+            seen.add(process.model)
+            name = self.network.model_names[process.model]
+            if kernels.generated(name, model)[1]:
+                tell(compiling=name)
+            try:
+                Core(self.plan.neuron_part(process.number)).advance(1)
+            except NeurobusError:
+                raise
+            except Exception as error:
+                word = " ".join(str(error).split())
+                raise InputError(f"model '{name}' does not compile: {type(error).__name__}: {word[:300]}") from error
+
+    def _seat(self, name: str, arguments: dict[str, Any]) -> Seat:
+        net, run = self.network, self.config.run
+        header = {
+            "config_name": self.config.path.name if self.config.path else self.options.config_name,
+            "config_text": self.config.text, "files": self.config.files, "overrides": list(self.config.overrides),
+            "seed": net.seed, "dt_ns": net.dt_ns, "clock": self.clock, "ids": net.ids,
+            "started_unix_ns": time.time_ns(),
+            "groups": {name: members.tolist() for name, members in net.groups.items()},
+        }  # fmt: skip
+        streams = [p.name for p in self.plan.processes] + [net.ids[i] for i in sorted(self.plan.external)]
+        single = {p.name: int(p.members[0]) for p in self.plan.processes if p.single}
+        single |= {net.ids[i]: i for i in self.plan.external}
+        arguments = {"on_log_failure": run.on_log_failure, **arguments}
+        return Seat(name, self.folder, self.endpoints.as_dict(), self.lifeline, arguments, header, streams, single)
+
+    def manifest(self) -> folders.Manifest:
+        net = self.network
+        units = [net.models[m].weight_unit if m >= 0 and issubclass(net.models[m], Model) else ""  # type: ignore[union-attr]
+                 for m in net.model_of.tolist()]  # fmt: skip
+        return folders.Manifest(
+            name=self.folder.name, pid=os.getppid(), config=str(self.config.path or self.options.config_name),
+            clock=self.clock, seed=net.seed, dt_ns=net.dt_ns, endpoints=self.endpoints.as_dict(), ids=net.ids,
+            n_neurons=net.n_neurons, streams=self.plan.stream_of, processes=len(self.plan.processes),
+            external=[net.ids[i] for i in sorted(self.plan.external)], weight_units=units,
+            started_unix_ns=time.time_ns(), min_delay=net.min_delay,
+        )  # fmt: skip
+
+    # -- children ---------------------------------------------------------------------------------
+
+    def fork(self, name: str, body: Callable[[], None]) -> None:
+        """Fork a child that runs `body`. What it raises reaches the launcher as one line."""
+        pid = os.fork()
+        if pid:
+            self.children[pid] = name
+            return
+        code = 1
+        try:
+            os.close(self._lifeline_end)
+            os.close(self.news)
+            devnull = os.open(os.devnull, os.O_RDWR)
+            os.dup2(devnull, 0)
+            os.dup2(devnull, 1)
+            os.close(devnull)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            gc.enable()
+            body()
+            code = 0
+        except Exception as error:
+            if os.environ.get("NEUROBUS_DEBUG"):
+                traceback.print_exc()
+            word = str(error) if isinstance(error, NeurobusError) else f"{type(error).__name__}: {error}"
+            self._send_news(failed=name, error=" ".join(word.split())[:600])
+        finally:
+            os._exit(code)
+
+    def _send_news(self, **news: Any) -> None:
+        """From a child: at most PIPE_BUF bytes, so that lines of several children never mix."""
+        os.write(self._news_end, json.dumps(news).encode() + b"\n")
+
+    def _wait_lifeline(self) -> None:
+        select.select([self.lifeline], [], [])
+
+    def _alive(self) -> bool:
+        return not select.select([self.lifeline], [], [], 0)[0]
+
+    def fork_bus(self) -> None:
+        if self.clock == "wall":
+            self.fork(HUB, lambda: hub.serve(self.endpoints, lambda: self._send_news(bound=HUB), self._hub_end))
+        else:
+            self.fork(conducting.NAME, self._conduct)
+
+    def _hub_end(self) -> None:
+        self._wait_lifeline()
+        folders.remove(self.folder)
+
+    def _conduct(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        conductor = Conductor(self._score(), self.endpoints, self._alive, self.lifeline)
+        self._send_news(bound=conducting.NAME)
+        conductor.run()
+        conductor.serve_until_exit()
+        conductor.close()
+        if not self._alive():
+            folders.remove(self.folder)
+
+    def _score(self) -> Score:
+        plan, net = self.plan, self.network
+        owner = {net.ids[i]: (p, i) for i, p in enumerate(plan.process_of.tolist()) if p >= 0}
+        spike_targets, sample_targets = plan.targets()
+        return Score(
+            names=[p.name for p in plan.processes], single=[p.single for p in plan.processes],
+            sources=[plan.is_source(p.number) for p in plan.processes], dt_ns=net.dt_ns, min_delay=net.min_delay,
+            spike_targets=spike_targets, sample_targets=sample_targets, owner=owner, begin=self.resume_step or 0,
+            stimuli=[(t // net.dt_ns, name, weight) for t, name, weight in self.options.stimuli],
+            snapshot_every_s=self.config.run.snapshot_every_ns * 1e-9 if self.state else 0.0,
+        )  # fmt: skip
+
+    def fork_node(self, number: int, epoch: int, restarted: bool) -> None:
+        self.fork(self.plan.processes[number].name, lambda: self._node(number, epoch, restarted))
+
+    def _node(self, number: int, epoch: int, restarted: bool) -> None:
+        plan, net = self.plan, self.network
+        process = plan.processes[number]
+        source = plan.is_source(number)
+        core = SourceCore(plan.source_part(number)) if source else Core(plan.neuron_part(number))
+        wall = self.clock == "wall"
+        spikes, samples = plan.spikes_heard[number], plan.samples_heard[number]
+        role = Role(
+            name=process.name, ids=[net.ids[i] for i in process.members], index=process.members.tolist(),
+            dt_ns=net.dt_ns, wall=wall, epoch=epoch, grace_ns=self.config.run.grace_ns,
+            spikes_heard=[] if source else [s for s in spikes if s != process.name],
+            samples_heard=[] if source else [s for s in samples if s != process.name],
+            index_of=self.single_streams, n_ids=len(net.ids),
+            sends_samples=not source and bool(len(core.part.watched)), snapshots=self.state,  # type: ignore[union-attr]
+            late_start=restarted,
+        )  # fmt: skip
+        runtime = Runtime(role, core, Peer(self.endpoints))
+        saved = None
+        if restarted and self.state is not None:
+            saved = read_snapshot(self.state, process.name)
+        if saved is None and self.options.resume:
+            saved = read_snapshot(Path(self.options.resume), process.name, self.resume_step)
+            if saved is None:
+                raise InputError(f"no snapshot of '{process.name}' at step {self.resume_step} in {self.options.resume}")
+        if saved is not None:
+            try:
+                runtime.restore(saved, same_run=restarted)
+            except (ValueError, KeyError) as error:
+                raise InputError(f"snapshot of '{process.name}': {error}") from error
+        runtime.run(self.lifeline)
+
+    def fork_program(self, name: str) -> None:
+        self.fork(name, lambda: self._code[name](self._seats[name]))
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Carry out commands and pass on news until stdin ends or `end` is asked."""
+        wake, wake_end = os.pipe()
+        os.set_blocking(wake_end, False)
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        while True:
+            ready, _, _ = select.select([0, self.news, wake], [], [])
+            if wake in ready:
+                os.read(wake, 4096)
+                self._reap()
+            if self.news in ready:
+                sys.stdout.buffer.write(os.read(self.news, 65536))
+                sys.stdout.buffer.flush()
+            if 0 in ready:
+                data = os.read(0, 65536)
+                if not data:
+                    return
+                *lines, self._buffer = (self._buffer + data).split(b"\n")
+                for line in lines:
+                    if self._command(json.loads(line)):
+                        return
+
+    def _command(self, command: dict[str, Any]) -> bool:
+        do = command["do"]
+        if do == "fork":
+            for name in self._code:
+                self.fork_program(name)
+            for process in self.plan.processes:
+                self.fork_node(process.number, command["epoch"], False)
+        elif do == "restart":
+            name = command["name"]
+            if name in (HUB, conducting.NAME):
+                self.fork_bus()
+            elif name in self._code:
+                self.fork_program(name)
+            else:
+                self.fork_node(self.plan.number_of[name], command["epoch"], True)
+        return bool(do == "end")
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            name = self.children.pop(pid, None)
+            if name is not None:
+                tell(exit=name, pid=pid, code=os.waitstatus_to_exitcode(status))
+
+    def end(self) -> None:
+        """Terminate what still runs, then kill it, and remove the folder."""
+        os.close(self._lifeline_end)
+        give_up = time.monotonic() + TERM_WAIT_S
+        killed = False
+        while self.children:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid:
+                self.children.pop(pid, None)
+                continue
+            if time.monotonic() > give_up and not killed:
+                killed = True
+                for pid in list(self.children):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+        folders.remove(self.folder)
+
+    @property
+    def single_streams(self) -> dict[str, int]:
+        if not hasattr(self, "_single"):
+            self._single = {p.name: int(p.members[0]) for p in self.plan.processes if p.single}
+            self._single |= {self.network.ids[i]: i for i in self.plan.external}
+        return self._single
+
+
+def tell(**news: Any) -> None:
+    """One line to the launcher."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(news) + "\n")
+        sys.stdout.flush()
+
+
+def main() -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    nursery = Nursery(Path(sys.argv[1]))
+    try:
+        nursery.build()
+    except NeurobusError as error:
+        tell(error=str(error), code=error.exit_code)
+        sys.exit(error.exit_code)
+    manifest = nursery.manifest()
+    manifest.write(nursery.folder)
+    # Everything made so far is shared with the children for as long as nobody writes to it.
+    nursery.plan.spikes_heard, nursery.plan.samples_heard, nursery.plan.initial_mv, nursery.single_streams  # noqa: B018
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    nursery.fork_bus()
+    tell(built={**asdict(manifest), "version": __version__, "resume_step": nursery.resume_step or 0,
+                "n_processes": len(nursery.plan.processes), "restarts": nursery.config.run.restarts,
+                "snapshot_every_s": nursery.config.run.snapshot_every_ns * 1e-9,
+                "duration_ns": nursery.config.run.duration_ns, "clock": nursery.clock,
+                "config_text": None, "skipped": nursery.network.skipped})  # fmt: skip
+    try:
+        nursery.serve()
+    finally:
+        nursery.end()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

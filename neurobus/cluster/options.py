@@ -1,0 +1,57 @@
+"""What a launcher asks of the nursery: written once into the run folder, read once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+
+@dataclass
+class Options:
+    """A run. `config_path`, or `config_text` with `config_name` and the `files` it names (from a log).
+
+    `clock`, `seed`: instead of the config's. `replaced`: neuron id → spike times (ns) that a recording
+    plays in its place. `stimuli`: (t_ns, neuron, weight) from a log. `programs`: observers that are part
+    of the run, as (dotted module with a `main(Seat)`, arguments). `resume`: folder of snapshots.
+    """
+
+    clock: str | None = None
+    config_path: str | None = None
+    config_text: str | None = None
+    config_name: str = "config.toml"
+    files: dict[str, bytes] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+    seed: int | None = None
+    replaced: dict[str, list[int]] = field(default_factory=dict)
+    stimuli: list[tuple[int, str, float]] = field(default_factory=list)
+    programs: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    resume: str | None = None
+    state: str | None = None
+    snapshots: bool = True
+    python_path: list[str] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        (folder / "options").write_bytes(msgpack.packb(asdict(self)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Options:
+        return cls(**msgpack.unpackb((folder / "options").read_bytes()))
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a program that is part of a run is given: where the bus is and who is on it."""
+
+    name: str
+    folder: Path
+    endpoints: dict[str, str]
+    lifeline_fd: int
+    arguments: dict[str, Any]
+    header: dict[str, Any]
+    """Facts for a log: config text, files, seed, dt_ns, ids and so on."""
+    streams: list[str]
+    single: dict[str, int]
+    """Streams of one neuron → its index."""

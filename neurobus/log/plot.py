@@ -1,0 +1,207 @@
+"""A picture of a log: raster, population rate, and potentials where they were recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurobus.errors import InputError
+from neurobus.log.format import Floats, Int64s, Log
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES = (".png", ".svg", ".pdf")
+MOST_LABELS = 40
+"""Up to so many neurons each has its row and its name; beyond, groups are named."""
+MOST_DOTS = 300_000
+MOST_TRACES = 8
+
+_MARGIN_IN = 0.14
+_INK, _GREY, _FAINT, _MARK = "#22262b", "#7b828a", "#e6e8eb", "#d1495b"
+_COLOURS = ("#2b6ca3", "#c8702a", "#2f8f6b", "#8a5aa8", "#b8902b", "#4aa0b5")
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans", "font.size": 8.5, "text.color": _INK,
+    "axes.edgecolor": _GREY, "axes.labelcolor": _GREY, "axes.linewidth": 0.6,
+    "axes.spines.top": False, "axes.spines.right": False,
+    "xtick.color": _GREY, "ytick.color": _GREY, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "svg.fonttype": "none", "svg.hashsalt": "neurobus",
+}  # fmt: skip
+
+
+def plot(log: Log, out: str | Path, title: str | None = None) -> Path:
+    """Draws `log` to `out`, PNG, SVG or PDF by suffix. Raises `InputError` for another or a bad place."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    out = Path(out)
+    if out.suffix.lower() not in SUFFIXES:
+        raise InputError(f"cannot draw a '{out.suffix}'; name a file ending in {', '.join(SUFFIXES)}", out)
+    rows = _Rows(log)
+    scale, unit, window = _time_axis(log)
+    traces = np.unique(log.samples.i)[:MOST_TRACES].tolist()
+    heights = [rows.height, 1.1, *[0.62] * len(traces)]
+    with matplotlib.rc_context(_STYLE):
+        size_in = np.array([9.6, sum(heights) + 1.4])
+        edge, inside = _MARGIN_IN / size_in, 1 - 2 * _MARGIN_IN / size_in
+        layout = ConstrainedLayoutEngine(rect=(*edge, *inside), h_pad=0.04, w_pad=0.04)
+        figure = Figure(figsize=tuple(size_in), dpi=160, layout=layout)
+        axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        _raster(axes[0], log, rows, scale)
+        _rate(axes[1], log, rows, scale, window)
+        for axis, index in zip(axes[2:], traces, strict=True):
+            _potential(axis, log, index, rows, scale)
+        for axis in axes:
+            axis.set_xlim(window[0] / scale, window[1] / scale)
+            axis.grid(axis="x", color=_FAINT, linewidth=0.6)
+            axis.set_axisbelow(True)
+            axis.tick_params(length=2.5)
+        for axis in axes[:-1]:
+            axis.tick_params(axis="x", length=0)
+        axes[-1].set_xlabel(f"model time ({unit})")
+        name = title or Path(log.header.config_name).stem
+        axes[0].set_title(name, loc="left", fontsize=13, fontweight="bold", pad=26)
+        axes[0].annotate(_caption(log), (0, 1), (0, 12), xycoords="axes fraction", textcoords="offset points",
+                         color=_GREY, fontsize=8.5)  # fmt: skip
+        figure.align_ylabels(axes)
+        metadata = {"Date": None} if out.suffix.lower() == ".svg" else None
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(out, metadata=metadata, facecolor="white")
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", out) from error
+    return out
+
+
+class _Rows:
+    """Which neuron stands where, and in which colour: groups one after the other, the first on top."""
+
+    def __init__(self, log: Log):
+        ids = log.header.ids
+        self.n = len(ids)
+        self.labelled = self.n <= MOST_LABELS
+        self.height = float(np.clip(0.16 * self.n, 1.3, 5.2)) if self.labelled else 4.6
+        member = [""] * self.n
+        for name, members in log.header.groups.items():
+            for index in members if len(members) > 1 else ():
+                member[index] = member[index] or name
+        for index, id in enumerate(ids):
+            head, dot, _ = id.rpartition(".")
+            member[index] = member[index] or (head if dot else "")
+        self.groups = list(dict.fromkeys(member))
+        self.group_of = np.array([self.groups.index(name) for name in member], np.int64)
+        order = np.argsort(self.group_of, kind="stable")
+        self.y = np.empty(self.n, np.int64)
+        self.y[order] = np.arange(self.n)
+        self.sizes = np.bincount(self.group_of, minlength=len(self.groups))
+
+    def colour(self, group: int) -> str:
+        return _COLOURS[group % len(_COLOURS)]
+
+
+def _raster(axis: Axes, log: Log, rows: _Rows, scale: float) -> None:
+    stride = -(-log.spikes_t.size // MOST_DOTS) or 1
+    t, i = log.spikes_t[::stride] / scale, log.spikes_i[::stride]
+    row_points = rows.height * 72 / max(rows.n, 1)
+    style: dict[str, Any] = {"linestyle": "none", "rasterized": t.size > 20_000}
+    if row_points > 3:
+        style |= {"marker": "|", "markersize": 0.72 * min(row_points, 30), "markeredgewidth": 1.1}
+    else:
+        size = 3.4 if t.size < 10_000 else 2.2 if t.size < 50_000 else 1.2
+        style |= {"marker": ".", "markersize": size, "markeredgewidth": 0}
+    for group in range(len(rows.groups)):
+        chosen = rows.group_of[i] == group
+        axis.plot(t[chosen], rows.y[i[chosen]], color=rows.colour(group), **style)
+    axis.set_ylim(rows.n - 0.3, -0.7)
+    if rows.labelled:
+        axis.set_yticks(rows.y, log.header.ids, fontsize=7.5 if rows.n > 24 else 8.5)
+    elif len(rows.groups) > 1:
+        edges = np.concatenate([[0], np.cumsum(rows.sizes)])
+        names = [f"{name or 'others'} ({size})" for name, size in zip(rows.groups, rows.sizes, strict=True)]
+        axis.set_yticks((edges[:-1] + edges[1:] - 1) / 2, names)
+        for group, label in enumerate(axis.get_yticklabels()):
+            label.set_color(rows.colour(group))
+        for edge in edges[1:-1]:
+            axis.axhline(edge - 0.5, color=_FAINT, linewidth=0.8)
+    else:
+        axis.set_ylabel("neuron")
+    if stride > 1:
+        axis.annotate(f"one spike in {stride} is drawn", (1, 1), (0, 3), xycoords="axes fraction",
+                      textcoords="offset points", ha="right", color=_GREY, fontsize=7.5)  # fmt: skip
+    _mark_stimuli(axis, log, scale)
+
+
+def _mark_stimuli(axis: Axes, log: Log, scale: float) -> None:
+    instants: dict[int, list[str]] = {}
+    for stimulus in log.stimuli:
+        instants.setdefault(max(stimulus.t_ns, 0), []).append(stimulus.item.neuron)
+    for t, neurons in instants.items():
+        axis.axvline(t / scale, color=_MARK, linewidth=0.7, alpha=0.45)
+        axis.plot(t / scale, 1.0, "v", color=_MARK, markersize=5, markeredgewidth=0, clip_on=False,
+                  transform=axis.get_xaxis_transform())  # fmt: skip
+        if len(instants) <= 6:
+            name = neurons[0] + (f" +{len(neurons) - 1}" if len(neurons) > 1 else "")
+            axis.annotate(name, (t / scale, 1), (5, 1.5), xycoords=axis.get_xaxis_transform(),
+                          textcoords="offset points", color=_MARK, fontsize=7.5)  # fmt: skip
+
+
+def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
+    """Spikes per second and neuron, smoothed with a Gaussian of 1/250 of the window, at least 2 ms."""
+    n_bins = 1500
+    width_s = (window[1] - window[0]) / n_bins / 1e9
+    sigma = max(6.0, 2e-3 / width_s)
+    offsets = np.arange(-int(4 * sigma), int(4 * sigma) + 1)
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel /= kernel.sum()
+
+    def smooth(t: Int64s, n: int) -> Floats:
+        counts, _ = np.histogram(t, n_bins, window)
+        rate: Floats = np.convolve(counts / (width_s * max(n, 1)), kernel)[offsets[-1] :][:n_bins]
+        return rate
+
+    edges = np.linspace(*window, n_bins + 1) / scale
+    x = (edges[:-1] + edges[1:]) / 2
+    if 1 < len(rows.groups) <= len(_COLOURS) and not rows.labelled:
+        top = 0.0
+        for group, size in enumerate(rows.sizes.tolist()):
+            y = smooth(log.spikes_t[rows.group_of[log.spikes_i] == group], size)
+            axis.fill_between(x, y, color=rows.colour(group), alpha=0.07, linewidth=0)
+            axis.plot(x, y, color=rows.colour(group), linewidth=1.1)
+            top = max(top, float(y.max()))
+    else:
+        y = smooth(log.spikes_t, rows.n)
+        axis.fill_between(x, y, color=_INK, alpha=0.12, linewidth=0)
+        axis.plot(x, y, color=_INK, linewidth=1.0)
+        top = float(y.max())
+    axis.set_ylim(0, top * 1.12 or 1)
+    axis.locator_params(axis="y", nbins=3)
+    axis.set_ylabel("rate per\nneuron (Hz)")
+
+
+def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float) -> None:
+    chosen = log.samples.i == index
+    colour = rows.colour(int(rows.group_of[index]))
+    axis.plot(log.samples.t[chosen] / scale, log.samples.v_mv[chosen], color=colour, linewidth=0.8)
+    axis.set_ylabel(f"{log.header.ids[index]}\nmV")
+    axis.locator_params(axis="y", nbins=2)
+    axis.margins(y=0.12)
+
+
+def _time_axis(log: Log) -> tuple[float, str, tuple[int, int]]:
+    """ns per unit, the unit's name, and the window to show: from 0, or from the first item of an excerpt."""
+    times = [int(t[k]) for t in (log.spikes_t, log.samples.t) if t.size for k in (0, -1)]
+    times += [max(entry.t_ns, 0) for entry in log.stimuli]
+    last = max([*times, log.end_ns if not times or max(times) > 0.5 * log.end_ns else 0, 1])
+    first = min(times, default=0)
+    start = 0 if first < 0.5 * last else first
+    return (1e6, "ms", (start, last)) if last - start <= 2_000_000_000 else (1e9, "s", (start, last))
+
+
+def _caption(log: Log) -> str:
+    header = log.header
+    parts = [f"{len(header.ids):,} neurons", f"{log.spikes_t.size:,} spikes", f"seed {header.seed}",
+             f"{header.clock} clock"]  # fmt: skip
+    return "  ·  ".join(parts + ([] if log.complete else ["not complete"]))
