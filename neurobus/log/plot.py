@@ -31,8 +31,12 @@ _STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def plot(log: Log, out: str | Path, title: str | None = None) -> Path:
-    """Draws `log` to `out`, PNG, SVG or PDF by suffix. Raises `InputError` for another or a bad place."""
+def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
+         end_ns: int | None = None) -> Path:  # fmt: skip
+    """Draws `log` to `out`, PNG, SVG or PDF by suffix, between two model times (by default all of it).
+
+    Raises `InputError` for another suffix, an empty window or a place that cannot be written.
+    """
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -41,7 +45,10 @@ def plot(log: Log, out: str | Path, title: str | None = None) -> Path:
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot draw a '{out.suffix}'; name a file ending in {', '.join(SUFFIXES)}", out)
     rows = _Rows(log)
-    scale, unit, window = _time_axis(log)
+    window = start_ns, max(log.end_ns, 1_000_000) if end_ns is None else end_ns
+    if window[1] <= window[0]:
+        raise InputError(f"nothing to draw from {window[0] / 1e6:g} ms to {window[1] / 1e6:g} ms")
+    scale, unit = (1e6, "ms") if window[1] - window[0] <= 2_000_000_000 else (1e9, "s")
     traces = np.unique(log.samples.i)[:MOST_TRACES].tolist()
     heights = [rows.height, 1.1, *[0.62] * len(traces)]
     with matplotlib.rc_context(_STYLE):
@@ -149,10 +156,10 @@ def _mark_stimuli(axis: Axes, log: Log, scale: float) -> None:
 
 
 def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
-    """Spikes per second and neuron, smoothed with a Gaussian of 1/250 of the window, at least 2 ms."""
+    """Spikes per second and neuron, smoothed with a Gaussian of 1/250 of the window or 2 ms."""
     n_bins = 1500
     width_s = (window[1] - window[0]) / n_bins / 1e9
-    sigma = max(6.0, 2e-3 / width_s)
+    sigma = min(max(n_bins / 250, 2e-3 / width_s), n_bins / 10)
     offsets = np.arange(-int(4 * sigma), int(4 * sigma) + 1)
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
     kernel /= kernel.sum()
@@ -188,16 +195,6 @@ def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float) -> N
     axis.set_ylabel(f"{log.header.ids[index]}\nmV")
     axis.locator_params(axis="y", nbins=2)
     axis.margins(y=0.12)
-
-
-def _time_axis(log: Log) -> tuple[float, str, tuple[int, int]]:
-    """ns per unit, the unit's name, and the window to show: from 0, or from the first item of an excerpt."""
-    times = [int(t[k]) for t in (log.spikes_t, log.samples.t) if t.size for k in (0, -1)]
-    times += [max(entry.t_ns, 0) for entry in log.stimuli]
-    last = max([*times, log.end_ns if not times or max(times) > 0.5 * log.end_ns else 0, 1])
-    first = min(times, default=0)
-    start = 0 if first < 0.5 * last else first
-    return (1e6, "ms", (start, last)) if last - start <= 2_000_000_000 else (1e9, "s", (start, last))
 
 
 def _caption(log: Log) -> str:

@@ -164,7 +164,8 @@ class LogFile:
                 yield from self._walk(body, 0, len(body))
             elif opcode == Opcode.CHANNEL:
                 channel = Channel.read(_stream(body))
-                self.topics[channel.id] = channel.topic
+                if channel.topic in CHANNELS.values():
+                    self.topics[channel.id] = channel.topic
             elif opcode == Opcode.METADATA:
                 metadata = Metadata.read(_stream(body))
                 self.facts[metadata.name] = metadata.metadata

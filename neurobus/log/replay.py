@@ -10,7 +10,7 @@ import numpy as np
 from neurobus.errors import InputError
 from neurobus.events import Samples, Spikes
 from neurobus.log.format import Log
-from neurobus.log.select import select
+from neurobus.log.names import select
 
 
 class Schedule:

@@ -1,0 +1,113 @@
+"""Exports, pictures and facts of a log."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from neurobus.errors import InputError
+from neurobus.events import Report, Stimulus
+from neurobus.log import Header, Log, LogWriter, read
+from neurobus.log.export import export
+from neurobus.log.info import describe, render
+from neurobus.log.plot import plot
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    header = Header("dir/pair.toml", "", 3, 100_000, "virtual", ["a", "b"], 10**18, overrides=["run.seed=3"])
+    writer = LogWriter(tmp_path / "x.mcap", header)
+    writer.spikes([100_000, 20 * MS, 1_500_001], [0, 0, 1], 0)
+    writer.samples([0, MS, 2 * MS], [0, 0, 0], [-70.0, -60.0, -65.0], 0)
+    writer.stimulus(Stimulus("b", MS, 5.0), 0)
+    writer.event(Report("b", "restart", {}), 0, 0)
+    return read(writer.close(end_ns=100 * MS))
+
+
+def test_csv_times_are_exact(log: Log, tmp_path: Path) -> None:
+    out = export(log, tmp_path / "deep" / "x.csv")
+    assert out.read_text() == "time_ms,id\n0.1,a\n1.500001,b\n20,a\n"
+
+
+def test_sonata(log: Log, tmp_path: Path) -> None:
+    with h5py.File(export(log, tmp_path / "x.h5")) as file:
+        spikes = file["spikes/default"]
+        assert spikes["timestamps"][:] == pytest.approx([0.1, 1.500001, 20])
+        assert spikes["timestamps"].attrs["units"] == "ms"
+        assert (
+            h5py.check_enum_dtype(spikes.attrs.get_id("sorting").dtype)["by_time"] == spikes.attrs["sorting"]
+        )
+        ids = file["nodes/default/0/id"].asstr()[:]
+        assert [ids[k] for k in spikes["node_ids"]] == ["a", "b", "a"]
+
+
+def test_nwb_without_pynwb_says_what_to_install(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynwb", None)
+    with pytest.raises(InputError, match=r"pip install 'neurobus\[nwb\]'"):
+        export(log, tmp_path / "x.nwb")
+
+
+def test_nwb(log: Log, tmp_path: Path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    with pynwb.NWBHDF5IO(str(export(log, tmp_path / "x.nwb")), "r") as io:
+        units = io.read().units
+        assert list(units["neuron"][:]) == ["a", "b"]
+        assert units["spike_times"][0] == pytest.approx([1e-4, 0.02])
+
+
+def test_unknown_formats_and_places(log: Log, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="formats: csv, sonata, nwb"):
+        export(log, tmp_path / "x.xls")
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        export(log, tmp_path / "d.csv")
+    with pytest.raises(InputError, match=r"\.png, \.svg"):
+        plot(log, tmp_path / "x.gif")
+    with pytest.raises(InputError, match="nothing to draw"):
+        plot(log, tmp_path / "x.png", start_ns=200 * MS)
+
+
+def test_the_svg_names_neurons_and_stimuli_and_is_reproducible(log: Log, tmp_path: Path) -> None:
+    text = plot(log, tmp_path / "x.svg").read_text()
+    for word in ("pair", "3 spikes", "seed 3", ">a<", ">b<", "model time (ms)"):
+        assert word in text
+    assert plot(log, tmp_path / "y.svg").read_text() == text
+    assert "everything" in plot(log, tmp_path / "z.svg", title="everything").read_text()
+
+
+def test_a_large_network_is_drawn_by_groups(tmp_path: Path) -> None:
+    ids = [f"exc.{k}" for k in range(80)] + [f"inh.{k}" for k in range(20)] + ["drive"]
+    writer = LogWriter(tmp_path / "x.mcap", Header("big.toml", "", 1, 1, "wall", ids, 0))
+    writer.spikes(np.arange(500) * 10 * MS, np.arange(500) % 101, 0)
+    text = plot(read(writer.close()), tmp_path / "x.svg").read_text()
+    assert "exc (80)" in text and "inh (20)" in text and "others (1)" in text and "model time (s)" in text
+
+
+def test_an_empty_log_can_be_drawn_and_described(tmp_path: Path) -> None:
+    log = read(LogWriter(tmp_path / "x.mcap", Header("e.toml", "", 1, 1, "wall", [], 0)).close())
+    assert plot(log, tmp_path / "x.png").stat().st_size > 1000
+    assert describe(log)["mean_rate_hz"] is None
+    assert "spikes     0" in render(describe(log))
+
+
+def test_facts(log: Log) -> None:
+    facts = describe(log)
+    assert (facts["spikes"], facts["neurons"], facts["active"], facts["stimuli"]) == (3, 2, 2, 1)
+    assert facts["mean_rate_hz"] == pytest.approx(15)
+    assert facts["busiest"] == {"a": 2, "b": 1} and facts["events"] == {"restart": 1}
+    text = render(facts)
+    assert "--set run.seed=3" in text and "complete" in text and "seed 3, virtual clock" in text
+
+
+def test_facts_of_a_cut_log_say_so(log: Log) -> None:
+    log.path.write_bytes(log.path.read_bytes()[:-40])
+    text = render(describe(read(log.path)))
+    assert "NOT COMPLETE" in text and "! " in text
