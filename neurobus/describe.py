@@ -1,17 +1,101 @@
-"""What `check` says about a network."""
+"""What `check` says about a network: figures, an estimate of memory, and what looks like a mistake."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from neurobus.model import Model, Source
 from neurobus.network import Network
+from neurobus.placement import place
+
+PROCESS_MB = 6.0
+"""PSS of a forked process with its sockets and compiled kernels, before any neuron."""
 
 
 def describe(network: Network) -> dict[str, Any]:
-    """Plain figures of a network, ready for JSON."""
-    raise NotImplementedError
+    """Plain figures of a network, ready for JSON. Raises InputError where it does not fit its processes."""
+    run = network.config.run
+    n, ms = len(network.ids), network.dt_ns / 1e6
+    plan = place(network, run.neurons_per_process, run.processes)
+    members = np.bincount(network.model_of[network.model_of >= 0], minlength=len(network.models))
+    return {
+        "config": network.config.places.name,
+        "neurons": network.n_neurons,
+        "sources": n - network.n_neurons,
+        "external": int(np.sum(network.model_of < 0)),
+        "processes": len(plan.processes),
+        "synapses": int(network.pre.size),
+        "electrical": int(network.gap_a.size),
+        "delay_ms": [network.min_delay * ms, network.max_delay * ms] if network.pre.size else None,
+        "inputs_per_neuron": round(network.pre.size / max(network.n_neurons, 1), 1),
+        "models": {name: int(count) for name, count in zip(network.model_names, members, strict=True)},
+        "clock": run.clock,
+        "dt_ms": ms,
+        "duration_s": None if run.duration_ns is None else run.duration_ns / 1e9,
+        "seed": network.seed,
+        "switches": network.config.switches,
+        "memory_mb": round(PROCESS_MB * len(plan.processes) + _array_mb(network, len(plan.processes)), 1),
+        "rows_skipped": network.skipped,
+        "warnings": list(_warnings(network)),
+    }
+
+
+def _array_mb(network: Network, processes: int) -> float:
+    """Synapses, their row indices in every process, states, constants (about as many) and ring buffers."""
+    slots = 1 << (2 * network.max_delay - 1).bit_length()
+    size = 16 * network.pre.size + 40 * network.gap_a.size + 8 * len(network.ids) * processes
+    for number, model in enumerate(network.models):
+        if issubclass(model, Model):
+            per_neuron = 2 * len(model.states()) + slots * len(model.receptors)
+            size += 8 * per_neuron * int(np.sum(network.model_of == number))
+    return size / 1e6
+
+
+def _warnings(network: Network) -> Iterable[str]:
+    n = len(network.ids)
+    driven = np.isin(np.arange(n), network.post) | (network.background_rate_hz > 0)
+    driven[[current[0] for current in network.currents]] = True
+    driven[network.gap_a] = driven[network.gap_b] = True
+    for number, model in enumerate(network.models):
+        mine = np.flatnonzero(network.model_of == number)
+        for name, param in model.params().items():
+            if param.unit.endswith("A"):
+                driven[mine[network.params[number][name] != 0]] = True
+    yield from _some(network, np.flatnonzero(~driven[: network.n_neurons]), "neuron", "without any input")
+    silent = np.setdiff1d(np.arange(network.n_neurons, n), network.pre)
+    yield from _some(network, silent, "source", "that no neuron listens to")
+    for number, model in enumerate(network.models):
+        if issubclass(model, Source) and network.model_names[number].endswith(".spikes"):
+            quiet = [i for i in np.flatnonzero(network.model_of == number).tolist() if not len(network.times[i])]
+            yield from _some(network, quiet, "source", "without a single spike")
+
+
+def _some(network: Network, members: Iterable[int], what: str, which: str) -> Iterable[str]:
+    names = [network.ids[i] for i in members]
+    if names:
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        yield f"{len(names)} {what}{'s' * (len(names) > 1)} {which}: {shown}"
 
 
 def render(facts: dict[str, Any]) -> str:
     """The same as text for a terminal."""
-    raise NotImplementedError
+    delays = facts["delay_ms"]
+    external = f", {facts['external']} of them external" if facts["external"] else ""
+    span = "" if delays is None else f", delays {delays[0]:g} to {delays[1]:g} ms"
+    lasts = "" if facts["duration_s"] is None else f", for {facts['duration_s']:g} s"
+    rows = [
+        ("neurons", f"{facts['neurons']:,}"),
+        ("sources", f"{facts['sources']:,}{external}"),
+        ("models", ", ".join(f"{name} {count:,}" for name, count in facts["models"].items())),
+        ("synapses", f"{facts['synapses']:,} ({facts['inputs_per_neuron']:g} per neuron){span}"),
+        ("electrical", f"{facts['electrical']:,}"),
+        ("processes", f"{facts['processes']:,}, about {facts['memory_mb']:,.0f} MB"),
+        ("run", f"{facts['clock']} clock, dt {facts['dt_ms']:g} ms, seed {facts['seed']}{lasts}"),
+        ("switches", ", ".join(f"{name} {'on' if on else 'off'}" for name, on in facts["switches"].items())),
+        ("skipped", ", ".join(f"{count:,} rows of {file}" for file, count in facts["rows_skipped"].items())),
+    ]
+    lines = [str(facts["config"]), *(f"  {name:<11} {text}" for name, text in rows if text)]
+    return "\n".join(lines + [f"  warning     {warning}" for warning in facts["warnings"]])
