@@ -127,6 +127,7 @@ class Launcher:
         self._peer.subscribe(wire.REPORT + b"/")
         self._peer.join(NAME)
         asyncio.get_running_loop().add_reader(self._peer.fd, self._read_bus)
+        self._read_bus()
         self._streams = sorted({s for s in self.built["streams"]} - set(self.built["external"]))
         everyone = len(self._streams) + len(self._programs)
         epoch = 1 if self.launch.options.resume else 0

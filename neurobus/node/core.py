@@ -319,7 +319,7 @@ class Core:
                 return NEVER
         self._look_length = min(self._look_length * 4, LONGEST_LOOK) if again else FIRST_LOOK
         np.copyto(self._spare, self.buffer)
-        k, n, n_mv, *at, _ = self._run(self._spare, k0, max(k0 + self._look_length, through), True)
+        k, n, n_mv, *at, _ = self._run(self._spare, k0, max(k0, through) + self._look_length, True)
         if n or n_mv:
             self.acts = True
             return k

@@ -120,7 +120,7 @@ class Runtime:
         self._next = NEVER
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._ended = False
+        self._ended = self._reported = False
         self._capture: dict[str, Any] | None = None
         self._capture_at = NEVER
         self._duty_number = 0
@@ -174,6 +174,9 @@ class Runtime:
         self._report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
         self._readable()
         await self._done.wait()
+        self._loop.remove_reader(self.bus.fd)
+        if lifeline_fd is not None:
+            self._loop.remove_reader(lifeline_fd)
         self.bus.close()
 
     def _report(self, verb: str, data: dict[str, Any]) -> None:
@@ -410,14 +413,14 @@ class Runtime:
             self._final()
 
     def _final(self) -> None:
-        if self._done.is_set():
+        if self._reported:
             return
+        self._reported = True
         self._end_timer.cancel()
         unended = [name for ledger in (self.ledger, self.sample_ledger)
                    for name, account in ledger.accounts.items() if not account.ended]  # fmt: skip
         gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
         self._report("final", {**self.status(), "gaps": gaps, "unended": unended})
-        self._done.set()
 
     # -- snapshots --------------------------------------------------------------------------------
 
@@ -497,7 +500,6 @@ class Runtime:
         self.samples_sent += len(emission.sample_keys)
         if duty.order == "stop":
             self._report("final", {**self.status(), "gaps": {}, "unended": []})
-            self._done.set()
 
 
 def without_later(core: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""The command line: one file per verb, each imported when it is used. The only home of click."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from neurobus import __version__
+from neurobus.errors import EXIT_CODES, NeurobusError
+
+VERBS = {
+    "run": "start a network, every neuron its own process",
+    "ps": "list the clusters that run",
+    "stop": "stop a cluster politely",
+    "top": "watch a cluster live: rates, potentials, losses",
+    "poke": "give a neuron of a running cluster a push",
+    "record": "record a running cluster into a log",
+    "replay": "play a log back, onto a running cluster or a bus of its own",
+    "log": "look into logs: info, export, diff, recover, verify",
+    "plot": "draw a log: raster, rates, potentials",
+    "check": "check a config and describe its network",
+    "schema": "print the JSON Schema of configs",
+    "doctor": "say what this machine lacks, and how to mend it",
+}
+
+
+class Verbs(click.Group):
+    """Imports a verb's module only when the verb is used: `--help` and `ps` stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        module = importlib.import_module(f"neurobus.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
+        with formatter.section("First steps"):
+            formatter.write_text("neurobus run configs/first/pair.toml --for 1s --record /tmp/pair.mcap")
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="neurobus")
+def cli() -> None:
+    """neurobus: every neuron its own process, exchanging spikes on a message bus."""
+
+
+def main() -> None:
+    """The entry point: errors meant for a person become one line on stderr and an exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except NeurobusError as error:
+        click.echo(f"neurobus: {error}" if error.exit_code != 2 else str(error), err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,152 @@
+"""`neurobus run`: start a network and see it through."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from neurobus.cli.common import TIME, ids_of, json_option, print_json
+from neurobus.cluster.folder import Manifest
+from neurobus.cluster.launcher import Hooks, Launch, Launcher
+from neurobus.cluster.options import Options
+from neurobus.cluster.summary import Summary, render
+from neurobus.errors import InputError
+
+RECORDING = "neurobus.log.recording"
+
+
+@click.command(name="run", short_help="start a network, every neuron its own process")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--clock", type=click.Choice(["wall", "virtual"]), help="Real time, or deterministic and as fast as possible.")
+@click.option("--pace", type=click.FloatRange(min=0, min_open=True), metavar="RATE",
+              help="Virtual clock: no faster than RATE times real time.")  # fmt: skip
+@click.option("--for", "for_ns", type=TIME, metavar="TIME", help="Model time to run, such as 10s. Default: the config's duration.")
+@click.option("--seed", type=int, help="Instead of the config's.")
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Record all spikes and stimuli into FILE (.mcap).")
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the config, e.g. groups.exc.count=200. Repeatable.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue from the snapshots in DIR.")
+@click.option("--save", type=click.Path(path_type=Path), metavar="DIR", help="Where to keep snapshots. Default: the user's state folder.")
+@click.option("--replay", "replayed", type=click.Path(path_type=Path), metavar="LOG", help="Play recorded neurons beside live ones (with --only).")
+@click.option("--only", metavar="IDS", help="Which neurons of --replay are played back: a,b,c.")
+@json_option
+def command(config: Path | None, clock: str | None, pace: float | None, for_ns: int | None, seed: int | None,
+            record: Path | None, overrides: tuple[str, ...], resume: Path | None, save: Path | None,
+            replayed: Path | None, only: str | None, as_json: bool) -> None:  # fmt: skip
+    """Start the network of CONFIG: one process per neuron, spikes on the bus.
+
+    \b
+    neurobus run configs/first/ring.toml --for 2s --record ring.mcap
+    neurobus run configs/balanced.toml --clock virtual --set groups.exc.count=200
+
+    Ctrl-C once stops politely and prints the summary.
+    """
+    if resume is not None and not (resume / "resume.json").exists():
+        raise InputError(f"{resume} holds no snapshots to resume from; a run prints its folder as 'state'")
+    if config is None and resume is None:
+        raise InputError("give a CONFIG, or --resume DIR")
+    if (only is None) != (replayed is None):
+        raise InputError("--replay LOG and --only IDS go together")
+    options = _options(config, resume, overrides, seed)
+    options.clock = clock or options.clock
+    if pace is not None and options.clock == "wall":
+        raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
+    if save is not None:
+        options.state = str(save.absolute())
+    if record is not None:
+        options.programs = [(RECORDING, {"path": str(record.absolute())})]
+    else:
+        options.programs = []
+    if replayed is not None:
+        options.replaced = recorded_spikes(replayed, ids_of(only) or [])
+    stem = config.stem if config else Path(options.config_path or options.config_name).stem
+    summary = perform(Launch(options, stem, for_ns, pace), quiet=as_json)
+    if as_json:
+        print_json(asdict(summary))
+
+
+def _options(config: Path | None, resume: Path | None, overrides: tuple[str, ...], seed: int | None) -> Options:
+    path = [str(config.absolute().parent)] if config else []
+    if resume is None:
+        assert config is not None
+        return Options(config_path=str(config), overrides=list(overrides), seed=seed, python_path=[*path, os.getcwd()])
+    options = Options.read(resume)
+    options.resume = options.state = str(resume.absolute())
+    options.stimuli = []
+    if config is not None:
+        options.config_path = str(config)
+    options.overrides = [*options.overrides, *overrides]
+    options.seed = seed if seed is not None else options.seed
+    return options
+
+
+def recorded_spikes(log: Path, only: list[str]) -> dict[str, list[int]]:
+    """Spike times (ns) of some neurons in a log. Raises InputError for one that is not in it."""
+    from neurobus.log import read
+
+    recorded = read(log)
+    ids = recorded.header.ids
+    at = {name: i for i, name in enumerate(ids)}
+    for name in only:
+        if name not in at:
+            raise InputError(f"neuron '{name}' is not in this log", log)
+    return {name: recorded.spikes_t[recorded.spikes_i == at[name]].tolist() for name in only}
+
+
+def perform(launch: Launch, quiet: bool) -> Summary:
+    """Run a launch under the eyes of a person: progress, notes, summary on stderr; Ctrl-C stops politely."""
+    return asyncio.run(_perform(launch, Console(stderr=True, highlight=False), quiet))
+
+
+async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
+    shown = console.is_terminal and not quiet
+    progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                        console=console, transient=True, disable=not shown)  # fmt: skip
+    task = progress.add_task("building the network", total=None)
+
+    def ready(n: int, of: int) -> None:
+        progress.update(task, description="waking neurons", completed=n, total=of)
+
+    def started(manifest: Manifest) -> None:
+        progress.stop()
+        if not quiet:
+            console.print(f"[bold]{manifest.name}[/] runs: {manifest.n_neurons} neurons in {manifest.processes} processes, "
+                          f"{manifest.clock} clock. Ctrl-C stops it.")  # fmt: skip
+
+    launch.hooks = Hooks(word=lambda text: console.print(text, style="yellow", soft_wrap=True), ready=ready, started=started)
+    launcher = Launcher(launch)
+    interrupts = 0
+
+    def interrupt() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts == 1:
+            launcher.stop()
+        else:
+            launcher.kill()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    progress.start()
+    try:
+        summary = await launcher.run()
+    finally:
+        progress.stop()
+        with contextlib.suppress(Exception):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+    if not quiet:
+        print(render(summary), file=sys.stderr)
+    return summary
+
+

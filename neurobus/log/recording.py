@@ -1,0 +1,136 @@
+"""The recorder as a process: a bus peer that writes what it hears into a log.
+
+As a program of a run (`main`) it hears every stream from its first spike on, without limit to its queue;
+as an observer (`neurobus record`) it joins a run under way, listens on the tap, and says what it missed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from neurobus.bus.peer import Endpoints, Peer
+from neurobus.cluster.options import Seat
+from neurobus.errors import NeurobusError
+from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.ledger import REFUSED, Ledger
+from neurobus.log.format import Header, LogError
+from neurobus.log.recorder import Collector
+from neurobus.log.writer import LogWriter
+from neurobus.wire import bus as wire
+
+KEPT_REPORTS = frozenset({"ready", "final", "snapshot", "trouble"})
+DRAIN_S = 0.5
+
+
+class Recording:
+    """Bus frames in, log out, and an account of what was missed. Used by one thread."""
+
+    def __init__(self, path: Path, header: Header, peer: Peer, name: str, from_start: bool, observer: bool):
+        self.name, self.peer, self.path = name, peer, path
+        self.malformed = 0
+        self.ledger, self.sample_ledger = Ledger(from_start), Ledger(from_start)
+        self.log = LogWriter(path, header)
+        self.collector = Collector(self.log, header.ids)
+        self.failure: NeurobusError | None = None
+        self.stopped: dict[str, Any] | None = None
+        for kind in (wire.SPIKES, wire.SAMPLES, wire.STIMULUS, wire.REPORT):
+            peer.subscribe(kind + b"/")
+        peer.subscribe(wire.topic(wire.CONTROL, name))
+        peer.join(name)
+
+    def take(self, data: bytes, receipt_ns: int) -> None:
+        """One frame. What is malformed is dropped and counted."""
+        try:
+            event = wire.decode(data)
+        except wire.Malformed:
+            self.malformed += 1
+            return
+        if isinstance(event, Control):
+            if event.verb == "stop":
+                self.stopped = event.args
+            return
+        if isinstance(event, (Spikes, Samples)):
+            ledger = self.ledger if isinstance(event, Spikes) else self.sample_ledger
+            known = ledger.accept(event.stream, event.epoch, event.seq, len(event.t_ns), event.last)
+            if known == REFUSED or known:
+                return  # an old owner, or a batch that came twice
+        elif isinstance(event, Stimulus):
+            if event.t_ns < 0:
+                return  # not stamped yet; the conductor's stamped copy follows
+        elif isinstance(event, Report) and event.verb not in KEPT_REPORTS:
+            return
+        self._write(lambda: self.collector.take(event, receipt_ns))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except LogError as error:
+            self.failure = self.failure or error
+
+    def serve(self, stop: Callable[[], bool], lifeline_fd: int | None) -> None:
+        """Take frames until `stop` says so, the run says stop, or the lifeline ends."""
+        peer, told = self.peer, False
+        while not stop() and self.stopped is None:
+            due = self.collector.due_ns()
+            wait = 0.1 if due is None else min(0.1, max(0.0, (due - time.time_ns()) * 1e-9))
+            select.select([peer.fd, *([lifeline_fd] if lifeline_fd is not None else [])], [], [], wait)
+            self._drain()
+            now = time.time_ns()
+            self._write(lambda: self.collector.tick(now))  # noqa: B023 - called at once
+            if self.failure is not None and not told:
+                told = True
+                self.troubled(self.failure)
+            if lifeline_fd is not None and select.select([lifeline_fd], [], [], 0)[0]:
+                break
+        self._drain()
+
+    def troubled(self, error: NeurobusError) -> None:
+        self.peer.send(wire.encode(Report(self.name, "trouble", {"what": str(error)})))
+
+    def _drain(self) -> None:
+        receipt_ns = time.time_ns()
+        for data in self.peer.frames():
+            self.take(data, receipt_ns)
+
+    def close(self) -> dict[str, Any]:
+        """Close the log; returns what a summary should say."""
+        self._write(self.collector.flush)
+        notes: list[str] = [str(self.failure)] if self.failure else []
+        try:
+            self.log.close((self.stopped or {}).get("end_ns"))
+        except LogError as error:
+            notes.append(str(error))
+        notes += self.log.notes
+        missed = self.ledger.totals()["lost"] + self.sample_ledger.totals()["lost"] + self.log.lost
+        return {
+            "path": str(self.path), "spikes": self.collector.spikes, "samples": self.collector.samples,
+            "stimuli": self.collector.stimuli, "lost": missed, "malformed": self.malformed,
+            "duplicates": self.ledger.totals()["duplicates"], "notes": notes,
+            "gaps": self.ledger.gaps(),
+        }  # fmt: skip
+
+
+def main(seat: Seat) -> None:
+    """The recorder of a run. Arguments: `path`, and `on_log_failure`, "continue" or "stop"."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    header = Header(**seat.header)
+    peer = Peer(Endpoints(**seat.endpoints))
+    recording = Recording(
+        Path(seat.arguments["path"]), header, peer, seat.name, from_start=True, observer=False
+    )
+    stop_run = seat.arguments["on_log_failure"] == "stop"
+    for stream in seat.streams:
+        recording.ledger.expect(stream)
+    peer.send(wire.encode(Report(seat.name, "ready", {"pid": os.getpid()})))
+    if stop_run:
+        recording.troubled = lambda error: peer.send(  # type: ignore[method-assign]
+            wire.encode(Report(seat.name, "trouble", {"what": str(error), "stop": True})))  # fmt: skip
+    recording.serve(lambda: False, seat.lifeline_fd)
+    peer.send(wire.encode(Report(seat.name, "final", recording.close())))
+    peer.close()
