@@ -1,9 +1,9 @@
 """What a log is: an MCAP file that explains itself and can be run again.
 
     metadata   neurobus        the facts of the run (`Header`), under a checksum of their own
+    attachment ids.json        ids in index order, and groups
     attachment config.toml     the config as it was read
     attachment <name>.csv      every CSV the config names
-    attachment ids.json        ids in index order, and groups
     channel    spikes          {t, i, r, d?}            batches: columns as little-endian bytes
     channel    samples         {t, i, v, r, d?}
     channel    stimuli         {t, neuron, weight, origin, r}
@@ -99,32 +99,35 @@ class Header:
     def attachments(self) -> list[tuple[str, str, bytes]]:
         """(name, media type, content) in the order they stand in the file."""
         table = json.dumps({"ids": self.ids, "groups": self.groups}, separators=(",", ":")).encode()
-        return [("config.toml", TOML, self.config_text.encode()),
-                *((name, CSV, content) for name, content in self.files.items()),
-                ("ids.json", JSON, table)]  # fmt: skip
+        return [("ids.json", JSON, table), ("config.toml", TOML, self.config_text.encode()),
+                *((name, CSV, content) for name, content in self.files.items())]  # fmt: skip
 
     @staticmethod
-    def parse(facts: Mapping[str, str], attached: Mapping[str, bytes]) -> Header:
-        """The inverse of `metadata` and `attachments`. Raises `Damaged`."""
+    def parse(facts: Mapping[str, str], attached: Mapping[str, bytes], problems: list[str]) -> Header:
+        """The inverse of `metadata` and `attachments`.
+
+        A config or CSV that is missing is left empty and goes into `problems`. Raises `Damaged`.
+        """
         facts = dict(facts)
         if facts.pop("crc", None) != str(_facts_crc(facts)):
             raise Damaged("its facts do not match their checksum")
         if facts["format"] != FORMAT:
             raise Damaged(f"it has format {facts['format']}; this neurobus reads format {FORMAT}")
-        names = ["config.toml", *json.loads(facts["files"]), "ids.json"]
-        if missing := [name for name in names if name not in attached]:
-            raise Damaged(f"{missing[0]} is missing from it")
+        if "ids.json" not in attached:
+            raise Damaged("its table of ids is cut off or damaged")
         table = json.loads(attached["ids.json"])
+        files = json.loads(facts["files"])
+        problems += [f"{name} is lost" for name in ["config.toml", *files] if name not in attached]
         return Header(
             config_name=facts["config"],
-            config_text=attached["config.toml"].decode(),
+            config_text=attached.get("config.toml", b"").decode(),
             seed=int(facts["seed"]),
             dt_ns=int(facts["dt_ns"]),
             clock=facts["clock"],
             ids=table["ids"],
             started_unix_ns=int(facts["started_unix_ns"]),
             duration_ns=int(facts["duration_ns"]) if facts["duration_ns"] else None,
-            files={name: attached[name] for name in names[1:-1]},
+            files={name: attached[name] for name in files if name in attached},
             overrides=json.loads(facts["overrides"]),
             groups=table["groups"],
             version=facts["version"],

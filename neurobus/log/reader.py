@@ -104,7 +104,7 @@ class LogFile:
         """Known once the messages have been read. Raises `InputError`."""
         attached = {name: attachment.data for name, attachment in self.attachments.items()}
         try:
-            return Header.parse(self.facts["neurobus"], attached)
+            return Header.parse(self.facts["neurobus"], attached, self.problems)
         except KeyError:
             reason = "it is cut off or missing"
         except _MALFORMED as error:
@@ -151,7 +151,7 @@ class LogFile:
         while at < stop:
             record = _record(data, at, stop)
             if record is None:
-                resume = _next_sound(data, at + 1, stop)
+                resume = _resume(data, at, stop)
                 until = "its end" if resume is None else f"byte {resume}"
                 self.problems.append(f"the file is cut or damaged from byte {at} to {until}")
                 at = stop if resume is None else resume
@@ -176,7 +176,7 @@ class LogFile:
     def _count(self, sequence: int) -> None:
         missing = sequence - self._expected if self._expected is not None else 0
         if missing > 0:
-            self.problems.append(f"{missing} messages are missing before number {sequence}")
+            self.problems.append(f"messages missing before number {sequence}: {missing}")
         elif missing < 0:
             self.problems.append(f"message {sequence} stands where {self._expected} was to come")
         self._expected = sequence + 1
@@ -280,21 +280,25 @@ def _record(data: memoryview, at: int, stop: int) -> tuple[int, memoryview, int]
 
 def _unchunk(body: memoryview) -> memoryview:
     """The records inside a chunk. Raises one of `_MALFORMED`."""
-    chunk = Chunk.read(_stream(body))
-    if chunk.uncompressed_size > _CHUNK_LIMIT or chunk.compression not in ("", "zstd"):
+    if body[28:36] != b"\x04\x00\x00\x00zstd":  # its compression; seen before anything is copied
         raise Damaged("not a chunk that neurobus wrote")
-    records = chunk.data
-    if chunk.compression == "zstd":
-        if zstandard.frame_content_size(chunk.data) != chunk.uncompressed_size:
-            raise Damaged("a chunk has another length than it says")
-        records = zstandard.ZstdDecompressor().decompress(chunk.data)
+    chunk = Chunk.read(_stream(body))
+    size = zstandard.frame_content_size(chunk.data)
+    if size != chunk.uncompressed_size or size > _CHUNK_LIMIT:
+        raise Damaged("a chunk has another length than it says")
+    records = zstandard.ZstdDecompressor().decompress(chunk.data)
     if zlib.crc32(records) != chunk.uncompressed_crc:
         raise Damaged("a chunk does not match its checksum")
     return memoryview(records)
 
 
-def _next_sound(data: memoryview, at: int, stop: int) -> int | None:
-    for found in _CANDIDATE.finditer(data, at, stop):
+def _resume(data: memoryview, at: int, stop: int) -> int | None:
+    """Where the next sound record begins after the damaged one at `at`."""
+    if at + _RECORD.size <= stop:
+        end = at + _RECORD.size + _RECORD.unpack_from(data, at)[1]
+        if end < stop and _record(data, end, stop):
+            return int(end)
+    for found in _CANDIDATE.finditer(data, at + 1, stop):
         if _record(data, found.start(), stop):
             return found.start()
     return None
