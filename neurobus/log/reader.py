@@ -280,7 +280,7 @@ def _record(data: memoryview, at: int, stop: int) -> tuple[int, memoryview, int]
 
 def _unchunk(body: memoryview) -> memoryview:
     """The records inside a chunk. Raises one of `_MALFORMED`."""
-    if body[28:36] != b"\x04\x00\x00\x00zstd":  # its compression; seen before anything is copied
+    if bytes(body[28:36]) != b"\x04\x00\x00\x00zstd":  # its compression; seen before anything is copied
         raise Damaged("not a chunk that neurobus wrote")
     chunk = Chunk.read(_stream(body))
     size = zstandard.frame_content_size(chunk.data)
