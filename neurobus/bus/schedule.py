@@ -17,6 +17,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from neurobus.wire.bus import NEVER
+
 
 class Schedule:
     """Bounds and inboxes of all processes. Steps are integers; keys and potentials stay packed bytes."""
@@ -26,6 +28,9 @@ class Schedule:
         """`…_targets[p]`: (process, smallest delay in steps from p to it), without p itself."""
         self.min_delay = min_delay
         self.bound: npt.NDArray[np.int64] = np.ones(n, np.int64)
+        # What waits in an inbox bounds its process whatever the process itself says: an answer to a
+        # duty sent before that arrived must not lift the bound.
+        self._waiting = [NEVER] * n
         self.horizon = 0
         self.rounds = 0
         self._spike_targets, self._sample_targets = spike_targets, sample_targets
@@ -55,25 +60,29 @@ class Schedule:
         self._keys[p], self._stimuli[p] = [], []
         if sample_keys:
             self._sample_keys[p], self._sample_mv[p] = [], []
+        self._waiting[p] = NEVER
         return keys, sample_keys, sample_mv, stimuli or None
 
     def answer(self, p: int, next_step: int, first: int, keys: bytes, sample_keys: bytes, sample_mv: bytes) -> None:
         """Process p ran to the horizon and emitted this, the earliest of it at step `first` (-1: nothing)."""
-        self.bound[p] = next_step
+        self.bound[p] = min(next_step, self._waiting[p])
         if first < 0:
             return
-        bound = self.bound
         if keys:
             for q, delay in self._spike_targets[p]:
                 self._keys[q].append(keys)
-                if first + delay < bound[q]:
-                    bound[q] = first + delay
+                self._waits(q, first + delay)
         if sample_keys:
             for q, delay in self._sample_targets[p]:
                 self._sample_keys[q].append(sample_keys)
                 self._sample_mv[q].append(sample_mv)
-                if first + delay < bound[q]:
-                    bound[q] = first + delay
+                self._waits(q, first + delay)
+
+    def _waits(self, p: int, step: int) -> None:
+        if step < self._waiting[p]:
+            self._waiting[p] = step
+            if step < self.bound[p]:
+                self.bound[p] = step
 
     def stimulus(self, p: int, neuron: int, weight: float) -> int:
         """A poke that arrived now: it acts in the first update nobody has run. Returns its step."""
@@ -84,4 +93,4 @@ class Schedule:
     def at(self, p: int, step: int, neuron: int, weight: float) -> None:
         """A stimulus at a step not yet run: a spike it causes is stamped `step + 1` at the earliest."""
         self._stimuli[p].append([step, neuron, weight])
-        self.bound[p] = min(int(self.bound[p]), step + 1)
+        self._waits(p, step + 1)
