@@ -101,7 +101,7 @@ def _config(text: str, name: str, read: Callable[[str], bytes], overrides: Seque
 
 
 def _override(raw: dict[str, Any], override: str) -> Place:
-    """Put `PATH=VALUE` into `raw`; returns the place it went to. Tables with an id go by it."""
+    """Put `PATH=VALUE` into `raw`; tables with an id go by it. Returns the outermost place it changed."""
 
     def wrong(message: str) -> InputError:
         return InputError(message, f"--set {override}")
@@ -114,18 +114,21 @@ def _override(raw: dict[str, Any], override: str) -> Place:
         raise wrong(f"no switch '{dotted.strip()[9:]}'{meant(dotted.strip()[9:], raw.get('switches', {}))}")
     at: Any = raw
     place: Place = ()
+    made: Place = ()
     key: Any
     while parts:
         if isinstance(at, list):
             key, used = _entry(at, parts, wrong)
         elif isinstance(at, dict):
             key, used = parts[0], 1
-            at.setdefault(key, {})
+            if key not in at:
+                made = made or (*place, key)
+                at[key] = {}
         else:
             raise wrong(f"'{place[-1]}' is a value, it holds nothing named '{parts[0]}'")
         place, parts, around, at = (*place, key), parts[used:], at, at[key]
     around[key] = _toml(written.strip())
-    return place
+    return made or place
 
 
 def _entry(tables: list[Any], parts: list[str], wrong: Callable[[str], InputError]) -> tuple[int, int]:
