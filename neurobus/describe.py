@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurobus.model import Model, Source
+from neurobus.model import Model
 from neurobus.network import Network
 from neurobus.placement import place
 
@@ -67,10 +67,8 @@ def _warnings(network: Network) -> Iterable[str]:
     yield from _some(network, np.flatnonzero(~driven[: network.n_neurons]), "neuron", "without any input")
     silent = np.setdiff1d(np.arange(network.n_neurons, n), network.pre)
     yield from _some(network, silent, "source", "that no neuron listens to")
-    for number, model in enumerate(network.models):
-        if issubclass(model, Source) and network.model_names[number].endswith(".spikes"):
-            quiet = [i for i in np.flatnonzero(network.model_of == number).tolist() if not len(network.times[i])]
-            yield from _some(network, quiet, "source", "without a single spike")
+    quiet = [i for i, steps in sorted(network.times.items()) if not len(steps)]
+    yield from _some(network, quiet, "source", "without a single spike")
 
 
 def _some(network: Network, members: Iterable[int], what: str, which: str) -> Iterable[str]:

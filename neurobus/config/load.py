@@ -75,6 +75,8 @@ def _config(text: str, name: str, read: Callable[[str], bytes], overrides: Seque
     except tomllib.TOMLDecodeError as error:
         found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
         message, line = (found[1], found[2]) if found else (str(error), None)
+        if "key part" in message:
+            message += "; an inline table { … } must stay on one line"
         last = len(text.rstrip().splitlines()) or 1
         raise InputError(f"not valid TOML: {message}", name, int(line) if line else last) from error
     places = Places(name, text)

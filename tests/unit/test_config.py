@@ -79,6 +79,7 @@ def test_switches_choose_tables():
     [
         ('[run]\nclock "wall" # <-', "not valid TOML: Expected '='"),
         ('[run]\nseed = "x', "not valid TOML"),
+        ("[[neurons]]\nid = 'a'\nparams = { tau_m = '1 ms', # <-\n  C_m = '1 pF' }", "must stay on one line"),
         ("[run]\nseed = 1\nseed = 2 # <-", "not valid TOML: Cannot overwrite a value"),
         ("[rum] # <-\nseed = 1", "unknown field 'rum' in a config; did you mean 'run'?"),
         ("[run]\nsead = 1 # <-", "unknown field 'sead' in [run]; did you mean 'seed'?"),
