@@ -89,7 +89,7 @@ class Conductor:
         self._ledger = Ledger(from_start=True)
         self._sample_ledger = Ledger(from_start=True)
         self._exit = False
-        self.malformed = 0
+        self.malformed = self.duties = 0
 
     # -- frames ---------------------------------------------------------------------------------
 
@@ -209,6 +209,7 @@ class Conductor:
 
     def _send(self, p: int, horizon: int, keys: bytes, sample_keys: bytes, sample_mv: bytes,
               stimuli: Any, order: str | None) -> None:  # fmt: skip
+        self.duties += 1
         number = self._duty_number[p] = self._duty_number[p] + 1
         data = self._duty_topic[p] + wire.pack((number, horizon, keys, sample_keys, sample_mv, stimuli, order))
         self._waiting[p] = data
@@ -344,7 +345,7 @@ class Conductor:
             self._snapshot()
         self._everyone(self._limit, "stop")
         totals = {
-            "step": self._limit, "rounds": self._schedule.rounds, "malformed": self.malformed,
+            "step": self._limit, "rounds": self._schedule.rounds, "duties": self.duties, "malformed": self.malformed,
             "ledger": self._ledger.totals(), "gaps": self._ledger.gaps(),
             "samples": self._sample_ledger.totals(),
         }  # fmt: skip

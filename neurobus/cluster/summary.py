@@ -33,7 +33,7 @@ class Summary:
     restarts: int = 0
     pss_mb_per_process: float | None = None
     rounds: int | None = None
-    cpu_s: float | None = None
+    duties: int | None = None
     record: str | None = None
     state: str | None = None
     observers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ def total(summary: Summary, finals: dict[str, dict[str, Any]], streams: list[str
         setattr(summary, name, sum(final[key] for final in heard for key in keys))
     if conductor is not None:
         ledger, samples = conductor["ledger"], conductor["samples"]
-        summary.rounds = conductor["rounds"]
+        summary.rounds, summary.duties = conductor["rounds"], conductor["duties"]
         summary.lost = (summary.lost or 0) + ledger["lost"] + samples["lost"]
         summary.duplicates = (summary.duplicates or 0) + ledger["duplicates"] + samples["duplicates"]
         summary.dropped = (summary.dropped or 0) + ledger["stale"] + samples["stale"] + conductor["malformed"]

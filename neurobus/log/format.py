@@ -62,7 +62,11 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What a log knows about its run. `files`: name as the config writes it → content."""
+    """What a log knows about its run.
+
+    `ids`: all neurons, then (from `n_neurons` on) the sources. `files`: name as the config writes it →
+    content. `groups`: name → indices.
+    """
 
     config_name: str
     config_text: str
@@ -72,6 +76,7 @@ class Header:
     ids: list[str]
     started_unix_ns: int
     duration_ns: int | None = None
+    n_neurons: int | None = None
     files: dict[str, bytes] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     groups: dict[str, list[int]] = field(default_factory=dict)
@@ -89,6 +94,7 @@ class Header:
             "clock": self.clock,
             "started_unix_ns": str(self.started_unix_ns),
             "duration_ns": "" if self.duration_ns is None else str(self.duration_ns),
+            "neurons": "" if self.n_neurons is None else str(self.n_neurons),
             "overrides": json.dumps(self.overrides),
             "files": json.dumps(list(self.files)),
             "python": self.python,
@@ -127,6 +133,7 @@ class Header:
             ids=table["ids"],
             started_unix_ns=int(facts["started_unix_ns"]),
             duration_ns=int(facts["duration_ns"]) if facts["duration_ns"] else None,
+            n_neurons=int(facts["neurons"]) if facts["neurons"] else None,
             files={name: attached[name] for name in files if name in attached},
             overrides=json.loads(facts["overrides"]),
             groups=table["groups"],

@@ -11,9 +11,10 @@ from neurobus.log.format import Log
 
 
 def describe(log: Log) -> dict[str, Any]:
-    """The facts of a log as plain values: rates in Hz over the recorded model time, sizes in bytes."""
+    """The facts of a log as plain values. Spikes are those of neurons and sources, rates of neurons."""
     header = log.header
     counts = np.bincount(log.spikes_i, minlength=len(header.ids))
+    fired = counts[: header.n_neurons]
     seconds = log.end_ns / 1e9
     busiest = [int(k) for k in np.argsort(-counts, kind="stable")[:5] if counts[k]]
     return {
@@ -30,10 +31,11 @@ def describe(log: Log) -> dict[str, Any]:
         "python": header.python,
         "numpy": header.numpy,
         "model_s": seconds,
-        "neurons": len(header.ids),
-        "active": int((counts > 0).sum()),
+        "neurons": fired.size,
+        "sources": counts.size - fired.size,
+        "active": int((fired > 0).sum()),
         "spikes": int(log.spikes_t.size),
-        "mean_rate_hz": float(counts.mean() / seconds) if seconds and counts.size else None,
+        "mean_rate_hz": float(fired.mean() / seconds) if seconds and fired.size else None,
         "busiest": {header.ids[k]: int(counts[k]) for k in busiest},
         "samples": int(log.samples.t.size),
         "stimuli": len(log.stimuli),
@@ -56,6 +58,7 @@ def render(facts: dict[str, Any]) -> str:
         ("", f"neurobus {facts['neurobus']}, Python {facts['python']}, numpy {facts['numpy']}"),
         ("model time", f"{facts['model_s']:g} s"),
         ("neurons", f"{facts['neurons']}, {facts['active']} of them fired"),
+        ("sources", str(facts["sources"] or "")),
         ("spikes", f"{facts['spikes']}{rate}"),
         ("busiest", ", ".join(f"{id} {count}" for id, count in facts["busiest"].items())),
         ("potentials", f"{facts['samples']} samples" if facts["samples"] else ""),

@@ -17,7 +17,9 @@ SUFFIXES = (".png", ".svg", ".pdf")
 MOST_LABELS = 40
 """Up to so many neurons each has its row and its name; beyond, groups are named."""
 MOST_DOTS = 300_000
-MOST_TRACES = 8
+MOST_TRACES = 6
+LEAST_SAMPLES = 50
+"""Where many neurons have samples, a trace of fewer says little: they were sent to electrical synapses."""
 
 _MARGIN_IN = 0.14
 _INK, _GREY, _FAINT, _MARK = "#22262b", "#7b828a", "#e6e8eb", "#d1495b"
@@ -27,6 +29,7 @@ _STYLE: dict[Any, Any] = {
     "axes.edgecolor": _GREY, "axes.labelcolor": _GREY, "axes.linewidth": 0.6,
     "axes.spines.top": False, "axes.spines.right": False,
     "xtick.color": _GREY, "ytick.color": _GREY, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5, "ytick.major.size": 2.5,
     "svg.fonttype": "none", "svg.hashsalt": "neurobus",
 }  # fmt: skip
 
@@ -49,7 +52,7 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
     if window[1] <= window[0]:
         raise InputError(f"nothing to draw from {window[0] / 1e6:g} ms to {window[1] / 1e6:g} ms")
     scale, unit = (1e6, "ms") if window[1] - window[0] <= 2_000_000_000 else (1e9, "s")
-    traces = np.unique(log.samples.i)[:MOST_TRACES].tolist()
+    traces = _traces(log)
     heights = [rows.height, 1.1, *[0.62] * len(traces)]
     with matplotlib.rc_context(_STYLE):
         size_in = np.array([9.6, sum(heights) + 1.4])
@@ -65,7 +68,6 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
             axis.set_xlim(window[0] / scale, window[1] / scale)
             axis.grid(axis="x", color=_FAINT, linewidth=0.6)
             axis.set_axisbelow(True)
-            axis.tick_params(length=2.5)
         for axis in axes[:-1]:
             axis.tick_params(axis="x", length=0)
         axes[-1].set_xlabel(f"model time ({unit})")
@@ -98,6 +100,8 @@ class _Rows:
         for index, id in enumerate(ids):
             head, dot, _ = id.rpartition(".")
             member[index] = member[index] or (head if dot else "")
+        if member.count("") == 1:
+            member[member.index("")] = ids[member.index("")]
         self.groups = list(dict.fromkeys(member))
         self.group_of = np.array([self.groups.index(name) for name in member], np.int64)
         order = np.argsort(self.group_of, kind="stable")
@@ -105,33 +109,48 @@ class _Rows:
         self.y[order] = np.arange(self.n)
         self.sizes = np.bincount(self.group_of, minlength=len(self.groups))
 
+    @property
+    def row_points(self) -> float:
+        return self.height * 72 / max(self.n, 1)
+
     def colour(self, group: int) -> str:
         return _COLOURS[group % len(_COLOURS)]
+
+    def labels(self) -> tuple[list[int], Floats]:
+        """The groups to name, as many as find room, and where: beside themselves, or a little below."""
+        gap = 11 / self.row_points
+        named = sorted(np.argsort(-self.sizes, kind="stable")[: int(self.n / gap)].tolist())
+        at = (np.cumsum(self.sizes) - (self.sizes + 1) / 2)[named]
+        room = gap * np.arange(len(named))
+        at = np.maximum.accumulate(at - room) + room
+        return named, np.minimum(at, self.n - gap / 2 - room[::-1])
 
 
 def _raster(axis: Axes, log: Log, rows: _Rows, scale: float) -> None:
     stride = -(-log.spikes_t.size // MOST_DOTS) or 1
     t, i = log.spikes_t[::stride] / scale, log.spikes_i[::stride]
-    row_points = rows.height * 72 / max(rows.n, 1)
     style: dict[str, Any] = {"linestyle": "none", "rasterized": t.size > 20_000}
-    if row_points > 3:
-        style |= {"marker": "|", "markersize": 0.72 * min(row_points, 30), "markeredgewidth": 1.1}
+    if rows.row_points > 3:
+        style |= {"marker": "|", "markersize": 0.72 * min(rows.row_points, 30), "markeredgewidth": 1.1}
     else:
-        size = 3.4 if t.size < 10_000 else 2.2 if t.size < 50_000 else 1.2
+        size = 5 if t.size < 2_000 else 3.4 if t.size < 10_000 else 2.2 if t.size < 50_000 else 1.2
         style |= {"marker": ".", "markersize": size, "markeredgewidth": 0}
     for group in range(len(rows.groups)):
         chosen = rows.group_of[i] == group
         axis.plot(t[chosen], rows.y[i[chosen]], color=rows.colour(group), **style)
-    axis.set_ylim(rows.n - 0.3, -0.7)
+    pad = 0.3 + 3 / rows.row_points
+    axis.set_ylim(rows.n - 0.5 + pad, -0.5 - pad)
     if rows.labelled:
         axis.set_yticks(rows.y, log.header.ids, fontsize=7.5 if rows.n > 24 else 8.5)
     elif len(rows.groups) > 1:
-        edges = np.concatenate([[0], np.cumsum(rows.sizes)])
-        names = [f"{name or 'others'} ({size})" for name, size in zip(rows.groups, rows.sizes, strict=True)]
-        axis.set_yticks((edges[:-1] + edges[1:] - 1) / 2, names)
-        for group, label in enumerate(axis.get_yticklabels()):
+        named, at = rows.labels()
+        names = [rows.groups[group] or "others" for group in named]
+        sizes = [f" ({size})" if size > 1 else "" for size in rows.sizes[named]]
+        axis.set_yticks(at, [name + size for name, size in zip(names, sizes, strict=True)])
+        axis.tick_params(axis="y", length=0)
+        for group, label in zip(named, axis.get_yticklabels(), strict=True):
             label.set_color(rows.colour(group))
-        for edge in edges[1:-1]:
+        for edge in np.cumsum(rows.sizes)[:-1]:
             axis.axhline(edge - 0.5, color=_FAINT, linewidth=0.8)
     else:
         axis.set_ylabel("neuron")
@@ -156,10 +175,10 @@ def _mark_stimuli(axis: Axes, log: Log, scale: float) -> None:
 
 
 def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
-    """Spikes per second and neuron, smoothed with a Gaussian of 1/250 of the window or 2 ms."""
+    """Spikes per second and neuron, smoothed with a Gaussian of 1/160 of the window or 2 ms."""
     n_bins = 1500
     width_s = (window[1] - window[0]) / n_bins / 1e9
-    sigma = min(max(n_bins / 250, 2e-3 / width_s), n_bins / 10)
+    sigma = min(max(n_bins / 160, 2e-3 / width_s), n_bins / 10)
     offsets = np.arange(-int(4 * sigma), int(4 * sigma) + 1)
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
     kernel /= kernel.sum()
@@ -171,15 +190,18 @@ def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, in
 
     edges = np.linspace(*window, n_bins + 1) / scale
     x = (edges[:-1] + edges[1:]) / 2
-    if 1 < len(rows.groups) <= len(_COLOURS) and not rows.labelled:
+    large = np.flatnonzero(rows.sizes >= 10).tolist()
+    if 1 < len(large) <= len(_COLOURS) and not rows.labelled:
         top = 0.0
-        for group, size in enumerate(rows.sizes.tolist()):
-            y = smooth(log.spikes_t[rows.group_of[log.spikes_i] == group], size)
+        for group in large:
+            y = smooth(log.spikes_t[rows.group_of[log.spikes_i] == group], int(rows.sizes[group]))
             axis.fill_between(x, y, color=rows.colour(group), alpha=0.07, linewidth=0)
             axis.plot(x, y, color=rows.colour(group), linewidth=1.1)
             top = max(top, float(y.max()))
     else:
-        y = smooth(log.spikes_t, rows.n)
+        n_neurons = log.header.n_neurons
+        neurons = slice(None) if n_neurons is None else log.spikes_i < n_neurons
+        y = smooth(log.spikes_t[neurons], n_neurons or rows.n)
         axis.fill_between(x, y, color=_INK, alpha=0.12, linewidth=0)
         axis.plot(x, y, color=_INK, linewidth=1.0)
         top = float(y.max())
@@ -188,10 +210,22 @@ def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, in
     axis.set_ylabel("rate per\nneuron (Hz)")
 
 
+def _traces(log: Log) -> list[int]:
+    """The neurons whose potentials are drawn: all that have samples, or those with the most."""
+    index, count = np.unique(log.samples.i, return_counts=True)
+    if index.size > MOST_TRACES:
+        most = np.argsort(-count, kind="stable")[:MOST_TRACES]
+        index = np.sort(index[most[count[most] >= LEAST_SAMPLES]])
+    traces: list[int] = index.tolist()
+    return traces
+
+
 def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float) -> None:
     chosen = log.samples.i == index
     colour = rows.colour(int(rows.group_of[index]))
-    axis.plot(log.samples.t[chosen] / scale, log.samples.v_mv[chosen], color=colour, linewidth=0.8)
+    # a receiver holds the last value, and so does the picture
+    t, v_mv = log.samples.t[chosen] / scale, log.samples.v_mv[chosen]
+    axis.step(t, v_mv, where="post", color=colour, linewidth=0.8)
     axis.set_ylabel(f"{log.header.ids[index]}\nmV")
     axis.locator_params(axis="y", nbins=2)
     axis.margins(y=0.12)
@@ -199,6 +233,7 @@ def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float) -> N
 
 def _caption(log: Log) -> str:
     header = log.header
-    parts = [f"{len(header.ids):,} neurons", f"{log.spikes_t.size:,} spikes", f"seed {header.seed}",
+    n = len(header.ids) if header.n_neurons is None else header.n_neurons
+    parts = [f"{n:,} neurons", f"{log.spikes_t.size:,} spikes", f"seed {header.seed}",
              f"{header.clock} clock"]  # fmt: skip
     return "  ·  ".join(parts + ([] if log.complete else ["not complete"]))

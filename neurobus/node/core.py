@@ -192,8 +192,7 @@ class Core:
         """
         if not len(keys):
             return
-        if len(keys) > 1:
-            keys = np.sort(keys)
+        keys = np.sort(keys)
         poured = self.k - self.part.min_delay
         if int(keys[0]) >> STEP_BITS <= poured:
             self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
@@ -429,6 +428,6 @@ class Core:
         self._at_key, self._resting, self._rest_at = 0, False, None
         waiting = np.frombuffer(saved["keys"], np.int64)
         self._keys, self._n_keys = waiting.copy(), len(waiting)
-        self._sample_keys = np.frombuffer(saved["sample_keys"], np.int64)
-        self._sample_mv, self._at_sample = np.frombuffer(saved["sample_mv"], np.float64), 0
+        self._sample_keys = np.frombuffer(saved["sample_keys"], np.int64).copy()
+        self._sample_mv, self._at_sample = np.frombuffer(saved["sample_mv"], np.float64).copy(), 0
         self._set_plan([tuple(row) for row in saved["plan"]])

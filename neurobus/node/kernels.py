@@ -54,9 +54,12 @@ def poisson_count(key, k, mean, p0):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(cache=True)
+@njit("int64(int64[::1], int64, int64[::1], int64[::1])", cache=True)
 def merge(keys, n, new, out):  # type: ignore[no-untyped-def]
-    """Merge two ascending arrays into `out`; returns the number written."""
+    """Merge two ascending arrays into `out`; returns the number written.
+
+    Its signature is given, so that it is compiled at import, before the fork, and not by every child.
+    """
     i = j = m = 0
     while i < n and j < new.size:
         if keys[i] <= new[j]:

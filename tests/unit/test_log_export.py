@@ -88,7 +88,7 @@ def test_a_large_network_is_drawn_by_groups(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path / "x.mcap", Header("big.toml", "", 1, 1, "wall", ids, 0))
     writer.spikes(np.arange(500) * 10 * MS, np.arange(500) % 101, 0)
     text = plot(read(writer.close()), tmp_path / "x.svg").read_text()
-    assert "exc (80)" in text and "inh (20)" in text and "others (1)" in text and "model time (s)" in text
+    assert "exc (80)" in text and "inh (20)" in text and "drive" in text and "model time (s)" in text
 
 
 def test_an_empty_log_can_be_drawn_and_described(tmp_path: Path) -> None:
@@ -111,3 +111,14 @@ def test_facts_of_a_cut_log_say_so(log: Log) -> None:
     log.path.write_bytes(log.path.read_bytes()[:-40])
     text = render(describe(read(log.path)))
     assert "NOT COMPLETE" in text and "! " in text
+
+
+def test_sources_are_no_neurons(tmp_path: Path) -> None:
+    writer = LogWriter(
+        tmp_path / "x.mcap", Header("x.toml", "", 1, 1, "wall", ["a", "drive"], 0, n_neurons=1)
+    )
+    writer.spikes(np.arange(10) * MS, [0, *[1] * 9], 0)
+    log = read(writer.close(end_ns=1000 * MS))
+    facts = describe(log)
+    assert (facts["neurons"], facts["sources"], facts["spikes"], facts["mean_rate_hz"]) == (1, 1, 10, 1.0)
+    assert "1 neurons" in plot(log, tmp_path / "x.svg").read_text()
