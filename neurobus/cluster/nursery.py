@@ -113,6 +113,7 @@ class Nursery:
             "config_name": self.config.path.name if self.config.path else self.options.config_name,
             "config_text": self.config.text, "files": self.config.files, "overrides": list(self.config.overrides),
             "seed": net.seed, "dt_ns": net.dt_ns, "clock": self.clock, "ids": net.ids,
+            "n_neurons": net.n_neurons,
             "started_unix_ns": time.time_ns(),
             "groups": {name: members.tolist() for name, members in net.groups.items()},
         }  # fmt: skip

@@ -24,7 +24,8 @@ from neurobus.log.format import Damaged, pack, unpack
 IDS = ["a", "b", "c"]
 HEADER = Header(
     config_name="pair.toml", config_text="[run]\nseed = 7\n", seed=7, dt_ns=100_000, clock="virtual", ids=IDS,
-    started_unix_ns=1_700_000_000_000_000_000, duration_ns=10**9, n_neurons=2, files={"data/w.csv": b"pre,post\na,b\n"},
+    started_unix_ns=1_700_000_000_000_000_000, duration_ns=10**9, n_neurons=2,
+    files={"data/w.csv": b"pre,post\na,b\n"},
     overrides=["run.seed=7"], groups={"all": [0, 1, 2]},
 )  # fmt: skip
 
