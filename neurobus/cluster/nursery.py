@@ -90,22 +90,29 @@ class Nursery:
             self._seats[name] = self._seat(name, arguments)
 
     def _compile(self) -> None:
-        seen = set()
-        for process in self.plan.processes:
-            model = self.network.models[process.model]
-            if process.model in seen or not issubclass(model, Model):
+        """Load the kernels of the models in use. One that is new is compiled by a child that ends then:
+        the compiler's memory would be inherited by every neuron."""
+        first = {process.model: process.number for process in reversed(self.plan.processes)}
+        for number, process in first.items():
+            model, name = self.network.models[number], self.network.model_names[number]
+            if not issubclass(model, Model):
                 continue
-            seen.add(process.model)
-            name = self.network.model_names[process.model]
             if kernels.generated(name, model)[1]:
                 tell(compiling=name)
+                pid = os.fork()
+                if pid == 0:
+                    with contextlib.suppress(Exception):
+                        Core(self.plan.neuron_part(process)).advance(1)
+                    os._exit(0)
+                os.waitpid(pid, 0)
             try:
-                Core(self.plan.neuron_part(process.number)).advance(1)
+                Core(self.plan.neuron_part(process)).advance(1)
             except NeurobusError:
                 raise
             except Exception as error:
                 word = " ".join(str(error).split())
                 raise InputError(f"model '{name}' does not compile: {type(error).__name__}: {word[:300]}") from error
+        kernels.seal()
 
     def _seat(self, name: str, arguments: dict[str, Any]) -> Seat:
         net, run = self.network, self.config.run

@@ -122,6 +122,11 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._ended = self._reported = False
+        self._new = False
+        self._new_keys: list[int] = []
+        self._new_sample_keys: list[int] = []
+        self._new_sample_mv: list[float] = []
+        self._new_pokes: list[tuple[int, int, float]] = []
         self._capture: dict[str, Any] | None = None
         self._capture_at = NEVER
         self._duty_number = 0
@@ -196,105 +201,119 @@ class Runtime:
     # -- frames -----------------------------------------------------------------------------------
 
     def _readable(self) -> None:
-        receive, acted = self.bus.receive, False
+        """Take every frame that waits, then act once: under load a wake serves many spikes."""
+        receive = self.bus.receive
         while (data := receive()) is not None:
             try:
-                acted |= self._frame(data)
+                self._frame(data)
             except wire.Malformed:
                 self.malformed += 1
-        if acted and self._t0_ns is not None:
+        if self._new and self._t0_ns is not None:
+            self._take_in()
             self._act(False)
 
-    def _frame(self, data: bytes) -> bool:
-        """Take one frame; True when the core has got something new."""
+    def _frame(self, data: bytes) -> None:
         kind = data[:1]
         if kind == wire.DUTY:
             self._do(data)
-            return False
+            return
         if kind == wire.HELLO:
             self._joined = True
             self.bus.unsubscribe(self._hello)
-            return False
+            return
         event = wire.decode(data)
         if isinstance(event, Spikes):
-            return self._hear_spikes(event)
-        if isinstance(event, Samples):
-            return self._hear_samples(event)
-        if isinstance(event, Stimulus):
-            return self._poked(event)
-        if isinstance(event, Control):
+            self._hear_spikes(event)
+        elif isinstance(event, Samples):
+            self._hear_samples(event)
+        elif isinstance(event, Stimulus):
+            self._poked(event)
+        elif isinstance(event, Control):
             self._control(event)
-        return False
 
-    def _keys(self, event: Spikes | Samples, skip: int) -> Any:
-        """The event's spikes as keys, without the first `skip`. Raises Malformed on unknown neurons."""
+    def _keys(self, event: Spikes | Samples) -> Any:
+        """The event's spikes as keys, a list or an array. Raises Malformed on unknown neurons."""
         dt = self.role.dt_ns
         if event.neurons is None:
             index = self.role.index_of.get(event.stream)
             if index is None:
                 raise wire.Malformed("a stream this neuron does not know")
-            steps = [t // dt for t in event.t_ns[skip:]]
+            steps = [t // dt for t in event.t_ns]
             if steps and not (0 <= min(steps) and max(steps) < NEVER):
                 raise wire.Malformed("a time outside the run")
-            return np.array([step << STEP_BITS | index for step in steps], np.int64)
-        neurons = np.asarray(event.neurons)[skip:]
-        steps_ = np.asarray(event.t_ns)[skip:] // dt
+            return [step << STEP_BITS | index for step in steps]
+        neurons = np.asarray(event.neurons)
+        steps_ = np.asarray(event.t_ns) // dt
         if len(neurons) and (neurons.max() >= self.role.n_ids or steps_.min() < 0 or steps_.max() >= NEVER):
             raise wire.Malformed("a neuron or a time outside the run")
         return steps_ << STEP_BITS | neurons
 
-    def _hear_spikes(self, event: Spikes) -> bool:
-        keys = self._keys(event, 0)
-        known = self.ledger.accept(event.stream, event.epoch, event.seq, len(keys), event.last)
+    def _accept(self, ledger: Ledger, event: Spikes | Samples, keys: Any) -> int:
+        """Book the event; returns how many of its items to skip, all of them if it is of an old epoch."""
+        known = ledger.accept(event.stream, event.epoch, event.seq, len(keys), event.last)
         if event.last:
             self._maybe_end()
-        if known == REFUSED or known >= len(keys):
-            return False
-        self._admit(keys[known:])
-        return True
+        return len(keys) if known == REFUSED else known
 
-    def _hear_samples(self, event: Samples) -> bool:
-        keys = self._keys(event, 0)
-        known = self.sample_ledger.accept(event.stream, event.epoch, event.seq, len(keys), event.last)
-        if event.last:
-            self._maybe_end()
-        if known == REFUSED or known >= len(keys) or not isinstance(self.core, Core):
-            return False
-        mv = np.array(event.v_mv[known:], np.float64)
-        self._catch_up()
-        self.core.admit_samples(keys[known:], mv)
-        if self._capture is not None:
-            mine = keys[known:] >> STEP_BITS <= self._capture["core"]["k"]
-            self._capture["core"]["sample_keys"] += keys[known:][mine].tobytes()
-            self._capture["core"]["sample_mv"] += mv[mine].tobytes()
-        return True
+    def _hear_spikes(self, event: Spikes) -> None:
+        keys = self._keys(event)
+        known = self._accept(self.ledger, event, keys)
+        if known < len(keys):
+            self._new_keys.extend(keys[known:])
+            self._new = True
 
-    def _admit(self, keys: Any) -> None:
-        if not isinstance(self.core, Core):
+    def _hear_samples(self, event: Samples) -> None:
+        keys = self._keys(event)
+        known = self._accept(self.sample_ledger, event, keys)
+        if known < len(keys):
+            self._new_sample_keys.extend(keys[known:])
+            self._new_sample_mv.extend(event.v_mv[known:])
+            self._new = True
+
+    def _poked(self, event: Stimulus) -> None:
+        if self._t0_ns is None:
             return
-        self._catch_up()
-        self.core.admit(keys)
-        if self._capture is not None:
-            mine = keys[keys >> STEP_BITS <= self._capture["core"]["k"]]
-            self._capture["core"]["keys"] = np.sort(
-                np.concatenate([np.frombuffer(self._capture["core"]["keys"], np.int64), mine])
-            ).tobytes()
-
-    def _poked(self, event: Stimulus) -> bool:
-        if not isinstance(self.core, Core) or self._t0_ns is None:
-            return False
         step = event.t_ns // self.role.dt_ns if event.t_ns >= 0 else self._step_now()
         if step >= NEVER:
             raise wire.Malformed("a time outside the run")
-        self._catch_up()
-        self.core.poke(step, self._poke_of[event.neuron], event.weight)
-        return True
+        self._new_pokes.append((step, self._poke_of[event.neuron], event.weight))
+        self._new = True
+
+    def _take_in(self) -> None:
+        """Hand what was heard to the core, after committing what none of it can change any more."""
+        core = self.core
+        if isinstance(core, Core):
+            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+            keys = np.array(self._new_keys, np.int64)
+            sample_keys, mv = np.array(self._new_sample_keys, np.int64), np.array(self._new_sample_mv, np.float64)
+            core.admit(keys)
+            core.admit_samples(sample_keys, mv)
+            for step, neuron, weight in self._new_pokes:
+                core.poke(step, neuron, weight)
+            if self._capture is not None:
+                self._capture_more(self._capture["core"], keys, sample_keys, mv)
+        self._new_keys.clear()
+        self._new_sample_keys.clear()
+        self._new_sample_mv.clear()
+        self._new_pokes.clear()
+        self._new = False
+
+    @staticmethod
+    def _capture_more(state: dict[str, Any], keys: Any, sample_keys: Any, mv: Any) -> None:
+        """What is stamped before a snapshot's step but arrived after it was taken belongs to it too."""
+        state["keys"] = np.sort(np.concatenate([
+            np.frombuffer(state["keys"], np.int64), keys[keys >> STEP_BITS <= state["k"]]])).tobytes()  # fmt: skip
+        mine = sample_keys >> STEP_BITS <= state["k"]
+        state["sample_keys"] += sample_keys[mine].tobytes()
+        state["sample_mv"] += mv[mine].tobytes()
 
     def _control(self, event: Control) -> None:
         args = event.args
-        if event.verb == "start" and self._t0_ns is None and self.role.wall:
-            self._t0_ns = int(args["t0_ns"])
+        if event.verb == "start" and self._t0_ns is None:
             self._limit = args.get("stop_step") or NEVER
+            if not self.role.wall:
+                return
+            self._t0_ns = int(args["t0_ns"])
             if self.role.late_start and isinstance(self.core, Core):
                 self.core.resume_at(max(0, self._step_now() - self._grace))
             elif self.role.late_start:
@@ -319,11 +338,6 @@ class Runtime:
         assert self._t0_ns is not None
         return (now_ns() - self._t0_ns) // self.role.dt_ns
 
-    def _catch_up(self) -> None:
-        """Commit what no input can change any more, so that time jumps over silence before an input acts."""
-        if self._t0_ns is not None:
-            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
-
     def _advance(self, to: int) -> None:
         if self.core.k < self._capture_at <= to:
             self._emit(self.core.advance(self._capture_at))
@@ -339,10 +353,10 @@ class Runtime:
             self._next = core.k + core.part.min_delay if isinstance(core, Core) else NEVER
         else:
             self._next = NEVER
-            nearest = core.look(again, min(now, limit))
+            nearest = core.look(again, min(now, limit), limit)
             while core.acts and nearest <= now and nearest <= limit:
                 self._advance(nearest)
-                nearest = core.look(False, min(now, limit))
+                nearest = core.look(False, min(now, limit), limit)
             self._next = nearest
         if self._next > limit:
             self._next = limit + self._grace
@@ -492,7 +506,7 @@ class Runtime:
             self._save(self._state())
         if len(emission.keys):
             self._count(emission)
-        next_step = NEVER if duty.order == "stop" else core.look(not new)
+        next_step = NEVER if duty.order == "stop" else core.look(not new and duty.order is None, 0, self._limit)
         self.bus.send(self._answer_topic + wire.pack((
             duty.number, role.epoch, next_step, emission.first, self.spikes_sent, emission.keys.tobytes(),
             self.samples_sent, emission.sample_keys.tobytes(), emission.sample_mv.tobytes(),
