@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy.typing as npt
+
+Numbers = list[Any] | npt.NDArray[Any]
+"""A column of a batch: a list for a stream of one neuron, an array for a stream of many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spikes:
@@ -17,8 +22,8 @@ class Spikes:
     stream: str
     epoch: int
     seq: int
-    t_ns: list[int]
-    neurons: list[int] | None = None
+    t_ns: Numbers
+    neurons: Numbers | None = None
     last: bool = False
 
 
@@ -29,9 +34,9 @@ class Samples:
     stream: str
     epoch: int
     seq: int
-    t_ns: list[int]
-    v_mv: list[float]
-    neurons: list[int] | None = None
+    t_ns: Numbers
+    v_mv: Numbers
+    neurons: Numbers | None = None
     last: bool = False
 
 

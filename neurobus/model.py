@@ -32,7 +32,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -177,14 +177,14 @@ def load(name: str) -> type[Model] | type[Source]:
     except Exception as error:
         raise ImportError(f"model '{name}' does not import: {type(error).__name__}: {error}") from error
     if isinstance(module, ModuleType):
-        own = [value for value in vars(module).values() if isinstance(value, type)
+        own: list[type[Any]] = [value for value in vars(module).values() if isinstance(value, type)
                and issubclass(value, Node) and value.__module__ == module.__name__]  # fmt: skip
         if len(own) != 1:
             raise ImportError(f"module '{name}' defines {len(own)} models; name one as '{name}.Class'")
         return own[0]
     if not (isinstance(module, type) and issubclass(module, Node)):
         raise ImportError(f"'{name}' is no neurobus Model or Source")
-    return module
+    return cast(type[Model] | type[Source], module)
 
 
 def splitmix64(x: int) -> int:

@@ -105,7 +105,9 @@ class Plan:
     @cached_property
     def stream_of(self) -> list[str]:
         """Neuron index → name of the stream that carries its spikes."""
-        return [self.processes[p].name if p >= 0 else self.network.ids[i] for i, p in enumerate(self.process_of)]
+        return [
+            self.processes[p].name if p >= 0 else self.network.ids[i] for i, p in enumerate(self.process_of)
+        ]
 
     def _sources(self, pre: Int32s, post: Int32s) -> list[list[str]]:
         here = self.process_of[post]
@@ -180,10 +182,15 @@ class Plan:
         assert issubclass(model, Source)
         members = process.members.tolist()
         return SourcePart(
-            process.name, model, process.members.astype(np.int64), [net.ids[i] for i in members],
-            self._params(process), {n: net.times[i] for n, i in enumerate(members) if i in net.times},
-            [stream_key(net.seed, net.ids[i]) for i in members], net.dt_ns,
-        )  # fmt: skip
+            process.name,
+            model,
+            process.members.astype(np.int64),
+            [net.ids[i] for i in members],
+            self._params(process),
+            {n: net.times[i] for n, i in enumerate(members) if i in net.times},
+            [stream_key(net.seed, net.ids[i]) for i in members],
+            net.dt_ns,
+        )
 
     def neuron_part(self, number: int) -> NeuronPart:
         process, net = self.processes[number], self.network
@@ -214,21 +221,34 @@ class Plan:
         electrical = np.union1d(a, b)
         watched = np.flatnonzero(np.isin(members, np.union1d(electrical, net.recorded)))
         return NeuronPart(
-            name=process.name, model_name=net.model_names[process.model], model=model,
-            index=members.astype(np.int64), ids=[net.ids[i] for i in members], params=self._params(process),
+            name=process.name,
+            model_name=net.model_names[process.model],
+            model=model,
+            index=members.astype(np.int64),
+            ids=[net.ids[i] for i in members],
+            params=self._params(process),
             key=np.array([stream_key(net.seed, net.ids[i]) for i in members], np.uint64),
-            dt_ns=net.dt_ns, min_delay=net.min_delay, max_delay=net.max_delay,
+            dt_ns=net.dt_ns,
+            min_delay=net.min_delay,
+            max_delay=net.max_delay,
             row=np.searchsorted(net.pre[mine], rows).astype(np.int64),
-            target=self._local[net.post[mine]] + receptor * n, delay=net.delay[mine], weight=weight,
-            gap_row=np.searchsorted(other[gap_of], rows).astype(np.int64), gap_of=gap_of,
-            gap_at=np.searchsorted(me, np.arange(n + 1)).astype(np.int64), gap_ns=ns,
+            target=self._local[net.post[mine]] + receptor * n,
+            delay=net.delay[mine],
+            weight=weight,
+            gap_row=np.searchsorted(other[gap_of], rows).astype(np.int64),
+            gap_of=gap_of,
+            gap_at=np.searchsorted(me, np.arange(n + 1)).astype(np.int64),
+            gap_ns=ns,
             gap_v0=self.initial_mv[other],
-            plan_k=np.array([e[0] for e in plan], np.int64), plan_i=np.array([e[1] for e in plan], np.int32),
+            plan_k=np.array([e[0] for e in plan], np.int64),
+            plan_i=np.array([e[1] for e in plan], np.int32),
             plan_pa=np.array([e[2] for e in plan], np.float64),
-            noise_hz=net.background_rate_hz[members], noise_weight=net.background_weight[members],
-            watched=watched.astype(np.int32), potential_delta_mv=net.potential_delta_mv,
+            noise_hz=net.background_rate_hz[members],
+            noise_weight=net.background_weight[members],
+            watched=watched.astype(np.int32),
+            potential_delta_mv=net.potential_delta_mv,
             potential_interval=net.potential_interval,
-        )  # fmt: skip
+        )
 
     def is_source(self, number: int) -> bool:
         return issubclass(self.network.models[self.processes[number].model], Source)
@@ -255,8 +275,11 @@ def place(network: Network, neurons_per_process: int = 1, processes: int | None 
     if processes is not None:
         kinds = len({int(m) for m in network.model_of if m >= 0})
         if processes < kinds:
-            raise InputError(f"run.processes = {processes}, but the network has {kinds} models; at least {kinds} are needed",
-                             network.config.path)  # fmt: skip
+            raise InputError(
+                f"run.processes = {processes}, but the network has {kinds} models; "
+                f"at least {kinds} are needed",
+                network.config.path,
+            )
     made: list[Process] = []
     process_of = np.full(len(network.ids), -1, np.int32)
     shares = _shares(network, processes) if processes is not None else {}
@@ -265,7 +288,9 @@ def place(network: Network, neurons_per_process: int = 1, processes: int | None 
         if not len(members):
             continue
         if processes is None:
-            parts = [members[i : i + neurons_per_process] for i in range(0, len(members), neurons_per_process)]
+            parts = [
+                members[i : i + neurons_per_process] for i in range(0, len(members), neurons_per_process)
+            ]
         else:
             parts = [part for part in np.array_split(members, shares[model]) if len(part)]
         for part in parts:
@@ -324,9 +349,20 @@ def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
     noise = network.background_rate_hz.copy()
     noise[chosen] = 0.0
     return replace(
-        network, model_names=names, models=models, params=params, model_of=model_of, times=times,
-        pre=network.pre[acts], post=network.post[acts], weight=network.weight[acts], delay=network.delay[acts],
-        gap_a=network.gap_a[joined], gap_b=network.gap_b[joined], gap_ns=network.gap_ns[joined],
-        currents=[c for c in network.currents if c[0] not in set(chosen.tolist())], background_rate_hz=noise,
+        network,
+        model_names=names,
+        models=models,
+        params=params,
+        model_of=model_of,
+        times=times,
+        pre=network.pre[acts],
+        post=network.post[acts],
+        weight=network.weight[acts],
+        delay=network.delay[acts],
+        gap_a=network.gap_a[joined],
+        gap_b=network.gap_b[joined],
+        gap_ns=network.gap_ns[joined],
+        currents=[c for c in network.currents if c[0] not in set(chosen.tolist())],
+        background_rate_hz=noise,
         recorded=np.setdiff1d(network.recorded, chosen).astype(np.int32),
-    )  # fmt: skip
+    )

@@ -44,7 +44,9 @@ def split(text: str) -> tuple[Decimal, str]:
 def _scaled(value: object, unit: str) -> Decimal:
     dimension, power = _unit(unit)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise UnitError(f"{value!r} is not a quantity; write it as text, such as \"1 {unit}\"".replace(' "', ' "'))
+        raise UnitError(
+            f'{value!r} is not a quantity; write it as text, such as "1 {unit}"'.replace(' "', ' "')
+        )
     if not isinstance(value, str):
         if unit == "":
             return Decimal(repr(value))
@@ -52,7 +54,7 @@ def _scaled(value: object, unit: str) -> Decimal:
     number, given = split(value)
     have, given_power = _unit(given)
     if have != dimension:
-        wanted = f"{dimension}, such as \"{number} {unit}\"" if unit else "a plain number"
+        wanted = f'{dimension}, such as "{number} {unit}"' if unit else "a plain number"
         raise UnitError(f"'{value}' is {have if given else 'a plain number'}; this must be {wanted}")
     return number.scaleb(given_power - power)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints
+from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, readable
 from neurobus.bus.schedule import Schedule
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
@@ -52,7 +52,9 @@ class Conductor:
 
     def __init__(self, score: Score, endpoints: Endpoints, alive: Callable[[], bool], lifeline_fd: int):
         self._score, self._alive = score, alive
-        self._schedule = Schedule(len(score.names), score.min_delay, score.spike_targets, score.sample_targets)
+        self._schedule = Schedule(
+            len(score.names), score.min_delay, score.spike_targets, score.sample_targets
+        )
         self._schedule.horizon = score.begin
         self._context = zmq.Context()
         self._inward = self._context.socket(zmq.SUB)
@@ -63,8 +65,11 @@ class Conductor:
         self._tap.setsockopt(zmq.SNDHWM, OBSERVER_HWM)
         self._inward.subscribe(b"")
         self._poller = zmq.Poller()
-        for socket, endpoint in ((self._inward, endpoints.inward), (self._outward, endpoints.outward),
-                                 (self._tap, endpoints.tap)):  # fmt: skip
+        for socket, endpoint in (
+            (self._inward, endpoints.inward),
+            (self._outward, endpoints.outward),
+            (self._tap, endpoints.tap),
+        ):
             socket.setsockopt(zmq.LINGER, 2000)
             socket.bind(endpoint)
             self._poller.register(socket, zmq.POLLIN)
@@ -104,20 +109,21 @@ class Conductor:
                 socket.send(data)
 
     def _subscriptions(self, socket: zmq.Socket[bytes]) -> None:
-        while socket.get(zmq.EVENTS) & zmq.POLLIN:
+        while readable(socket):
             data = socket.recv()
+            assert isinstance(data, bytes)
             if data[1:2] in (b"", wire.SPIKES, wire.SAMPLES):
                 self._watchers[socket] += 1 if data[:1] == b"\x01" else -1
 
     def _frames(self, timeout_ms: int) -> list[bytes]:
         """Frames that wait, after at most `timeout_ms`."""
-        if not self._inward.get(zmq.EVENTS) & zmq.POLLIN:
+        if not readable(self._inward):
             events = dict(self._poller.poll(timeout_ms))
             for socket in (self._outward, self._tap):
                 if socket in events:
                     self._subscriptions(socket)
         found = []
-        while self._inward.get(zmq.EVENTS) & zmq.POLLIN:
+        while readable(self._inward):
             found.append(self._inward.recv())
         return found
 
@@ -163,7 +169,9 @@ class Conductor:
         elif event.verb == "exit":
             self._exit = True
         elif event.verb == "stop":
-            self._limit = min(self._limit, max(self._schedule.horizon, self._source_horizon, self._model_step()))
+            self._limit = min(
+                self._limit, max(self._schedule.horizon, self._source_horizon, self._model_step())
+            )
 
     def _model_step(self) -> int:
         """Where model time stands: the horizon, or under a pace the clock on the wall."""
@@ -207,11 +215,21 @@ class Conductor:
 
     # -- duties and answers -----------------------------------------------------------------------
 
-    def _send(self, p: int, horizon: int, keys: bytes, sample_keys: bytes, sample_mv: bytes,
-              stimuli: Any, order: str | None) -> None:  # fmt: skip
+    def _send(
+        self,
+        p: int,
+        horizon: int,
+        keys: bytes,
+        sample_keys: bytes,
+        sample_mv: bytes,
+        stimuli: Any,
+        order: str | None,
+    ) -> None:
         self.duties += 1
         number = self._duty_number[p] = self._duty_number[p] + 1
-        data = self._duty_topic[p] + wire.pack((number, horizon, keys, sample_keys, sample_mv, stimuli, order))
+        data = self._duty_topic[p] + wire.pack(
+            (number, horizon, keys, sample_keys, sample_mv, stimuli, order)
+        )
         self._waiting[p] = data
         self._duty_horizon[p] = horizon
         self._outward.send(data)
@@ -237,13 +255,15 @@ class Conductor:
         self._done_to[p] = self._duty_horizon[p]
         name = self._score.names[p]
         n = len(answer.keys) // 8
-        if n or name not in self._ledger.accounts:
-            if self._ledger.accept(name, answer.epoch, answer.seq, n) == REFUSED:
-                return
+        known = self._ledger.accounts.get(name)
+        if (n or known is None) and self._ledger.accept(name, answer.epoch, answer.seq, n) == REFUSED:
+            return
         n_mv = len(answer.sample_keys) // 8
         if n_mv:
             self._sample_ledger.accept(name, answer.epoch, answer.sample_seq, n_mv)
-        self._schedule.answer(p, answer.next_step, answer.first, answer.keys, answer.sample_keys, answer.sample_mv)
+        self._schedule.answer(
+            p, answer.next_step, answer.first, answer.keys, answer.sample_keys, answer.sample_mv
+        )
         if answer.first >= 0 and (self._watchers[self._outward] or self._watchers[self._tap]):
             self._show(p, answer)
 
@@ -253,14 +273,25 @@ class Conductor:
         if answer.keys:
             keys = np.frombuffer(answer.keys, np.int64)
             t = (keys >> 32) * dt
-            event = Spikes(name, answer.epoch, answer.seq, t.tolist() if single else t,
-                           None if single else keys & 0xFFFFFFFF)  # type: ignore[arg-type]  # fmt: skip
+            event = Spikes(
+                name,
+                answer.epoch,
+                answer.seq,
+                t.tolist() if single else t,
+                None if single else keys & 0xFFFFFFFF,
+            )
             self._observe(wire.encode(event))
         if answer.sample_keys:
             keys, mv = np.frombuffer(answer.sample_keys, np.int64), np.frombuffer(answer.sample_mv)
             t = (keys >> 32) * dt
-            samples = Samples(name, answer.epoch, answer.sample_seq, t.tolist() if single else t,
-                              mv.tolist() if single else mv, None if single else keys & 0xFFFFFFFF)  # type: ignore[arg-type]  # fmt: skip
+            samples = Samples(
+                name,
+                answer.epoch,
+                answer.sample_seq,
+                t.tolist() if single else t,
+                mv.tolist() if single else mv,
+                None if single else keys & 0xFFFFFFFF,
+            )
             self._observe(wire.encode(samples))
 
     def _collect(self) -> None:
@@ -306,7 +337,7 @@ class Conductor:
     def _paced(self) -> bool:
         """Handle what arrives until the next round may be released. False: look again, things changed."""
         if not self._pace:
-            if self._inward.get(zmq.EVENTS) & zmq.POLLIN:
+            if readable(self._inward):
                 for data in self._frames(0):
                     self._handle(data)
             return True
@@ -345,10 +376,14 @@ class Conductor:
             self._snapshot()
         self._everyone(self._limit, "stop")
         totals = {
-            "step": self._limit, "rounds": self._schedule.rounds, "duties": self.duties, "malformed": self.malformed,
-            "ledger": self._ledger.totals(), "gaps": self._ledger.gaps(),
+            "step": self._limit,
+            "rounds": self._schedule.rounds,
+            "duties": self.duties,
+            "malformed": self.malformed,
+            "ledger": self._ledger.totals(),
+            "gaps": self._ledger.gaps(),
             "samples": self._sample_ledger.totals(),
-        }  # fmt: skip
+        }
         for p, name in enumerate(self._score.names):
             end = self._ledger.accounts[name]
             last = Spikes(name, end.epoch, end.expected, [], None if self._score.single[p] else [], True)

@@ -36,6 +36,11 @@ class Endpoints:
         return asdict(self)
 
 
+def readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a frame waits. Asking is cheaper than the exception that an empty queue raises."""
+    return bool(int(socket.get(zmq.EVENTS)) & 1)  # 1 is zmq.POLLIN, without the price of an enum
+
+
 class Peer:
     """Both sockets of one peer. Not thread-safe. `observer`: listen on the tap."""
 
@@ -50,10 +55,12 @@ class Peer:
         self._dendrites.setsockopt(zmq.RCVHWM, OBSERVER_HWM if observer else PATIENT_HWM)
         self._axon.connect(endpoints.inward)
         self._dendrites.connect(endpoints.tap if observer else endpoints.outward)
-        self._readable = zmq.POLLIN
         self.fd: int = self._dendrites.FD
-        """Becomes readable when something may have arrived; edge-triggered, so read until `receive` is None."""
-        self.send = self._axon.send
+        """Readable when something may have arrived; edge-triggered, so read until `receive` is None."""
+
+    def send(self, data: bytes) -> None:
+        """Put one frame on the bus."""
+        self._axon.send(data)
 
     def subscribe(self, prefix: bytes) -> None:
         self._dendrites.subscribe(prefix)
@@ -62,8 +69,8 @@ class Peer:
         self._dendrites.unsubscribe(prefix)
 
     def receive(self) -> bytes | None:
-        """The next frame, or None. Asking first is cheaper than an exception for an empty queue."""
-        if self._dendrites.get(zmq.EVENTS) & self._readable:
+        """The next frame, or None."""
+        if readable(self._dendrites):
             return self._dendrites.recv(zmq.NOBLOCK)
         return None
 

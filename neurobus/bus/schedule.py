@@ -23,8 +23,13 @@ from neurobus.wire.bus import NEVER
 class Schedule:
     """Bounds and inboxes of all processes. Steps are integers; keys and potentials stay packed bytes."""
 
-    def __init__(self, n: int, min_delay: int, spike_targets: list[list[tuple[int, int]]],
-                 sample_targets: list[list[tuple[int, int]]]):  # fmt: skip
+    def __init__(
+        self,
+        n: int,
+        min_delay: int,
+        spike_targets: list[list[tuple[int, int]]],
+        sample_targets: list[list[tuple[int, int]]],
+    ):
         """`…_targets[p]`: (process, smallest delay in steps from p to it), without p itself."""
         self.min_delay = min_delay
         self.bound: npt.NDArray[np.int64] = np.ones(n, np.int64)
@@ -50,20 +55,25 @@ class Schedule:
             return []
         self.horizon = max(self.horizon, min(first + self.min_delay - 1, limit))
         self.rounds += 1
-        return np.flatnonzero(self.bound <= self.horizon).tolist()  # type: ignore[no-any-return]
+        return np.flatnonzero(self.bound <= self.horizon).tolist()
 
     def take(self, p: int) -> tuple[bytes, bytes, bytes, list[list[float]] | None]:
         """Empty the inbox of p: spikes, sample keys, sample potentials, stimuli."""
         keys, sample_keys, sample_mv, stimuli = (
-            b"".join(self._keys[p]), b"".join(self._sample_keys[p]), b"".join(self._sample_mv[p]), self._stimuli[p],
-        )  # fmt: skip
+            b"".join(self._keys[p]),
+            b"".join(self._sample_keys[p]),
+            b"".join(self._sample_mv[p]),
+            self._stimuli[p],
+        )
         self._keys[p], self._stimuli[p] = [], []
         if sample_keys:
             self._sample_keys[p], self._sample_mv[p] = [], []
         self._waiting[p] = NEVER
         return keys, sample_keys, sample_mv, stimuli or None
 
-    def answer(self, p: int, next_step: int, first: int, keys: bytes, sample_keys: bytes, sample_mv: bytes) -> None:
+    def answer(
+        self, p: int, next_step: int, first: int, keys: bytes, sample_keys: bytes, sample_mv: bytes
+    ) -> None:
         """Process p ran to the horizon and emitted this, the earliest of it at step `first` (-1: nothing)."""
         self.bound[p] = min(next_step, self._waiting[p])
         if first < 0:

@@ -14,7 +14,7 @@ from neurobus.errors import InputError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Time(click.ParamType):
+class Time(click.ParamType[int]):
     """A time with its unit, as nanoseconds: `10s`, `"1.5 ms"`."""
 
     name = "time"
@@ -39,7 +39,9 @@ def json_option(function: F) -> F:
 
 
 def cluster_option(function: F) -> F:
-    return click.option("--cluster", metavar="NAME", help="Which running cluster; not needed when only one runs.")(function)
+    return click.option(
+        "--cluster", metavar="NAME", help="Which running cluster; not needed when only one runs."
+    )(function)
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,6 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -27,21 +26,70 @@ RECORDING = "neurobus.log.recording"
 
 @click.command(name="run", short_help="start a network, every neuron its own process")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("--clock", type=click.Choice(["wall", "virtual"]), help="Real time, or deterministic and as fast as possible.")
-@click.option("--pace", type=click.FloatRange(min=0, min_open=True), metavar="RATE",
-              help="Virtual clock: no faster than RATE times real time.")  # fmt: skip
-@click.option("--for", "for_ns", type=TIME, metavar="TIME", help="Model time to run, such as 10s. Default: the config's duration.")
+@click.option(
+    "--clock",
+    type=click.Choice(["wall", "virtual"]),
+    help="Real time, or deterministic and as fast as possible.",
+)
+@click.option(
+    "--pace",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Virtual clock: no faster than RATE times real time.",
+)
+@click.option(
+    "--for",
+    "for_ns",
+    type=TIME,
+    metavar="TIME",
+    help="Model time to run, such as 10s. Default: the config's duration.",
+)
 @click.option("--seed", type=int, help="Instead of the config's.")
-@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Record all spikes and stimuli into FILE (.mcap).")
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the config, e.g. groups.exc.count=200. Repeatable.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue from the snapshots in DIR.")
-@click.option("--save", type=click.Path(path_type=Path), metavar="DIR", help="Where to keep snapshots. Default: the user's state folder.")
-@click.option("--replay", "replayed", type=click.Path(path_type=Path), metavar="LOG", help="Play recorded neurons beside live ones (with --only).")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Record all spikes and stimuli into FILE (.mcap).",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change the config, e.g. groups.exc.count=200. Repeatable.",
+)
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue from the snapshots in DIR."
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where to keep snapshots. Default: the user's state folder.",
+)
+@click.option(
+    "--replay",
+    "replayed",
+    type=click.Path(path_type=Path),
+    metavar="LOG",
+    help="Play recorded neurons beside live ones (with --only).",
+)
 @click.option("--only", metavar="IDS", help="Which neurons of --replay are played back: a,b,c.")
 @json_option
-def command(config: Path | None, clock: str | None, pace: float | None, for_ns: int | None, seed: int | None,
-            record: Path | None, overrides: tuple[str, ...], resume: Path | None, save: Path | None,
-            replayed: Path | None, only: str | None, as_json: bool) -> None:  # fmt: skip
+def command(
+    config: Path | None,
+    clock: str | None,
+    pace: float | None,
+    for_ns: int | None,
+    seed: int | None,
+    record: Path | None,
+    overrides: tuple[str, ...],
+    resume: Path | None,
+    save: Path | None,
+    replayed: Path | None,
+    only: str | None,
+    as_json: bool,
+) -> None:
     """Start the network of CONFIG: one process per neuron, spikes on the bus.
 
     \b
@@ -74,11 +122,15 @@ def command(config: Path | None, clock: str | None, pace: float | None, for_ns: 
         print_json(asdict(summary))
 
 
-def _options(config: Path | None, resume: Path | None, overrides: tuple[str, ...], seed: int | None) -> Options:
+def _options(
+    config: Path | None, resume: Path | None, overrides: tuple[str, ...], seed: int | None
+) -> Options:
     path = [str(config.absolute().parent)] if config else []
     if resume is None:
         assert config is not None
-        return Options(config_path=str(config), overrides=list(overrides), seed=seed, python_path=[*path, os.getcwd()])
+        return Options(
+            config_path=str(config), overrides=list(overrides), seed=seed, python_path=[*path, os.getcwd()]
+        )
     options = Options.read(resume)
     options.resume = options.state = str(resume.absolute())
     options.stimuli = []
@@ -109,8 +161,15 @@ def perform(launch: Launch, quiet: bool) -> Summary:
 
 async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
     shown = console.is_terminal and not quiet
-    progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                        console=console, transient=True, disable=not shown)  # fmt: skip
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not shown,
+    )
     task = progress.add_task("building the network", total=None)
 
     def ready(n: int, of: int) -> None:
@@ -119,10 +178,14 @@ async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
     def started(manifest: Manifest) -> None:
         progress.stop()
         if not quiet:
-            console.print(f"[bold]{manifest.name}[/] runs: {manifest.n_neurons} neurons in {manifest.processes} processes, "
-                          f"{manifest.clock} clock. Ctrl-C stops it.")  # fmt: skip
+            console.print(
+                f"[bold]{manifest.name}[/] runs: {manifest.n_neurons} neurons in {manifest.processes} "
+                f"processes, {manifest.clock} clock. Ctrl-C stops it."
+            )
 
-    launch.hooks = Hooks(word=lambda text: console.print(text, style="yellow", soft_wrap=True), ready=ready, started=started)
+    launch.hooks = Hooks(
+        word=lambda text: console.print(text, style="yellow", soft_wrap=True), ready=ready, started=started
+    )
     launcher = Launcher(launch)
     interrupts = 0
 
@@ -148,5 +211,3 @@ async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
     if not quiet:
         print(render(summary), file=sys.stderr)
     return summary
-
-

@@ -119,7 +119,10 @@ def create(stem: str) -> Path:
             continue
         if len(str(folder)) + 5 > LONGEST_SOCKET_PATH:
             remove(folder)
-            raise InputError(f"the folder for sockets, {base}, has too long a path; set NEUROBUS_RUNTIME_DIR to a shorter one")
+            raise InputError(
+                f"the folder for sockets, {base}, has too long a path; "
+                "set NEUROBUS_RUNTIME_DIR to a shorter one"
+            )
         return folder
     raise InputError(f"no free run folder in {base}")
 

@@ -1,9 +1,9 @@
 """The launcher: asks the nursery for a run, sees to the start barrier, restarts the dead, sums up.
 
-    barrier  every process says it is ready only after it has heard itself through the bus with all its
-             subscriptions in force; nobody starts before everybody is ready, so no first spike is missed
-    start    one broadcast: the wall clock's model time 0, or the conductor's word to begin
-    end      every stream says it has ended, every neuron reports once it has heard all ends, then all exit
+barrier  every process says it is ready only after it has heard itself through the bus with all its
+         subscriptions in force; nobody starts before everybody is ready, so no first spike is missed
+start    one broadcast: the wall clock's model time 0, or the conductor's word to begin
+end      every stream says it has ended, every neuron reports once it has heard all ends, then all exit
 """
 
 from __future__ import annotations
@@ -114,9 +114,16 @@ class Launcher:
         root = str(Path(__file__).resolve().parents[2])
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
         self._nursery = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "neurobus.cluster.nursery", str(self.folder),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=env, limit=1 << 26,
-        )  # fmt: skip
+            sys.executable,
+            "-P",
+            "-m",
+            "neurobus.cluster.nursery",
+            str(self.folder),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=env,
+            limit=1 << 26,
+        )
         self._reader = asyncio.create_task(self._read_news())
         self.launch.hooks.building()
         await self._until(lambda: hasattr(self, "built"), None)
@@ -166,7 +173,11 @@ class Launcher:
             self._spawn(self._snapshots(every))
         await self._until(self._finished, None)
         self.summary.wall_s = time.monotonic() - started
-        end = self._conductor["step"] if self._conductor else max((f["step"] for f in self._finals.values()), default=begin)
+        end = (
+            self._conductor["step"]
+            if self._conductor
+            else max((f["step"] for f in self._finals.values()), default=begin)
+        )
         self.summary.model_s = (end - begin) * dt_ns * 1e-9
         self._measure_memory()
         if self._wall and launch.options.snapshots and every:
@@ -174,8 +185,10 @@ class Launcher:
         for name in set(self._programs) - self._dead_programs:
             self._control(name, "stop", {"end_ns": end * dt_ns})
         with contextlib.suppress(RunError):
-            await self._until(lambda: all(name in self._finals or name in self._dead_programs for name in self._programs),
-                              FINAL_TIMEOUT_S)  # fmt: skip
+            await self._until(
+                lambda: all(name in self._finals or name in self._dead_programs for name in self._programs),
+                FINAL_TIMEOUT_S,
+            )
         self._sum_up()
 
     def _finished(self) -> bool:
@@ -212,7 +225,11 @@ class Launcher:
     def _sum_up(self) -> None:
         built, summary = self.built, self.summary
         summary.name, summary.config, summary.clock, summary.seed = (
-            built["name"], built["config"], built["clock"], built["seed"])  # fmt: skip
+            built["name"],
+            built["config"],
+            built["clock"],
+            built["seed"],
+        )
         summary.neurons, summary.processes = built["n_neurons"], len(self._streams)
         summary.restarts = self.policy.total
         total(summary, self._finals, self._streams, self._conductor)
@@ -261,9 +278,15 @@ class Launcher:
         cause = how or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
         started = hasattr(self, "_t0_ns")
         if not started or name == CONDUCTOR:
-            resume = f"; continue with: neurobus run --resume {self.launch.options.state}" if self._saved_step else ""
+            resume = (
+                f"; continue with: neurobus run --resume {self.launch.options.state}"
+                if self._saved_step
+                else ""
+            )
             prefix = "" if how and not started else f"{name} died: "
-            self._failure = (InputError if how and not started else RunError)(f"{prefix}{_who(name, started)}{cause}{resume}")
+            self._failure = (InputError if how and not started else RunError)(
+                f"{prefix}{_who(name, started)}{cause}{resume}"
+            )
             return
         if name in self._finals:
             return
@@ -274,7 +297,9 @@ class Launcher:
             return
         pause = self.policy.died(name)
         if pause is None:
-            self._failure = RunError(f"{name} died ({cause}) and has used up its {self.policy.budget} restarts")
+            self._failure = RunError(
+                f"{name} died ({cause}) and has used up its {self.policy.budget} restarts"
+            )
             return
         self.summary.notes.append(f"{name} died ({cause}) and was restarted")
         self.launch.hooks.word(self.summary.notes[-1])
@@ -303,7 +328,9 @@ class Launcher:
             self._ready.add(name)
             self._pids[name] = data.get("pid", 0)
             if hasattr(self, "_t0_ns") and self._wall:
-                self._control(name, "start", {"t0_ns": self._t0_ns, "stop_step": self._stop_step, "pace": None})
+                self._control(
+                    name, "start", {"t0_ns": self._t0_ns, "stop_step": self._stop_step, "pace": None}
+                )
         elif event.verb == "final":
             if name == CONDUCTOR:
                 self._conductor = data
@@ -347,8 +374,16 @@ class Launcher:
         state = Path(self.launch.options.state or "")
         self.launch.options.write(state)
         scratch = state / ".resume.tmp"
-        scratch.write_text(json.dumps({"step": step, "clock": self.built["clock"], "name": self.built["name"],
-                                       "seed": self.built["seed"]}))  # fmt: skip
+        scratch.write_text(
+            json.dumps(
+                {
+                    "step": step,
+                    "clock": self.built["clock"],
+                    "name": self.built["name"],
+                    "seed": self.built["seed"],
+                }
+            )
+        )
         scratch.replace(state / "resume.json")
         self._saved_step = step
         for old in state.glob("*.snap"):
@@ -387,7 +422,9 @@ class Launcher:
         if self._failure is not None:
             raise self._failure
 
-    async def _until(self, true: Callable[[], bool], timeout_s: float | None, what: str = "timed out") -> None:
+    async def _until(
+        self, true: Callable[[], bool], timeout_s: float | None, what: str = "timed out"
+    ) -> None:
         give_up = None if timeout_s is None else time.monotonic() + timeout_s
         while not true():
             if give_up is not None and time.monotonic() > give_up:

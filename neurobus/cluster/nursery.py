@@ -68,15 +68,19 @@ class Nursery:
             self.config = config.load(Path(options.config_path), options.overrides)
         else:
             assert options.config_text is not None
-            self.config = config.loads(options.config_text, options.config_name, options.files, options.overrides)
+            self.config = config.loads(
+                options.config_text, options.config_name, options.files, options.overrides
+            )
         run = self.config.run
         self.clock = options.clock or run.clock
         self.network = placement.with_recorded(network.build(self.config, options.seed), options.replaced)
         self.plan: Plan = placement.place(self.network, run.neurons_per_process, run.processes)
         if self.clock == "virtual" and self.plan.external:
             name = self.network.ids[min(self.plan.external)]
-            raise InputError(f"source '{name}' is external, and the virtual clock knows no one outside; "
-                             "use --clock wall", self.config.path)  # fmt: skip
+            raise InputError(
+                f"source '{name}' is external, and the virtual clock knows no one outside; use --clock wall",
+                self.config.path,
+            )
         self.state = Path(options.state) if options.state and options.snapshots else None
         if self.state is not None:
             self.state.mkdir(parents=True, exist_ok=True)
@@ -111,36 +115,57 @@ class Nursery:
                 raise
             except Exception as error:
                 word = " ".join(str(error).split())
-                raise InputError(f"model '{name}' does not compile: {type(error).__name__}: {word[:300]}") from error
+                raise InputError(
+                    f"model '{name}' does not compile: {type(error).__name__}: {word[:300]}"
+                ) from error
         kernels.seal()
 
     def _seat(self, name: str, arguments: dict[str, Any]) -> Seat:
         net, run = self.network, self.config.run
         header = {
             "config_name": self.config.path.name if self.config.path else self.options.config_name,
-            "config_text": self.config.text, "files": self.config.files, "overrides": list(self.config.overrides),
-            "seed": net.seed, "dt_ns": net.dt_ns, "clock": self.clock, "ids": net.ids,
+            "config_text": self.config.text,
+            "files": self.config.files,
+            "overrides": list(self.config.overrides),
+            "seed": net.seed,
+            "dt_ns": net.dt_ns,
+            "clock": self.clock,
+            "ids": net.ids,
             "n_neurons": net.n_neurons,
             "started_unix_ns": time.time_ns(),
             "groups": {name: members.tolist() for name, members in net.groups.items()},
-        }  # fmt: skip
+        }
         streams = [p.name for p in self.plan.processes] + [net.ids[i] for i in sorted(self.plan.external)]
         single = {p.name: int(p.members[0]) for p in self.plan.processes if p.single}
         single |= {net.ids[i]: i for i in self.plan.external}
         arguments = {"on_log_failure": run.on_log_failure, **arguments}
-        return Seat(name, self.folder, self.endpoints.as_dict(), self.lifeline, arguments, header, streams, single)
+        return Seat(
+            name, self.folder, self.endpoints.as_dict(), self.lifeline, arguments, header, streams, single
+        )
 
     def manifest(self) -> folders.Manifest:
         net = self.network
-        units = [net.models[m].weight_unit if m >= 0 and issubclass(net.models[m], Model) else ""  # type: ignore[union-attr]
-                 for m in net.model_of.tolist()]  # fmt: skip
+        units = [
+            net.models[m].weight_unit if m >= 0 and issubclass(net.models[m], Model) else ""
+            for m in net.model_of.tolist()
+        ]
         return folders.Manifest(
-            name=self.folder.name, pid=os.getppid(), config=str(self.config.path or self.options.config_name),
-            clock=self.clock, seed=net.seed, dt_ns=net.dt_ns, endpoints=self.endpoints.as_dict(), ids=net.ids,
-            n_neurons=net.n_neurons, streams=self.plan.stream_of, processes=len(self.plan.processes),
-            external=[net.ids[i] for i in sorted(self.plan.external)], weight_units=units,
-            started_unix_ns=time.time_ns(), min_delay=net.min_delay,
-        )  # fmt: skip
+            name=self.folder.name,
+            pid=os.getppid(),
+            config=str(self.config.path or self.options.config_name),
+            clock=self.clock,
+            seed=net.seed,
+            dt_ns=net.dt_ns,
+            endpoints=self.endpoints.as_dict(),
+            ids=net.ids,
+            n_neurons=net.n_neurons,
+            streams=self.plan.stream_of,
+            processes=len(self.plan.processes),
+            external=[net.ids[i] for i in sorted(self.plan.external)],
+            weight_units=units,
+            started_unix_ns=time.time_ns(),
+            min_delay=net.min_delay,
+        )
 
     # -- children ---------------------------------------------------------------------------------
 
@@ -159,6 +184,7 @@ class Nursery:
             os.dup2(devnull, 1)
             os.close(devnull)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             gc.enable()
@@ -184,7 +210,9 @@ class Nursery:
 
     def fork_bus(self) -> None:
         if self.clock == "wall":
-            self.fork(HUB, lambda: hub.serve(self.endpoints, lambda: self._send_news(bound=HUB), self._hub_end))
+            self.fork(
+                HUB, lambda: hub.serve(self.endpoints, lambda: self._send_news(bound=HUB), self._hub_end)
+            )
         else:
             self.fork(conducting.NAME, self._conduct)
 
@@ -193,7 +221,6 @@ class Nursery:
         folders.remove(self.folder)
 
     def _conduct(self) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         conductor = Conductor(self._score(), self.endpoints, self._alive, self.lifeline)
         self._send_news(bound=conducting.NAME)
         conductor.run()
@@ -207,12 +234,18 @@ class Nursery:
         owner = {net.ids[i]: (p, i) for i, p in enumerate(plan.process_of.tolist()) if p >= 0}
         spike_targets, sample_targets = plan.targets()
         return Score(
-            names=[p.name for p in plan.processes], single=[p.single for p in plan.processes],
-            sources=[plan.is_source(p.number) for p in plan.processes], dt_ns=net.dt_ns, min_delay=net.min_delay,
-            spike_targets=spike_targets, sample_targets=sample_targets, owner=owner, begin=self.resume_step or 0,
+            names=[p.name for p in plan.processes],
+            single=[p.single for p in plan.processes],
+            sources=[plan.is_source(p.number) for p in plan.processes],
+            dt_ns=net.dt_ns,
+            min_delay=net.min_delay,
+            spike_targets=spike_targets,
+            sample_targets=sample_targets,
+            owner=owner,
+            begin=self.resume_step or 0,
             stimuli=[(t // net.dt_ns, name, weight) for t, name, weight in self.options.stimuli],
             snapshot_every_s=self.config.run.snapshot_every_ns * 1e-9 if self.state else 0.0,
-        )  # fmt: skip
+        )
 
     def fork_node(self, number: int, epoch: int, restarted: bool) -> None:
         self.fork(self.plan.processes[number].name, lambda: self._node(number, epoch, restarted))
@@ -225,14 +258,21 @@ class Nursery:
         wall = self.clock == "wall"
         spikes, samples = plan.spikes_heard[number], plan.samples_heard[number]
         role = Role(
-            name=process.name, ids=[net.ids[i] for i in process.members], index=process.members.tolist(),
-            dt_ns=net.dt_ns, wall=wall, epoch=epoch, grace_ns=self.config.run.grace_ns,
+            name=process.name,
+            ids=[net.ids[i] for i in process.members],
+            index=process.members.tolist(),
+            dt_ns=net.dt_ns,
+            wall=wall,
+            epoch=epoch,
+            grace_ns=self.config.run.grace_ns,
             spikes_heard=[] if source else [s for s in spikes if s != process.name],
             samples_heard=[] if source else [s for s in samples if s != process.name],
-            index_of=self.single_streams, n_ids=len(net.ids),
-            sends_samples=not source and bool(len(core.part.watched)), snapshots=self.state,  # type: ignore[union-attr]
+            index_of=self.single_streams,
+            n_ids=len(net.ids),
+            sends_samples=isinstance(core, Core) and bool(len(core.part.watched)),
+            snapshots=self.state,
             late_start=restarted,
-        )  # fmt: skip
+        )
         runtime = Runtime(role, core, Peer(self.endpoints))
         saved = None
         if restarted and self.state is not None:
@@ -240,7 +280,9 @@ class Nursery:
         if saved is None and self.options.resume:
             saved = read_snapshot(Path(self.options.resume), process.name, self.resume_step)
             if saved is None:
-                raise InputError(f"no snapshot of '{process.name}' at step {self.resume_step} in {self.options.resume}")
+                raise InputError(
+                    f"no snapshot of '{process.name}' at step {self.resume_step} in {self.options.resume}"
+                )
         if saved is not None:
             try:
                 runtime.restore(saved, same_run=restarted)
@@ -359,11 +401,20 @@ def main() -> NoReturn:
     gc.freeze()
     gc.disable()
     nursery.fork_bus()
-    tell(built={**asdict(manifest), "version": __version__, "resume_step": nursery.resume_step or 0,
-                "n_processes": len(nursery.plan.processes), "restarts": nursery.config.run.restarts,
-                "snapshot_every_s": nursery.config.run.snapshot_every_ns * 1e-9,
-                "duration_ns": nursery.config.run.duration_ns, "clock": nursery.clock,
-                "config_text": None, "skipped": nursery.network.skipped})  # fmt: skip
+    tell(
+        built={
+            **asdict(manifest),
+            "version": __version__,
+            "resume_step": nursery.resume_step or 0,
+            "n_processes": len(nursery.plan.processes),
+            "restarts": nursery.config.run.restarts,
+            "snapshot_every_s": nursery.config.run.snapshot_every_ns * 1e-9,
+            "duration_ns": nursery.config.run.duration_ns,
+            "clock": nursery.clock,
+            "config_text": None,
+            "skipped": nursery.network.skipped,
+        }
+    )
     try:
         nursery.serve()
     finally:

@@ -12,7 +12,8 @@ from typing import Any
 @dataclass
 class Summary:
     """Totals of a run. `lost`, `late`, `duplicates` are as the receiving neurons counted them; `dropped`
-    are frames that were malformed or of an epoch that is over. `observers`: what each recorder or
+    are frames that were malformed or of an epoch that is over. `cpu_s`: CPU time of the neuron processes
+    from the barrier on. `observers`: what each recorder or
     program of the run missed. `notes`: things a person ought to know, a line each."""
 
     name: str = ""
@@ -34,6 +35,7 @@ class Summary:
     pss_mb_per_process: float | None = None
     rounds: int | None = None
     duties: int | None = None
+    cpu_s: float | None = None
     record: str | None = None
     state: str | None = None
     observers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -42,20 +44,30 @@ class Summary:
     notes: list[str] = field(default_factory=list)
 
 
-def total(summary: Summary, finals: dict[str, dict[str, Any]], streams: list[str],
-          conductor: dict[str, Any] | None) -> None:  # fmt: skip
+def total(
+    summary: Summary, finals: dict[str, dict[str, Any]], streams: list[str], conductor: dict[str, Any] | None
+) -> None:
     """Sum the final reports of the processes (`streams` names them all) into `summary`."""
     heard = [finals[name] for name in streams if name in finals]
     summary.silent = [name for name in streams if name not in finals]
     if summary.silent:
         some = ", ".join(summary.silent[:5]) + (" …" if len(summary.silent) > 5 else "")
-        summary.notes.append(f"{len(summary.silent)} of {len(streams)} processes gave no final report ({some}); "
-                             "the totals are without them")  # fmt: skip
+        summary.notes.append(
+            f"{len(summary.silent)} of {len(streams)} processes gave no final report ({some}); "
+            "the totals are without them"
+        )
     if not heard:
         return
-    for name, keys in {"spikes": ("spikes",), "deliveries": ("deliveries",), "lost": ("lost",), "late": ("late",),
-                       "duplicates": ("duplicates",), "dropped": ("malformed", "stale")}.items():  # fmt: skip
+    for name, keys in {
+        "spikes": ("spikes",),
+        "deliveries": ("deliveries",),
+        "lost": ("lost",),
+        "late": ("late",),
+        "duplicates": ("duplicates",),
+        "dropped": ("malformed", "stale"),
+    }.items():
         setattr(summary, name, sum(final[key] for final in heard for key in keys))
+    summary.cpu_s = round(sum(final["cpu_s"] for final in heard), 3)
     if conductor is not None:
         ledger, samples = conductor["ledger"], conductor["samples"]
         summary.rounds, summary.duties = conductor["rounds"], conductor["duties"]
@@ -79,12 +91,19 @@ def render(summary: Summary) -> str:
     speed = summary.model_s / summary.wall_s if summary.wall_s > 0 else 0.0
     rows = [
         ("neurons", f"{summary.neurons} in {summary.processes} processes"),
-        ("time", f"{summary.model_s:.3f} s of model time in {summary.wall_s:.2f} s ({speed:.2g} x real time), "
-                 f"ready after {summary.ready_s:.2f} s"),
+        (
+            "time",
+            f"{summary.model_s:.3f} s of model time in {summary.wall_s:.2f} s ({speed:.2g} x real time), "
+            f"ready after {summary.ready_s:.2f} s",
+        ),
         ("spikes", f"{figure(summary.spikes)} ({figure(summary.deliveries)} deliveries)"),
-        ("lost", f"{figure(summary.lost)}   late {figure(summary.late)}   duplicates {figure(summary.duplicates)}   "
-                 f"dropped {figure(summary.dropped)}   restarts {summary.restarts}"),
-    ]  # fmt: skip
+        (
+            "lost",
+            f"{figure(summary.lost)}   late {figure(summary.late)}   "
+            f"duplicates {figure(summary.duplicates)}   "
+            f"dropped {figure(summary.dropped)}   restarts {summary.restarts}",
+        ),
+    ]
     if summary.pss_mb_per_process is not None:
         rows.append(("memory", f"{summary.pss_mb_per_process:.1f} MB a process (PSS)"))
     for name, what in summary.observers.items():

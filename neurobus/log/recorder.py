@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobus.events import Event, Report, Samples, Spikes, Stimulus
+from neurobus.events import Event, Numbers, Report, Samples, Spikes, Stimulus
 
 if TYPE_CHECKING:
     from neurobus.log.writer import LogWriter
@@ -69,7 +69,7 @@ class Collector:
         self._spikes.flush()
         self._samples.flush()
 
-    def _indices(self, event: Spikes | Samples) -> Sequence[int] | None:
+    def _indices(self, event: Spikes | Samples) -> Numbers | None:
         """The neuron index of each item, or None where there is nothing to record."""
         n = len(event.t_ns)
         if n == 0:
@@ -84,7 +84,7 @@ class Collector:
         self.unknown[event.stream] += n
         return None
 
-    def _known(self, index: Sequence[int]) -> bool:
+    def _known(self, index: Numbers) -> bool:
         return bool(np.min(index) >= 0 and np.max(index) < len(self._index))
 
 
@@ -96,7 +96,7 @@ class _Batch:
         self._write = write
         self._columns: list[list[Any]] = [[], [], []]
 
-    def add(self, receipt_ns: int, *columns: Sequence[Any]) -> None:
+    def add(self, receipt_ns: int, *columns: Numbers) -> None:
         n = len(columns[0])
         if n >= BATCH // 2:
             self._write(*columns, receipt_ns)

@@ -89,12 +89,12 @@ class Schedule:
             id = self.ids[i]
             if v != v:
                 spike = spikes.setdefault(id, Spikes(id, self.epoch, self._spike_seq[id], []))
-                spike.t_ns.append(t + shift)
+                spike.t_ns.append(t + shift)  # type: ignore[union-attr]
                 self._spike_seq[id] += 1
             else:
                 sample = samples.setdefault(id, Samples(id, self.epoch, self._sample_seq[id], [], []))
-                sample.t_ns.append(t + shift)
-                sample.v_mv.append(v)
+                sample.t_ns.append(t + shift)  # type: ignore[union-attr]
+                sample.v_mv.append(v)  # type: ignore[union-attr]
                 self._sample_seq[id] += 1
         self._next = stop
         if self.loop and stop == self._instants.size:

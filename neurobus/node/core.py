@@ -131,7 +131,9 @@ class Core:
         self._receptors = len(model.receptors)
         slots = ring_slots(part.max_delay)
         constants = model.prepare(part.params, dt_ms)
-        self._constants = np.ascontiguousarray(np.array([np.broadcast_to(v, K) for v in constants.values()], np.float64))
+        self._constants = np.ascontiguousarray(
+            np.array([np.broadcast_to(v, K) for v in constants.values()], np.float64)
+        )
         n_gaps = len(part.gap_ns)
         self._zero = part.params[model.potential_zero] if model.potential_zero else np.zeros(K)
         self._peak = part.params[model.peak] if model.peak else np.zeros(K)
@@ -154,13 +156,24 @@ class Core:
         noisy = np.any(part.noise_hz > 0)
         mean = part.noise_hz * dt_ms * 1e-3
         self._fixed = (
-            part.min_delay - 1, part.row, part.target, part.delay, part.weight,
-        )  # fmt: skip
+            part.min_delay - 1,
+            part.row,
+            part.target,
+            part.delay,
+            part.weight,
+        )
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, gap_total)
         self._tail = (
-            part.watched, self._zero, self._peak, part.potential_delta_mv, part.potential_interval,
-            mean if noisy else NO_MV, np.exp(-mean), part.noise_weight, part.index,
-        )  # fmt: skip
+            part.watched,
+            self._zero,
+            self._peak,
+            part.potential_delta_mv,
+            part.potential_interval,
+            mean if noisy else NO_MV,
+            np.exp(-mean),
+            part.noise_weight,
+            part.index,
+        )
         self._spare = self.buffer.copy()
         self._fired = np.zeros(K, np.uint8)
         self._room(64)
@@ -169,10 +182,17 @@ class Core:
         self._local = {int(g): n for n, g in enumerate(part.index)}
         self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index]))
         self.gapped = bool(n_gaps)
-        self._recurrent_gaps = bool(n_gaps and np.any(part.gap_row[part.index + 1] > part.gap_row[part.index]))
+        self._recurrent_gaps = bool(
+            n_gaps and np.any(part.gap_row[part.index + 1] > part.gap_row[part.index])
+        )
 
         self.k = 0
-        self._keys, self._keys_spare, self._n_keys, self._at_key = np.empty(64, np.int64), np.empty(64, np.int64), 0, 0
+        self._keys, self._keys_spare, self._n_keys, self._at_key = (
+            np.empty(64, np.int64),
+            np.empty(64, np.int64),
+            0,
+            0,
+        )
         self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
         self._plan_k = part.plan_k
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
@@ -230,8 +250,10 @@ class Core:
         if self._receptors > 1 and weight < 0:
             local += self.K
         # Equal steps in the order (neuron, weight), so that two pokes sum the same whichever came first.
-        waiting = [(int(self._plan_k[j]), int(self._plan_what[j]), int(self._plan_i[j]), float(self._plan_value[j]))
-                   for j in range(self._at_plan, len(self._plan_k))]  # fmt: skip
+        waiting = [
+            (int(self._plan_k[j]), int(self._plan_what[j]), int(self._plan_i[j]), float(self._plan_value[j]))
+            for j in range(self._at_plan, len(self._plan_k))
+        ]
         waiting.append((max(step, self.k), 1, local, weight))
         waiting.sort()
         self._set_plan(waiting)
@@ -257,12 +279,34 @@ class Core:
         if k1 - k0 > self._out_steps and not stop:
             self._room(2 * (k1 - k0))
         return self._advance(  # type: ignore[no-any-return]
-            k0, k1, stop, self._shape, buffer, self._constants, self.part.key, self._fired,
-            self._keys, self._n_keys, self._at_key, *self._fixed,
-            self._plan_k, self._plan_what, self._plan_i, self._plan_value, len(self._plan_k), self._at_plan,
-            self._sample_keys, self._sample_mv, len(self._sample_keys), self._at_sample, *self._gaps,
-            *self._tail, self._out, self._out_sample, self._out_mv,
-        )  # fmt: skip
+            k0,
+            k1,
+            stop,
+            self._shape,
+            buffer,
+            self._constants,
+            self.part.key,
+            self._fired,
+            self._keys,
+            self._n_keys,
+            self._at_key,
+            *self._fixed,
+            self._plan_k,
+            self._plan_what,
+            self._plan_i,
+            self._plan_value,
+            len(self._plan_k),
+            self._at_plan,
+            self._sample_keys,
+            self._sample_mv,
+            len(self._sample_keys),
+            self._at_sample,
+            *self._gaps,
+            *self._tail,
+            self._out,
+            self._out_sample,
+            self._out_mv,
+        )
 
     def advance(self, to: int) -> Emission:
         """Commit up to step `to` and return what was emitted on the way, own recurrence included."""
@@ -292,12 +336,16 @@ class Core:
 
     def _commit(self, to: int) -> Emission:
         self._rest_at = None
-        _, n, n_mv, self._at_key, self._at_plan, self._at_sample, delivered = self._run(self.buffer, self.k, to, False)
+        _, n, n_mv, self._at_key, self._at_plan, self._at_sample, delivered = self._run(
+            self.buffer, self.k, to, False
+        )
         self.k = to
         self.deliveries += delivered
-        return Emission(self._out[:n].copy() if n else NO_KEYS,
-                        self._out_sample[:n_mv].copy() if n_mv else NO_KEYS,
-                        self._out_mv[:n_mv].copy() if n_mv else NO_MV)  # fmt: skip
+        return Emission(
+            self._out[:n].copy() if n else NO_KEYS,
+            self._out_sample[:n_mv].copy() if n_mv else NO_KEYS,
+            self._out_mv[:n_mv].copy() if n_mv else NO_MV,
+        )
 
     @property
     def looks_ahead(self) -> bool:
@@ -320,8 +368,9 @@ class Core:
             k0 = max(k0, self._first_effect())
             if k0 == NEVER:
                 return NEVER
-        self._look_length = (min(self._look_length * 4, LONGEST_LOOK) if again
-                             else max(self._look_length // 2, SHORTEST_LOOK))  # fmt: skip
+        self._look_length = (
+            min(self._look_length * 4, LONGEST_LOOK) if again else max(self._look_length // 2, SHORTEST_LOOK)
+        )
         end = max(min(max(k0, through) + self._look_length, limit), k0 + 1)
         np.copyto(self._spare, self.buffer)
         k, n, n_mv, *at, _ = self._run(self._spare, k0, end, True)
@@ -376,9 +425,10 @@ class Core:
         self._at_key, self._at_plan, self._at_sample = self._ends()
         self._rest_at, self._resting = None, True
 
-    def duty(self, to: int, keys: Keys, sample_keys: Keys, sample_mv: Array,
-             stimuli: list[list[float]] | None) -> Emission:  # fmt: skip
-        """Under the virtual clock: take all inputs that act before `to` (and perhaps later ones), commit to `to`."""
+    def duty(
+        self, to: int, keys: Keys, sample_keys: Keys, sample_mv: Array, stimuli: list[list[float]] | None
+    ) -> Emission:
+        """Under the virtual clock: take all inputs that act before `to`, perhaps later ones, and commit to it."""
         if self._rest_at is not None:
             firsts = [int(k.min()) >> STEP_BITS for k in (keys, sample_keys) if len(k)]
             begin = min(firsts, default=NEVER) + self.part.min_delay - 1
@@ -408,20 +458,33 @@ class Core:
 
     def potential_mv(self) -> Array:
         """Membrane potential of each neuron at the committed step, absolute mV."""
-        return self.state[self.potential_row] + self._zero
+        v: Array = self.state[self.potential_row] + self._zero
+        return v
 
     def dump(self) -> dict[str, Any]:
         """The committed state with everything that waits: plain values for a snapshot."""
         keys = self._keys[self._at_key : self._n_keys]
         plan = slice(self._at_plan, None)
         return {
-            "k": self.k, "buffer": self.buffer.tobytes(), "keys": keys.tobytes(),
+            "k": self.k,
+            "buffer": self.buffer.tobytes(),
+            "keys": keys.tobytes(),
             "sample_keys": self._sample_keys[self._at_sample :].tobytes(),
             "sample_mv": self._sample_mv[self._at_sample :].tobytes(),
-            "plan": [[int(k), int(w), int(i), float(v)] for k, w, i, v in
-                     zip(self._plan_k[plan], self._plan_what[plan], self._plan_i[plan], self._plan_value[plan], strict=True)],
-            "weight": self.part.weight.tobytes(), "late": self.late, "deliveries": self.deliveries,
-        }  # fmt: skip
+            "plan": [
+                [int(k), int(w), int(i), float(v)]
+                for k, w, i, v in zip(
+                    self._plan_k[plan],
+                    self._plan_what[plan],
+                    self._plan_i[plan],
+                    self._plan_value[plan],
+                    strict=True,
+                )
+            ],
+            "weight": self.part.weight.tobytes(),
+            "late": self.late,
+            "deliveries": self.deliveries,
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take a state from `dump`. Raises ValueError when it is of another network."""

@@ -187,7 +187,11 @@ def advance(k0, k1, stop_at_event, shape, buffer, constants, key, fired,
 def cache_dir() -> Path:
     """Where compiled kernels are kept between runs."""
     given = os.environ.get("NEUROBUS_CACHE_DIR")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurobus"
+    return (
+        Path(given)
+        if given
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurobus"
+    )
 
 
 def generated(name: str, model: type[Model]) -> tuple[Path, bool]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import selectors
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.node.core import NEURON_MASK, NO_KEYS, NO_MV, STEP_BITS, Core, Emission, SourceCore
 from neurobus.wire import bus as wire
-from neurobus.wire.bus import NEVER, Answer, Duty
+from neurobus.wire.bus import NEVER, Duty
 
 END_TIMEOUT_S = 2.0
 """How long a neuron that has reached the end waits for the last spikes of those it listens to."""
@@ -33,8 +32,8 @@ class Bus(Protocol):
     """What a runtime needs of a peer (`neurobus.bus.peer.Peer` is one)."""
 
     fd: int
-    send: Callable[[bytes], Any]
 
+    def send(self, data: bytes) -> None: ...
     def subscribe(self, prefix: bytes) -> None: ...
     def unsubscribe(self, prefix: bytes) -> None: ...
     def receive(self) -> bytes | None: ...
@@ -90,7 +89,11 @@ def write_snapshot(folder: Path, name: str, step: int, state: dict[str, Any]) ->
 def read_snapshot(folder: Path, name: str, step: int | None = None) -> dict[str, Any] | None:
     """The state of `name` at `step`, or its newest; None where there is none."""
     if step is None:
-        steps = [int(path.suffixes[-2][1:]) for path in folder.glob(f"{name}.*.snap") if path.name.count(".") - name.count(".") == 2]
+        steps = [
+            int(path.suffixes[-2][1:])
+            for path in folder.glob(f"{name}.*.snap")
+            if path.name.count(".") - name.count(".") == 2
+        ]
         if not steps:
             return None
         step = max(steps)
@@ -104,8 +107,11 @@ def read_snapshot(folder: Path, name: str, step: int | None = None) -> dict[str,
 class Runtime:
     """One process on the bus. Call `run`."""
 
-    def __init__(self, role: Role, core: Core | SourceCore, bus: Bus):
-        self.role, self.core, self.bus = role, core, bus
+    def __init__(
+        self, role: Role, core: Core | SourceCore, bus: Bus, stop_when: Callable[[], bool] | None = None
+    ):
+        """`stop_when`: asked once a second, for a neuron without a lifeline."""
+        self.role, self.core, self.bus, self.stop_when = role, core, bus, stop_when
         self.spikes_sent = self.samples_sent = 0
         self.counts = np.zeros(len(role.ids), np.int64)
         self.malformed = 0
@@ -122,6 +128,7 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._ended = self._reported = False
+        self._cpu_begun = 0.0
         self._new = False
         self._new_keys: list[int] = []
         self._new_sample_keys: list[int] = []
@@ -146,9 +153,10 @@ class Runtime:
     async def _live(self, lifeline_fd: int | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Event = asyncio.Event()
+        if self.stop_when is not None:
+            self._watch(self.stop_when)
         if lifeline_fd is not None:
             self._loop.add_reader(lifeline_fd, os._exit, 0)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         role = self.role
         if role.wall:
             for stream in role.spikes_heard:
@@ -177,6 +185,7 @@ class Runtime:
                 break
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.2)
+        self._cpu_begun = time.process_time()
         self._report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
         self._readable()
         await self._done.wait()
@@ -185,6 +194,12 @@ class Runtime:
             self._loop.remove_reader(lifeline_fd)
         self.bus.close()
 
+    def _watch(self, over: Callable[[], bool]) -> None:
+        if over():
+            self._done.set()
+        else:
+            self._loop.call_later(1.0, self._watch, over)
+
     def _report(self, verb: str, data: dict[str, Any]) -> None:
         self.bus.send(wire.encode(Report(self.role.name, verb, data)))
 
@@ -192,11 +207,17 @@ class Runtime:
         """Figures for a live view and for the summary."""
         ledger, samples = self.ledger.totals(), self.sample_ledger.totals()
         return {
-            "step": self.core.k, "spikes": self.spikes_sent, "deliveries": self.core.deliveries,
-            "samples": self.samples_sent, "late": self.core.late, "lost": ledger["lost"] + samples["lost"],
+            "step": self.core.k,
+            "spikes": self.spikes_sent,
+            "deliveries": self.core.deliveries,
+            "samples": self.samples_sent,
+            "late": self.core.late,
+            "lost": ledger["lost"] + samples["lost"],
             "duplicates": ledger["duplicates"] + samples["duplicates"],
-            "stale": ledger["stale"] + samples["stale"], "malformed": self.malformed,
-        }  # fmt: skip
+            "stale": ledger["stale"] + samples["stale"],
+            "malformed": self.malformed,
+            "cpu_s": time.process_time() - self._cpu_begun,
+        }
 
     # -- frames -----------------------------------------------------------------------------------
 
@@ -239,7 +260,7 @@ class Runtime:
             if index is None:
                 raise wire.Malformed("a stream this neuron does not know")
             steps = [t // dt for t in event.t_ns]
-            if steps and not (0 <= min(steps) and max(steps) < NEVER):
+            if steps and not (min(steps) >= 0 and max(steps) < NEVER):
                 raise wire.Malformed("a time outside the run")
             return [step << STEP_BITS | index for step in steps]
         neurons = np.asarray(event.neurons)
@@ -285,7 +306,10 @@ class Runtime:
         if isinstance(core, Core):
             self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
             keys = np.array(self._new_keys, np.int64)
-            sample_keys, mv = np.array(self._new_sample_keys, np.int64), np.array(self._new_sample_mv, np.float64)
+            sample_keys, mv = (
+                np.array(self._new_sample_keys, np.int64),
+                np.array(self._new_sample_mv, np.float64),
+            )
             core.admit(keys)
             core.admit_samples(sample_keys, mv)
             for step, neuron, weight in self._new_pokes:
@@ -301,8 +325,9 @@ class Runtime:
     @staticmethod
     def _capture_more(state: dict[str, Any], keys: Any, sample_keys: Any, mv: Any) -> None:
         """What is stamped before a snapshot's step but arrived after it was taken belongs to it too."""
-        state["keys"] = np.sort(np.concatenate([
-            np.frombuffer(state["keys"], np.int64), keys[keys >> STEP_BITS <= state["k"]]])).tobytes()  # fmt: skip
+        state["keys"] = np.sort(
+            np.concatenate([np.frombuffer(state["keys"], np.int64), keys[keys >> STEP_BITS <= state["k"]]])
+        ).tobytes()
         mine = sample_keys >> STEP_BITS <= state["k"]
         state["sample_keys"] += sample_keys[mine].tobytes()
         state["sample_mv"] += mv[mine].tobytes()
@@ -387,19 +412,23 @@ class Runtime:
         if len(emission.keys):
             self._count(emission)
             steps = emission.keys >> STEP_BITS
+            row: tuple[Any, ...]
             if self._single:
-                times, neurons = [step * dt for step in steps.tolist()], None
+                row = ([step * dt for step in steps.tolist()], None)
             else:
-                times, neurons = (steps * dt).tobytes(), (emission.keys & NEURON_MASK).astype("<u4").tobytes()
-            self.bus.send(self._spike_topic + wire.pack((role.epoch, self.spikes_sent, False, times, neurons)))
+                row = ((steps * dt).tobytes(), (emission.keys & NEURON_MASK).astype("<u4").tobytes())
+            self.bus.send(self._spike_topic + wire.pack((role.epoch, self.spikes_sent, False, *row)))
             self.spikes_sent += len(emission.keys)
         if len(emission.sample_keys):
             steps = emission.sample_keys >> STEP_BITS
             if self._single:
                 row = ([step * dt for step in steps.tolist()], None, emission.sample_mv.tolist())
             else:
-                row = ((steps * dt).tobytes(), (emission.sample_keys & NEURON_MASK).astype("<u4").tobytes(),
-                       emission.sample_mv.tobytes())  # fmt: skip
+                row = (
+                    (steps * dt).tobytes(),
+                    (emission.sample_keys & NEURON_MASK).astype("<u4").tobytes(),
+                    emission.sample_mv.tobytes(),
+                )
             self.bus.send(self._sample_topic + wire.pack((role.epoch, self.samples_sent, False, *row)))
             self.samples_sent += len(emission.sample_keys)
 
@@ -432,8 +461,12 @@ class Runtime:
             return
         self._reported = True
         self._end_timer.cancel()
-        unended = [name for ledger in (self.ledger, self.sample_ledger)
-                   for name, account in ledger.accounts.items() if not account.ended]  # fmt: skip
+        unended = [
+            name
+            for ledger in (self.ledger, self.sample_ledger)
+            for name, account in ledger.accounts.items()
+            if not account.ended
+        ]
         gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
         self._report("final", {**self.status(), "gaps": gaps, "unended": unended})
 
@@ -441,9 +474,12 @@ class Runtime:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "name": self.role.name, "core": self.core.dump(), "spikes_sent": self.spikes_sent,
-            "samples_sent": self.samples_sent, "counts": self.counts.tolist(),
-        }  # fmt: skip
+            "name": self.role.name,
+            "core": self.core.dump(),
+            "spikes_sent": self.spikes_sent,
+            "samples_sent": self.samples_sent,
+            "counts": self.counts.tolist(),
+        }
 
     def restore(self, state: dict[str, Any], same_run: bool) -> None:
         """Continue from a snapshot; `same_run`: accounts go on too, else they begin anew."""
@@ -506,11 +542,25 @@ class Runtime:
             self._save(self._state())
         if len(emission.keys):
             self._count(emission)
-        next_step = NEVER if duty.order == "stop" else core.look(not new and duty.order is None, 0, self._limit)
-        self.bus.send(self._answer_topic + wire.pack((
-            duty.number, role.epoch, next_step, emission.first, self.spikes_sent, emission.keys.tobytes(),
-            self.samples_sent, emission.sample_keys.tobytes(), emission.sample_mv.tobytes(),
-        )))  # fmt: skip
+        next_step = (
+            NEVER if duty.order == "stop" else core.look(not new and duty.order is None, 0, self._limit)
+        )
+        self.bus.send(
+            self._answer_topic
+            + wire.pack(
+                (
+                    duty.number,
+                    role.epoch,
+                    next_step,
+                    emission.first,
+                    self.spikes_sent,
+                    emission.keys.tobytes(),
+                    self.samples_sent,
+                    emission.sample_keys.tobytes(),
+                    emission.sample_mv.tobytes(),
+                )
+            )
+        )
         self.spikes_sent += len(emission.keys)
         self.samples_sent += len(emission.sample_keys)
         if duty.order == "stop":
@@ -523,6 +573,8 @@ def without_later(core: dict[str, Any]) -> dict[str, Any]:
     now = core["k"]
     early = sample_keys >> STEP_BITS <= now
     return {
-        **core, "keys": keys[keys >> STEP_BITS <= now].tobytes(), "sample_keys": sample_keys[early].tobytes(),
+        **core,
+        "keys": keys[keys >> STEP_BITS <= now].tobytes(),
+        "sample_keys": sample_keys[early].tobytes(),
         "sample_mv": np.frombuffer(core["sample_mv"])[early].tobytes(),
-    }  # fmt: skip
+    }

@@ -28,7 +28,16 @@ import numpy.typing as npt
 
 from neurobus.events import Control, Event, Report, Samples, Spikes, Stimulus
 
-SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER = b"s", b"v", b"p", b"c", b"r", b"h", b"d", b"a"
+SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER = (
+    b"s",
+    b"v",
+    b"p",
+    b"c",
+    b"r",
+    b"h",
+    b"d",
+    b"a",
+)
 EVERYONE = "*"
 NEVER = 1 << 30
 """A step that no run reaches (31 bits of a key hold steps: 59 h of model time at 0.1 ms)."""
@@ -81,7 +90,8 @@ def topic(kind: bytes, name: str) -> bytes:
 
 def frame(prefix: bytes, payload: Any) -> bytes:
     """`prefix` is a `topic(…)`."""
-    return prefix + pack(payload)
+    data: bytes = prefix + pack(payload)
+    return data
 
 
 def split(data: bytes) -> tuple[bytes, str, bytes]:
@@ -103,7 +113,9 @@ def unpack(payload: bytes) -> Any:
         raise Malformed(f"no msgpack: {error}") from error
 
 
-def _times(times: Any, neurons: Any) -> tuple[npt.NDArray[np.int64] | list[int], npt.NDArray[np.uint32] | None]:
+def _times(
+    times: Any, neurons: Any
+) -> tuple[npt.NDArray[np.int64] | list[int], npt.NDArray[np.uint32] | None]:
     if neurons is None:
         if not isinstance(times, list) or not all(type(t) is int for t in times):
             raise Malformed("times are not a list of integers")
@@ -131,14 +143,14 @@ def decode(data: bytes) -> Event:
         if kind == SPIKES:
             epoch, seq, last = _header(row)
             times, neurons = _times(*row[3:])
-            return Spikes(name, epoch, seq, times, neurons, last)  # type: ignore[arg-type]
+            return Spikes(name, epoch, seq, times, neurons, last)
         if kind == SAMPLES:
             epoch, seq, last = _header(row)
             times, neurons = _times(*row[3:5])
             v = row[5] if neurons is None else np.frombuffer(row[5], "<f8")
             if len(v) != len(times) or (neurons is None and not all(isinstance(x, (int, float)) for x in v)):
                 raise Malformed("potentials do not match times")
-            return Samples(name, epoch, seq, times, v, neurons, last)  # type: ignore[arg-type]
+            return Samples(name, epoch, seq, times, v, neurons, last)
         if kind == STIMULUS:
             t_ns, weight, origin = row
             if type(t_ns) is not int or not isinstance(weight, (int, float)) or not isinstance(origin, str):

@@ -1,0 +1,223 @@
+"""One neuron started by hand on a running bus.
+
+    python -P -m nodes.lif --id n3 --bus ring --param I_e="400 pA" --synapse "ring.0, 500 pA, 5 ms"
+
+The cluster must run under the wall clock. Where its config has a place for the neuron (a source of kind
+`external` with this id), the neurons that listen to it hear it; a neuron nobody expects is still on the
+bus, for observers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurobus import units
+from neurobus.bus.peer import Endpoints, Peer
+from neurobus.cluster import folder as folders
+from neurobus.errors import InputError, NeurobusError
+from neurobus.events import Control, Report
+from neurobus.model import Model, Param, Source, load, stream_key
+from neurobus.node.core import Core, SourceCore
+from neurobus.node.runtime import Role, Runtime
+from neurobus.placement import NeuronPart, SourcePart
+from neurobus.wire import bus as wire
+
+ANSWER_S = 0.5
+
+
+def main(model_name: str, argv: Sequence[str] | None = None) -> None:
+    """The `__main__` of every node program."""
+    model = load(model_name)
+    parser = argparse.ArgumentParser(
+        prog=f"python -P -m {model_name}",
+        description=f"Start one {model.__name__} neuron on a running bus.",
+        epilog=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--id", required=True, help="the neuron's id: its name on the bus")
+    parser.add_argument(
+        "--bus", required=True, metavar="CLUSTER", help="name of the running cluster, or its run folder"
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="; ".join(f"{n} = {p.default} ({p.doc})" for n, p in model.params().items()),
+    )
+    parser.add_argument("--synapse", action="append", default=[], metavar='"PRE, WEIGHT, DELAY"')
+    given = parser.parse_args(argv)
+    try:
+        join(model, model_name, given.id, given.bus, given.param, given.synapse)
+    except NeurobusError as error:
+        print(f"{model_name}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def join(
+    model: type[Model] | type[Source],
+    model_name: str,
+    neuron: str,
+    bus: str,
+    params: list[str],
+    synapses: list[str],
+) -> None:
+    """Live on the bus as `neuron` until Ctrl-C or the end of the cluster. Raises InputError."""
+    manifest = folders.Manifest.read(Path(bus)) if Path(bus, "manifest.json").exists() else folders.find(bus)
+    if manifest.clock != "wall":
+        raise InputError(
+            f"cluster '{manifest.name}' runs under the virtual clock; a neuron can join by hand under "
+            "the wall clock only"
+        )
+    if (neuron in manifest.ids and neuron not in manifest.external) or _answers(manifest, neuron):
+        raise InputError(f"'{neuron}' is alive on '{manifest.name}'; one id has one live owner")
+    ids = list(manifest.ids)
+    if neuron not in ids:
+        ids.append(neuron)
+    core: Core | SourceCore
+    if issubclass(model, Source):
+        if synapses:
+            raise InputError(f"{model_name} is a source: it has no synapses")
+        core = SourceCore(_source_part(model, manifest, ids, neuron, params))
+        heard: list[str] = []
+    else:
+        part = _neuron_part(model, model_name, manifest, ids, neuron, params, synapses)
+        core = Core(part)
+        core.advance(0)
+        sources = np.flatnonzero(np.diff(part.row)).tolist()
+        heard = sorted({manifest.streams[i] for i in sources if ids[i] != neuron})
+    index_of = {name: i for i, name in enumerate(manifest.ids) if manifest.streams[i] == name}
+    role = Role(
+        name=neuron,
+        ids=[neuron],
+        index=[ids.index(neuron)],
+        dt_ns=manifest.dt_ns,
+        wall=True,
+        epoch=int(time.time()),
+        spikes_heard=heard,
+        index_of=index_of,
+        n_ids=len(ids),
+        late_start=True,
+    )
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    signal.signal(signal.SIGINT, interrupt)
+    print(
+        f"{neuron} ({model_name}) joins '{manifest.name}' as process {os.getpid()}; Ctrl-C takes it off",
+        flush=True,
+    )
+    Runtime(role, core, Peer(manifest.bus), lambda: interrupted or not folders.alive(manifest.pid)).run()
+
+
+def _answers(manifest: folders.Manifest, neuron: str) -> bool:
+    """Whether a process on the bus answers to this name."""
+    peer = Peer(Endpoints(**manifest.endpoints), observer=True)
+    try:
+        peer.subscribe(wire.topic(wire.REPORT, neuron))
+        peer.join(f"who-is-{os.getpid()}")
+        peer.send(wire.encode(Control(neuron, "report")))
+        give_up = time.monotonic() + ANSWER_S
+        while (left := give_up - time.monotonic()) > 0:
+            data = peer.wait(left)
+            if data is not None and data[:1] == wire.REPORT and isinstance(wire.decode(data), Report):
+                return True
+        return False
+    finally:
+        peer.close()
+
+
+def _values(params: dict[str, Param], given: list[str]) -> dict[str, float]:
+    values = {name: param.value for name, param in params.items()}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name not in params:
+            raise InputError(f"--param {text}: write NAME=VALUE with one of {', '.join(params)}")
+        try:
+            values[name] = units.parse(value if params[name].unit else float(value), params[name].unit)
+        except ValueError as error:
+            raise InputError(f"--param {text}: {error}") from error
+        if not params[name].admits(values[name]):
+            raise InputError(f"--param {text}: must be {params[name].bounds()}")
+    return values
+
+
+def _source_part(
+    model: type[Source], manifest: folders.Manifest, ids: list[str], neuron: str, params: list[str]
+) -> SourcePart:
+    values = {name: np.array([value]) for name, value in _values(model.params(), params).items()}
+    index = np.array([ids.index(neuron)], np.int64)
+    times: dict[int, Any] = {} if model.params() else {0: np.empty(0, np.int64)}
+    return SourcePart(
+        neuron, model, index, [neuron], values, times, [stream_key(manifest.seed, neuron)], manifest.dt_ns
+    )
+
+
+def _neuron_part(
+    model: type[Model],
+    model_name: str,
+    manifest: folders.Manifest,
+    ids: list[str],
+    neuron: str,
+    params: list[str],
+    synapses: list[str],
+) -> NeuronPart:
+    p = {name: np.array([value]) for name, value in _values(model.params(), params).items()}
+    if (word := model.check(p)) is not None:
+        raise InputError(word)
+    rows = []
+    for text in synapses:
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) != 3 or parts[0] not in ids:
+            raise InputError(f'--synapse "{text}": write "PRE, WEIGHT, DELAY" with PRE an id of the cluster')
+        try:
+            weight, delay_ns = units.parse(parts[1], model.weight_unit), units.to_ns(parts[2])
+        except units.UnitError as error:
+            raise InputError(f'--synapse "{text}": {error}') from error
+        if delay_ns <= 0 or delay_ns % manifest.dt_ns:
+            raise InputError(f'--synapse "{text}": the delay must be a multiple of dt, {manifest.dt_ns} ns')
+        rows.append((ids.index(parts[0]), weight, delay_ns // manifest.dt_ns))
+    rows.sort(key=lambda row: row[0])
+    none = np.empty(0)
+    delays = [row[2] for row in rows]
+    return NeuronPart(
+        name=neuron,
+        model_name=model_name,
+        model=model,
+        index=np.array([ids.index(neuron)], np.int64),
+        ids=[neuron],
+        params=p,
+        key=np.array([stream_key(manifest.seed, neuron)], np.uint64),
+        dt_ns=manifest.dt_ns,
+        min_delay=min([manifest.min_delay, *delays]),
+        max_delay=max([manifest.min_delay, *delays]),
+        row=np.searchsorted([row[0] for row in rows], np.arange(len(ids) + 1)).astype(np.int64),
+        target=np.array([len(model.receptors) > 1 and row[1] < 0 for row in rows], np.int32),
+        delay=np.array(delays, np.int32),
+        weight=np.array([row[1] for row in rows], np.float64),
+        gap_row=np.zeros(len(ids) + 1, np.int64),
+        gap_of=np.empty(0, np.int32),
+        gap_at=np.zeros(2, np.int64),
+        gap_ns=none,
+        gap_v0=none,
+        plan_k=np.empty(0, np.int64),
+        plan_i=np.empty(0, np.int32),
+        plan_pa=none,
+        noise_hz=np.zeros(1),
+        noise_weight=np.zeros(1),
+        watched=np.empty(0, np.int32),
+        potential_delta_mv=1.0,
+        potential_interval=1,
+    )
