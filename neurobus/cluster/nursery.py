@@ -25,6 +25,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from neurobus import __version__, config, network, placement
 from neurobus.bus import conductor as conducting
 from neurobus.bus import hub
@@ -34,6 +36,7 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster.options import Options, Seat
 from neurobus.errors import InputError, NeurobusError
 from neurobus.model import Model
+from neurobus.network import Network
 from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime, read_snapshot
@@ -165,6 +168,7 @@ class Nursery:
             weight_units=units,
             started_unix_ns=time.time_ns(),
             min_delay=net.min_delay,
+            levels_mv=levels_mv(net),
         )
 
     # -- children ---------------------------------------------------------------------------------
@@ -374,6 +378,24 @@ class Nursery:
             self._single = {p.name: int(p.members[0]) for p in self.plan.processes if p.single}
             self._single |= {self.network.ids[i]: i for i in self.plan.external}
         return self._single
+
+
+def levels_mv(net: Network) -> list[tuple[float, float] | None]:
+    """Potential at rest and threshold (`V_th`, or 15 mV above rest where a model has none) by neuron, mV."""
+    levels: list[tuple[float, float] | None] = [None] * len(net.ids)
+    for number, model in enumerate(net.models):
+        members = np.flatnonzero(net.model_of == number)
+        if not issubclass(model, Model) or not len(members):
+            continue
+        p = net.params[number]
+        if model.potential_zero:
+            rest = p[model.potential_zero]
+        else:
+            rest = np.broadcast_to(model.initial(p).get(model.potential, 0.0), len(members))
+        threshold = p.get("V_th", rest + 15.0)
+        for i, *level in zip(members.tolist(), rest.tolist(), threshold.tolist(), strict=True):
+            levels[i] = (level[0], level[1])
+    return levels
 
 
 def tell(**news: Any) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from neurobus.errors import InputError
-from neurobus.events import Samples, Spikes
+from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.log.format import Log
 from neurobus.log.names import select
 
 
 class Schedule:
-    """The recorded spikes and potentials of a log, due at offsets from the begin of the replay.
+    """The recorded spikes, potentials and stimuli of a log, due at offsets from the begin of the replay.
 
     What a log holds at model time t is due (t - start) / rate after the begin. With `loop` it begins
     again at `end`, and model time goes on: round n adds n * (end - start) to every time.
@@ -35,19 +35,24 @@ class Schedule:
         self.rate, self.loop, self.epoch = rate, loop, epoch
         self.ids = log.header.ids
         chosen = np.ones(len(self.ids), bool) if only is None else select(log.header, only)
-        t = np.concatenate([log.spikes_t, log.samples.t])
-        i = np.concatenate([log.spikes_i, log.samples.i])
-        v = np.concatenate([np.full(log.spikes_t.size, np.nan), log.samples.v_mv])
+        at = {id: index for index, id in enumerate(self.ids)}
+        self._stimuli = [entry for entry in log.stimuli if entry.item.neuron in at]
+        n_spikes, n_samples, n_stimuli = log.spikes_t.size, log.samples.t.size, len(self._stimuli)
+        t = np.concatenate([log.spikes_t, log.samples.t, np.array([s.t_ns for s in self._stimuli], np.int64)])
+        i = np.concatenate([log.spikes_i, log.samples.i,
+                            np.array([at[s.item.neuron] for s in self._stimuli], np.uint32)])  # fmt: skip
+        v = np.concatenate([np.full(n_spikes, np.nan), log.samples.v_mv, np.full(n_stimuli, np.nan)])
+        number = np.concatenate([np.full(n_spikes + n_samples, -1), np.arange(n_stimuli)])
         kept = np.flatnonzero(chosen[i] & (t >= start_ns) & (t < self.end_ns))
         order = kept[np.argsort(t[kept], kind="stable")]
-        self._t, self._i, self._v = t[order], i[order], v[order]
+        self._t, self._i, self._v, self._number = t[order], i[order], v[order], number[order]
         self._instants, first = np.unique(self._t, return_index=True)
         self._bounds = np.append(first, self._t.size)
         self._next = self._round = 0
         self._spike_seq: Counter[str] = Counter()
         self._sample_seq: Counter[str] = Counter()
-        self.streams = [self.ids[k] for k in np.unique(self._i)]
-        """The neurons that take part."""
+        self.streams = [self.ids[k] for k in np.unique(self._i[self._number < 0])]
+        """The neurons that take part with spikes or potentials."""
 
     @property
     def position_ns(self) -> int | None:
@@ -61,16 +66,16 @@ class Schedule:
         position = self.position_ns
         return None if position is None else round((position - self.start_ns) / self.rate)
 
-    def take(self, now_ns: int) -> list[Spikes | Samples]:
+    def take(self, now_ns: int) -> list[Spikes | Samples | Stimulus]:
         """All that is due `now_ns` after the begin and was not yet taken, gathered by neuron."""
-        events: list[Spikes | Samples] = []
+        events: list[Spikes | Samples | Stimulus] = []
         while (due := self.next_due_ns()) is not None and due <= now_ns:
             elapsed = now_ns * self.rate - self._round * (self.end_ns - self.start_ns)
             stop = int(np.searchsorted(self._instants, self.start_ns + elapsed, side="right"))
             events += self._advance(max(stop, self._next + 1))
         return events
 
-    def step(self) -> list[Spikes | Samples]:
+    def step(self) -> list[Spikes | Samples | Stimulus]:
         """The next instant, whenever it is due: all neurons that fire at one and the same time."""
         return self._advance(self._next + 1) if self.position_ns is not None else []
 
@@ -78,16 +83,20 @@ class Schedule:
         """The end of every stream."""
         return [Spikes(id, self.epoch, self._spike_seq[id], [], last=True) for id in self.streams]
 
-    def _advance(self, stop: int) -> list[Spikes | Samples]:
+    def _advance(self, stop: int) -> list[Spikes | Samples | Stimulus]:
         """What lies at the instants up to number `stop`, and on to it."""
         part = slice(self._bounds[self._next], self._bounds[stop])
         shift = self._round * (self.end_ns - self.start_ns)
         spikes: dict[str, Spikes] = {}
         samples: dict[str, Samples] = {}
-        rows = zip(self._t[part].tolist(), self._i[part].tolist(), self._v[part].tolist(), strict=True)
-        for t, i, v in rows:
+        stimuli: list[Stimulus] = []
+        columns = (self._t, self._i, self._v, self._number)
+        for t, i, v, number in zip(*(column[part].tolist() for column in columns), strict=True):
             id = self.ids[i]
-            if v != v:
+            if number >= 0:
+                pushed = self._stimuli[number].item
+                stimuli.append(Stimulus(id, t + shift, pushed.weight, pushed.origin))
+            elif v != v:
                 spike = spikes.setdefault(id, Spikes(id, self.epoch, self._spike_seq[id], []))
                 spike.t_ns.append(t + shift)  # type: ignore[union-attr]
                 self._spike_seq[id] += 1
@@ -99,4 +108,4 @@ class Schedule:
         self._next = stop
         if self.loop and stop == self._instants.size:
             self._next, self._round = 0, self._round + 1
-        return [*spikes.values(), *samples.values()]
+        return [*spikes.values(), *samples.values(), *stimuli]

@@ -428,7 +428,7 @@ class Core:
     def duty(
         self, to: int, keys: Keys, sample_keys: Keys, sample_mv: Array, stimuli: list[list[float]] | None
     ) -> Emission:
-        """Under the virtual clock: take all inputs that act before `to`, perhaps later ones, and commit to it."""
+        """Virtual clock: take all inputs that act before `to`, perhaps later ones too, and commit to `to`."""
         if self._rest_at is not None:
             firsts = [int(k.min()) >> STEP_BITS for k in (keys, sample_keys) if len(k)]
             begin = min(firsts, default=NEVER) + self.part.min_delay - 1

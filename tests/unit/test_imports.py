@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A module imports from its own layer and those below it; the longest name counts.
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
-    {"errors", "units", "events", "model", "ledger"},
+    {"errors", "units", "events", "model", "ledger", "led"},
     {"config", "network", "placement", "describe"},
     {"wire"},
     {"node"},
@@ -28,9 +28,9 @@ LAYERS = [
 ]
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
-PURE = {"errors", "units", "events", "model", "ledger",
+PURE = {"errors", "units", "events", "model", "ledger", "led",
         "config", "network", "placement", "describe", "wire",
-        "node.core", "node.kernels", "bus.schedule", "cluster.policy",
+        "node.core", "node.kernels", "bus.schedule", "cluster.policy", "cluster.live",
         "log.diff", "log.replay", "log.recorder"}  # fmt: skip
 IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subprocess", "threading"}
 
