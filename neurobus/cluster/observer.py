@@ -1,0 +1,79 @@
+"""An observer of a running cluster: listens on the tap, asks for figures, pokes. Costs the run little."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from neurobus.bus.peer import Peer
+from neurobus.cluster import folder as folders
+from neurobus.cluster.live import CONDUCTOR, Live
+from neurobus.events import Control, Stimulus
+from neurobus.wire import bus as wire
+
+ASK_S = 0.25
+REPORTS_PER_S = 1200
+"""A question wakes every process of the run, so a large run is asked less often."""
+POKE_LEAD_NS = 5_000_000
+"""Under the wall clock a poke is stamped this far ahead, to be in time."""
+
+
+class Observer:
+    """One cluster, watched: `live` is what is known of it. Raises RunError when its bus does not answer."""
+
+    def __init__(self, manifest: folders.Manifest, name: str):
+        self.manifest, self.live = manifest, Live(manifest)
+        self.ask_every_s = max(ASK_S, manifest.processes / REPORTS_PER_S)
+        self._peer = Peer(manifest.bus, observer=True)
+        try:
+            self._peer.subscribe(wire.SPIKES + b"/")
+            self._peer.subscribe(wire.REPORT + b"/")
+            self._peer.join(name)
+        except BaseException:
+            self._peer.close()
+            raise
+        self._tick()
+
+    def ask(self) -> None:
+        """Ask every process, and the conductor, for its figures."""
+        self._peer.send(wire.encode(Control(wire.EVERYONE, "report")))
+        if self.manifest.clock == "virtual":
+            self._peer.send(wire.encode(Control(CONDUCTOR, "report")))
+
+    def listen(self, budget_s: float) -> None:
+        """Hear what has arrived, for at most about `budget_s`; the rest waits."""
+        self._tick()
+        now = time.monotonic()
+        give_up = now + budget_s
+        for data in self._peer.frames():
+            try:
+                self.live.hear(wire.decode(data), now)
+            except wire.Malformed:
+                self.live.malformed += 1
+            if (now := time.monotonic()) > give_up:
+                return
+
+    def _tick(self) -> None:
+        """The wall clock's model time goes on in silence too."""
+        if self.manifest.clock == "wall" and self.manifest.t0_ns is not None:
+            self.live.tick(max(0, time.monotonic_ns() - self.manifest.t0_ns))
+
+    def poke(self, neuron: str, weight: float) -> None:
+        """Give a neuron a push, in its own weight unit."""
+        t_ns = -1
+        if self.manifest.clock == "wall" and self.manifest.t0_ns is not None:
+            t_ns = time.monotonic_ns() - self.manifest.t0_ns + POKE_LEAD_NS
+        self._peer.send(wire.encode(Stimulus(neuron, t_ns, weight, "top")))
+
+    def running(self) -> bool:
+        """Whether the cluster still runs; picks up a start that has happened meanwhile."""
+        folder = folders.runtime_dir() / self.manifest.name
+        if not folders.alive(self.manifest.pid) or not folder.is_dir():
+            return False
+        if self.manifest.t0_ns is None:
+            with contextlib.suppress(OSError, ValueError):
+                self.manifest = self.live.manifest = folders.Manifest.read(folder)
+        return True
+
+    def close(self) -> None:
+        self._peer.close()
