@@ -1,0 +1,174 @@
+"""What several tests need: networks to try things on, a conductor without sockets, and runs to watch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from neurobus.bus.schedule import Schedule
+from neurobus.config import loads
+from neurobus.network import Network, build
+from neurobus.node.core import NO_KEYS, NO_MV, Core, Emission, SourceCore, joined
+from neurobus.placement import Plan, place
+
+AHEAD = 1000
+"""Steps that sources run ahead, as under the conductor."""
+
+
+def net(text: str, seed: int | None = None) -> Network:
+    """The network of a config in memory."""
+    return build(loads(text, "test.toml", {}), seed)
+
+
+def table(name: str, **keys: object) -> str:
+    """A table `[[name]]` of a config. Text is quoted, unless it is an array, a table or a boolean."""
+    return f"[[{name}]]\n" + _pairs(keys)
+
+
+def run_table(**keys: object) -> str:
+    return "[run]\n" + _pairs(keys)
+
+
+def _pairs(keys: dict[str, object]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+
+
+def _toml(value: object) -> object:
+    bare = not isinstance(value, str) or value[0] in "[{" or value in ("true", "false")
+    return value if bare else f'"{value}"'
+
+
+# -- networks in one process ----------------------------------------------------------------------
+
+
+def cores_of(plan: Plan) -> list[Core | SourceCore]:
+    return [
+        SourceCore(plan.source_part(p.number))
+        if plan.is_source(p.number)
+        else Core(plan.neuron_part(p.number))
+        for p in plan.processes
+    ]
+
+
+class Ensemble:
+    """A network under the conductor's rule, its processes mere objects.
+
+    `shuffle` draws the order in which a round's answers come in. What was emitted is in `emission`,
+    in the order (step, neuron).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        neurons_per_process: int = 1,
+        states: Sequence[dict[str, Any]] = (),
+        shuffle: random.Random | None = None,
+    ):
+        self.network, self.plan = network, place(network, neurons_per_process)
+        self.cores = cores_of(self.plan)
+        for core, state in zip(self.cores, states, strict=bool(states)):
+            core.restore(state)
+        self.begin = self.cores[0].k
+        self.schedule = Schedule(len(self.cores), network.min_delay, *self.plan.targets())
+        self.schedule.horizon = self.begin
+        for p, core in enumerate(self.cores):
+            self.schedule.bound[p] = max(1, core.look())
+        self.duties = 0
+        self._shuffle, self._parts = shuffle, list[Emission]()
+
+    def poke(self, step: int, neuron: str, weight: float) -> None:
+        index = self.network.ids.index(neuron)
+        self.schedule.at(int(self.plan.process_of[index]), step, index, weight)
+
+    def run(self, to: int) -> Ensemble:
+        """Conduct until everybody stands at step `to`."""
+        while active := self.schedule.round(to):
+            if self._shuffle is not None:
+                self._shuffle.shuffle(active)
+            duties = [(p, self.schedule.take(p)) for p in active]
+            for p, taken in duties:
+                source = isinstance(self.cores[p], SourceCore)
+                self._do(p, min(self.schedule.horizon + AHEAD * source, to), taken)
+        for p in range(len(self.cores)):
+            self._do(p, to, self.schedule.take(p), order=True)
+        return self
+
+    def _do(self, p: int, horizon: int, taken: tuple[Any, ...], order: bool = False) -> None:
+        """What `Runtime` does with a duty."""
+        self.duties += 1
+        core, (keys, sample_keys, sample_mv, stimuli) = self.cores[p], taken
+        new = True
+        if isinstance(core, Core):
+            new = bool(keys or sample_keys or stimuli)
+            emission = core.duty(
+                horizon,
+                np.frombuffer(keys, np.int64) if keys else NO_KEYS,
+                np.frombuffer(sample_keys, np.int64) if sample_keys else NO_KEYS,
+                np.frombuffer(sample_mv) if sample_keys else NO_MV,
+                stimuli,
+            )
+        else:
+            emission = core.advance(horizon)
+        assert not (order and emission), "emitted beyond its word"
+        next_step = core.look(not new and not order)
+        self._parts.append(emission)
+        self.schedule.answer(
+            p,
+            next_step,
+            emission.first,
+            emission.keys.tobytes(),
+            emission.sample_keys.tobytes(),
+            emission.sample_mv.tobytes(),
+        )
+
+    @property
+    def emission(self) -> Emission:
+        return in_order(self._parts)
+
+    def states(self) -> list[dict[str, Any]]:
+        return [core.dump() for core in self.cores]
+
+    def final_mv(self) -> list[float]:
+        """Potentials at the end, by neuron index."""
+        mv = np.zeros(len(self.network.ids))
+        for process, core in zip(self.plan.processes, self.cores, strict=True):
+            mv[process.members] = core.potential_mv()
+        return mv.tolist()
+
+
+def lock_step(network: Network, to: int, pokes: Sequence[tuple[int, str, float]] = ()) -> Emission:
+    """The same network without any cleverness: one process per neuron, one smallest delay at a time,
+    everything told to everybody."""
+    plan = place(network)
+    cores = cores_of(plan)
+    for step, name, weight in pokes:
+        index = network.ids.index(name)
+        core = cores[plan.process_of[index]]
+        assert isinstance(core, Core)
+        core.poke(step, index, weight)
+    parts = []
+    for start in range(0, to, network.min_delay):
+        window = [core.advance(min(start + network.min_delay, to)) for core in cores]
+        parts += window
+        for core in (core for core in cores if isinstance(core, Core)):
+            for process, emission in zip(plan.processes, window, strict=True):
+                if process.name != core.part.name:
+                    core.admit(emission.keys)
+                    core.admit_samples(emission.sample_keys, emission.sample_mv)
+    return in_order(parts)
+
+
+def in_order(parts: Sequence[Emission]) -> Emission:
+    whole = joined(list(parts))
+    order = np.argsort(whole.sample_keys, kind="stable")
+    return Emission(np.sort(whole.keys), whole.sample_keys[order], whole.sample_mv[order])
+
+
+def same(a: Emission, b: Emission) -> bool:
+    """The same spikes and the same potentials, bit for bit."""
+    return all(
+        np.array_equal(getattr(a, name), getattr(b, name)) for name in ("keys", "sample_keys", "sample_mv")
+    )

@@ -1,0 +1,96 @@
+"""What a run came to: sums over its processes, and never a zero that nobody measured."""
+
+from __future__ import annotations
+
+from neurobus.cluster.summary import Summary, render, total
+
+FINAL = {
+    "spikes": 3,
+    "deliveries": 10,
+    "lost": 1,
+    "late": 2,
+    "duplicates": 4,
+    "malformed": 5,
+    "stale": 6,
+    "cpu_s": 0.25,
+}
+ZERO = dict.fromkeys(FINAL, 0)
+CONDUCTOR = {
+    "rounds": 7, "duties": 8, "malformed": 100, "ledger": {"lost": 1, "duplicates": 2, "stale": 3},
+    "samples": {"lost": 10, "duplicates": 20, "stale": 30},
+}  # fmt: skip
+
+
+def summed(finals, streams, conductor=None):
+    summary = Summary()
+    total(summary, finals, streams, conductor)
+    return summary
+
+
+def test_figures_are_summed_over_processes():
+    summary = summed({"a": FINAL, "b": FINAL, "recorder": {"spikes": 99}}, ["a", "b"])
+    assert (summary.spikes, summary.deliveries, summary.lost, summary.late) == (6, 20, 2, 4)
+    assert (summary.duplicates, summary.dropped) == (8, 22)
+    assert summary.silent == [] and summary.notes == [] and summary.rounds is None
+
+
+def test_nothing_measured_is_not_zero():
+    summary = summed({}, ["a"])
+    figures = (
+        summary.spikes,
+        summary.deliveries,
+        summary.lost,
+        summary.late,
+        summary.duplicates,
+        summary.dropped,
+    )
+    assert figures == (None,) * 6
+    assert summary.silent == ["a"]
+    assert "not measured" in render(summary)
+    assert "1 of 1 processes gave no final report (a)" in render(summary)
+
+
+def test_the_silent_are_named_a_few_of_them():
+    summary = summed({"n0": ZERO}, [f"n{i}" for i in range(9)])
+    assert summary.spikes == 0
+    assert summary.silent == [f"n{i}" for i in range(1, 9)]
+    assert (
+        "8 of 9 processes gave no final report (n1, n2, n3, n4, n5 …); the totals are without them"
+        in summary.notes
+    )
+
+
+def test_the_conductors_account_counts_too():
+    summary = summed({"a": FINAL}, ["a"], CONDUCTOR)
+    assert (summary.rounds, summary.duties) == (7, 8)
+    assert (summary.lost, summary.duplicates, summary.dropped) == (1 + 11, 4 + 22, 11 + 133)
+
+
+def test_gaps_and_ends_never_heard_are_told():
+    finals = {"a": {**ZERO, "gaps": {"b": {"lost": 1}}}, "b": {**ZERO, "unended": ["c", "d"]}}
+    summary = summed(finals, ["a", "b"])
+    assert summary.gaps == {"a": {"b": {"lost": 1}}}
+    assert summary.notes == ["b never heard the end of c, d"]
+
+
+def test_what_a_person_reads():
+    summary = summed({"a": {**ZERO, "spikes": 1234567, "late": 3}}, ["a"])
+    summary.neurons, summary.processes, summary.model_s, summary.wall_s, summary.ready_s = 1, 1, 2.0, 4.0, 0.5
+    summary.restarts, summary.pss_mb_per_process, summary.state = 2, 3.25, "/states/x"
+    summary.observers = {"recording": {"lost": 0, "path": "x.mcap"}, "other": {"lost": 7}}
+    summary.notes = ["a died"]
+    text = render(summary)
+    for part in (
+        "1 in 1 processes",
+        "2.000 s of model time in 4.00 s (0.5 x real time), ready after 0.50 s",
+        "1 234 567 (0 deliveries)",
+        "late 3",
+        "restarts 2",
+        "3.2 MB a process",
+        "missed nothing, x.mcap",
+        "missed 7",
+        "neurobus run --resume /states/x",
+        "a died",
+    ):
+        assert part in text, part
+    assert "0 x real time" in render(Summary())
