@@ -96,7 +96,7 @@ def command(
     neurobus run configs/first/ring.toml --for 2s --record ring.mcap
     neurobus run configs/balanced.toml --clock virtual --set groups.exc.count=200
 
-    Ctrl-C once stops politely and prints the summary.
+    Ctrl-C once stops politely, prints the summary and exits with 130.
     """
     if resume is not None and not (resume / "resume.json").exists():
         raise InputError(f"{resume} holds no snapshots to resume from; a run prints its folder as 'state'")
@@ -120,6 +120,8 @@ def command(
     summary = perform(Launch(options, stem, for_ns, pace), quiet=as_json)
     if as_json:
         print_json(asdict(summary))
+    if summary.interrupted:
+        sys.exit(130)
 
 
 def _options(
@@ -189,9 +191,10 @@ async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
     launcher = Launcher(launch)
     interrupts = 0
 
-    def interrupt() -> None:
+    def interrupt(number: signal.Signals) -> None:
         nonlocal interrupts
         interrupts += 1
+        launcher.summary.interrupted = number == signal.SIGINT
         if interrupts == 1:
             launcher.stop()
         else:
@@ -199,7 +202,7 @@ async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
+        loop.add_signal_handler(number, interrupt, number)
     progress.start()
     try:
         summary = await launcher.run()

@@ -75,6 +75,7 @@ class Launcher:
         self._epochs: dict[str, int] = {}
         self._programs = [module.rpartition(".")[2] for module, _ in launch.options.programs]
         self._dead_programs: set[str] = set()
+        self._guests: set[str] = set()
         self._failure: NeurobusError | None = None
         self._changed = asyncio.Event()
         self._stopping = False
@@ -239,6 +240,12 @@ class Launcher:
                 summary.observers[name] = final
                 summary.record = final.get("path", summary.record)
                 summary.notes += final.get("notes", [])
+        for name in sorted(self._guests):
+            final = self._finals.get(name)
+            if final is None:
+                summary.notes.append(f"{name} joined and never said goodbye; what it missed is not known")
+            else:
+                summary.observers[name] = final
         if self._saved_step is not None:
             summary.state = self.launch.options.state
 
@@ -324,6 +331,8 @@ class Launcher:
 
     def _report(self, event: Report) -> None:
         name, data = event.origin, event.data
+        if event.verb == "ready" and name not in self._epochs and name not in self._programs:
+            self._guests.add(name)
         if event.verb == "ready":
             self._ready.add(name)
             self._pids[name] = data.get("pid", 0)

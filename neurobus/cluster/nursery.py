@@ -192,6 +192,7 @@ class Nursery:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             gc.enable()
+            _rename(name)
             body()
             code = 0
         except Exception as error:
@@ -396,6 +397,12 @@ def levels_mv(net: Network) -> list[tuple[float, float] | None]:
         for i, *level in zip(members.tolist(), rest.tolist(), threshold.tolist(), strict=True):
             levels[i] = (level[0], level[1])
     return levels
+
+
+def _rename(name: str) -> None:
+    """Show the neuron's id in ps and top, where the system lets a process say its name."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(f"nb {name}"[:15])
 
 
 def tell(**news: Any) -> None:

@@ -62,7 +62,8 @@ class Observer:
         """Give a neuron a push, in its own weight unit."""
         t_ns = -1
         if self.manifest.clock == "wall" and self.manifest.t0_ns is not None:
-            t_ns = time.monotonic_ns() - self.manifest.t0_ns + POKE_LEAD_NS
+            t_ns = max(0, time.monotonic_ns() - self.manifest.t0_ns + POKE_LEAD_NS)
+            t_ns -= t_ns % self.manifest.dt_ns
         self._peer.send(wire.encode(Stimulus(neuron, t_ns, weight, "top")))
 
     def running(self) -> bool:

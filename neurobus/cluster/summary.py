@@ -14,7 +14,7 @@ class Summary:
     """Totals of a run. `lost`, `late`, `duplicates` are as the receiving neurons counted them; `dropped`
     are frames that were malformed or of an epoch that is over. `cpu_s`: CPU time of the neuron processes
     from the barrier on. `observers`: what each recorder or
-    program of the run missed. `notes`: things a person ought to know, a line each."""
+    program of the run missed, and observers that said goodbye. `interrupted`: by Ctrl-C. `notes`: things a person ought to know, a line each."""
 
     name: str = ""
     config: str = ""
@@ -38,6 +38,7 @@ class Summary:
     cpu_s: float | None = None
     record: str | None = None
     state: str | None = None
+    interrupted: bool = False
     observers: dict[str, dict[str, Any]] = field(default_factory=dict)
     gaps: dict[str, Any] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
