@@ -1,0 +1,1 @@
+"""The figures of merit, each beside a peer: `python -m tests.bench`."""
