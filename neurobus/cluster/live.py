@@ -48,6 +48,8 @@ class Live:
         self._members = {stream: np.array(of) for stream, of in members.items()}
         self._streams = np.array(manifest.streams, object)
         self._processes = set(members) - set(manifest.external)
+        levels = manifest.levels_mv or [None] * n
+        self._membrane = np.array([level is not None for level in levels], bool)
         self.counts = np.full(n, -1, np.int64)
         self.mv = np.full(n, np.nan)
         self.spiked_s = np.full(n, -np.inf)
@@ -101,9 +103,12 @@ class Live:
             return
         figures = {key: int(data[key]) for keys in FIGURES.values() for key in keys}
         members = self._members[event.origin]
-        counts, mv = np.array(data["counts"], np.int64), np.array(data["mv"], np.float64)
+        counts, mv = data["counts"], data["mv"]
+        if len(members) == 1:  # most reports: no arrays for one number
+            members = members[0]
+            (counts,), (mv,) = counts, mv
         self.counts[members] = counts
-        self.mv[members] = mv if len(mv) else np.nan
+        self.mv[members] = np.where(self._membrane[members], mv, np.nan)
         self.heard_s[members] = now_s
         self.status[event.origin] = figures
 

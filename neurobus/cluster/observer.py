@@ -12,7 +12,7 @@ from neurobus.events import Control, Stimulus
 from neurobus.wire import bus as wire
 
 ASK_S = 0.25
-REPORTS_PER_S = 1200
+REPORTS_PER_S = 600
 """A question wakes every process of the run, so a large run is asked less often."""
 POKE_LEAD_NS = 5_000_000
 """Under the wall clock a poke is stamped this far ahead, to be in time."""
@@ -35,8 +35,10 @@ class Observer:
         self._tick()
 
     def ask(self) -> None:
-        """Ask every process, and the conductor, for its figures."""
-        self._peer.send(wire.encode(Control(wire.EVERYONE, "report")))
+        """Ask every process, and the conductor, for its figures, potentials as of now."""
+        self._tick()
+        step = (self.live.model_ns or 0) // self.manifest.dt_ns
+        self._peer.send(wire.encode(Control(wire.EVERYONE, "report", {"step": step})))
         if self.manifest.clock == "virtual":
             self._peer.send(wire.encode(Control(CONDUCTOR, "report")))
 

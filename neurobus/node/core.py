@@ -109,7 +109,7 @@ class SourceCore:
         self.acts = False
         return k0 + 1
 
-    def potential_mv(self) -> Array:
+    def potential_mv(self, at: int = 0) -> Array:
         return np.zeros(len(self.part.index))
 
     def dump(self) -> dict[str, Any]:
@@ -456,10 +456,18 @@ class Core:
 
     # -- views and snapshots --------------------------------------------------------------------
 
-    def potential_mv(self) -> Array:
-        """Membrane potential of each neuron at the committed step, absolute mV."""
-        v: Array = self.state[self.potential_row] + self._zero
-        return v
+    def potential_mv(self, at: int = 0) -> Array:
+        """Membrane potential of each neuron, absolute mV: at the committed step, or at step `at` if that is
+        later, as it will be when nothing more arrives and nothing is emitted before."""
+        buffer, k0 = self.buffer, self.k
+        if at > k0 and self.looks_ahead:
+            if self._rest_at is not None and at >= self._rest_at:
+                buffer = self._spare
+            elif at > (k0 := max(k0, self._first_effect() if self._resting else 0)):
+                buffer = self.buffer.copy()
+                self._run(buffer, k0, min(at, k0 + LONGEST_LOOK), True)
+        potential = buffer[self.potential_row * self.K : (self.potential_row + 1) * self.K]
+        return np.asarray(potential + self._zero)
 
     def dump(self) -> dict[str, Any]:
         """The committed state with everything that waits: plain values for a snapshot."""

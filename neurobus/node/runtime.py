@@ -345,7 +345,8 @@ class Runtime:
                 self.core.advance(max(0, self._step_now()))
             self._act(False)
         elif event.verb == "report":
-            v = self.core.potential_mv()
+            step = event.args.get("step")
+            v = self.core.potential_mv(step if type(step) is int else 0)
             self._report("status", {**self.status(), "counts": self.counts.tolist(), "mv": v.tolist()})
         elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
             self._capture_at = max(int(args["step"]), self.core.k)

@@ -270,6 +270,32 @@ def test_a_neuron_below_its_threshold_comes_to_rest():
     assert core.potential_mv() == pytest.approx(-70 + 15 * 374 / 375)
 
 
+@pytest.mark.parametrize("at", [0, 3, 60, 150, 199, 5000, 30_000])
+def test_a_potential_ahead_of_the_committed_step_is_what_advance_finds(at):
+    """Before any look, after looks that end at rest, and at rest with an input under way."""
+    below = one_core('[[neurons]]\nid = "a"\nmodel = "nodes.lif"\nparams = { I_e = "374 pA", V_m = "-60 mV" }')
+    core = twin(below)
+    for settled in (False, True, True):
+        if settled:
+            settle(core)
+        other = twin(core)
+        other.advance(core.k + at)
+        committed = core.dump()
+        seen = core.potential_mv(core.k + at)
+        assert seen == pytest.approx(other.potential_mv(), abs=1e-9)
+        assert core.dump() == committed
+        core.poke(core.k + 100, int(core.part.index[0]), -300.0)
+
+
+def test_a_potential_is_not_foretold_beyond_the_next_spike():
+    core = one_core('[[neurons]]\nid = "a"\nmodel = "nodes.lif"\nparams = { I_e = "500 pA" }')
+    spike = core.look(through=1000)
+    assert core.acts
+    assert core.potential_mv(spike - 1) > -55.5
+    assert core.potential_mv(spike + 400) == core.potential_mv(spike) == -70.0
+    assert core.k == 0
+
+
 # -- inputs, late and odd -------------------------------------------------------------------------------
 
 

@@ -1,0 +1,446 @@
+"""The live view of `neurobus top`: a field of LEDs above a list of neurons. The only user of textual.
+
+Both are drawn line by line, and only lines that changed are sent to the terminal: a resting network
+costs nothing, 302 firing neurons a few per cent of a core.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from math import isnan
+from typing import ClassVar
+
+import numpy as np
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.events import Click, Resize
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Footer, Input, Static
+
+from neurobus import led
+from neurobus.cli.topfigures import Depolarisation, default_push, figure, headline
+from neurobus.cluster.observer import Observer
+from neurobus.errors import NeurobusError
+
+LISTEN_HZ, FIELD_HZ, LIST_HZ, SORT_HZ, ALIVE_HZ = 25, 10, 5, 1, 2
+LISTEN_S = 0.02
+"""Of each 40 ms at most this goes into hearing; what a flood leaves unheard is counted as missed."""
+WORD_S = 4.0
+
+GROUND: led.RGB = (16, 17, 20)
+TRACK: led.RGB = (32, 34, 39)
+CHOSEN: led.RGB = (44, 50, 64)
+FAINT: led.RGB = (92, 96, 106)
+TEXT: led.RGB = (200, 203, 210)
+BRIGHT: led.RGB = (248, 248, 248)
+ALARM: led.RGB = (255, 92, 92)
+
+RIGHTWARD = " ▏▎▍▌▋▊▉█"
+ACTIVITY = "·▂▄▆█"
+
+
+@lru_cache(maxsize=8192)
+def style(fore: led.RGB, back: led.RGB = GROUND, bold: bool = False) -> Style:
+    return Style(color=Color.from_rgb(*fore), bgcolor=Color.from_rgb(*back), bold=bold)
+
+
+LEVELS, INSTANTS = 32, 40
+"""Shades of a potential, and of a second after a spike: enough to the eye, and fewer lines change."""
+
+
+@lru_cache(maxsize=8192)
+def lamp(level: int, instant: int, back: led.RGB) -> Segment:
+    """The LED of a neuron; `level` in 1/LEVELS, `instant` in 1/INSTANTS of a second since its spike."""
+    return Segment("●", style(led.colour(level / LEVELS, instant / INSTANTS), back))
+
+
+@lru_cache(maxsize=8192)
+def label(name: str, width: int, chosen: bool) -> Segment:
+    text = f" {name}" if width > 1 else name
+    return Segment(text.ljust(width), style(BRIGHT if chosen else FAINT, CHOSEN if chosen else GROUND))
+
+
+def bar(level: float, width: int, back: led.RGB) -> Iterator[Segment]:
+    """A potential: rest at a third of the width, threshold at the right end."""
+    zero = width // 3
+    if isnan(level):
+        yield Segment("–".center(width), style(FAINT, back))
+        return
+    colour = led.colour(round(level * LEVELS) / LEVELS)
+    eighths = round(min(abs(level) * (width - zero), zero if level < 0 else width - zero) * 8)
+    full, part = divmod(eighths, 8)
+    if level < 0 and eighths:
+        # Blocks grow from the left only, so what grows leftwards is drawn as its complement.
+        left = zero - full - bool(part)
+        yield Segment(" " * left, style(TRACK, TRACK))
+        if part:
+            yield Segment(RIGHTWARD[8 - part], style(TRACK, colour))
+        yield Segment("█" * full, style(colour, TRACK))
+        yield Segment("▏" + " " * (width - zero - 1), style(FAINT, TRACK))
+    elif eighths:
+        yield Segment(" " * zero, style(TRACK, TRACK))
+        filled = "█" * full + (RIGHTWARD[part] if part else "")
+        yield Segment(filled.ljust(width - zero), style(colour, TRACK))
+    else:
+        yield Segment(" " * zero + "▏".ljust(width - zero), style(FAINT, TRACK))
+
+
+class Lines(Widget):
+    """A widget of lines that repaints those that changed."""
+
+    def __init__(self, observer: Observer, depolarisation: Depolarisation):
+        super().__init__()
+        self.observer, self.live = observer, observer.live
+        self.depolarisation = depolarisation
+        self._lines: list[Strip] = []
+
+    def line(self, y: int) -> list[Segment]:
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Called before the lines of one picture."""
+
+    def paint(self) -> None:
+        self.prepare()
+        width, height = self.size
+        before = self._lines
+        self._lines = [
+            Strip(self.line(y)).adjust_cell_length(width, style(TEXT)).crop(0, width) for y in range(height)
+        ]
+        same_shape = len(before) == height and (not before or before[0].cell_length == width)
+        lines = self._lines
+        changed = [Region(0, y, width, 1) for y in range(height) if not same_shape or before[y] != lines[y]]
+        if changed:
+            self.refresh(*changed)
+
+    def render_line(self, y: int) -> Strip:
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, style(TEXT))
+
+    def dot(self, index: int, back: led.RGB = GROUND) -> Segment:
+        if self.gone[index]:
+            return Segment("○", style(FAINT, back))
+        return lamp(self.shades[index], self.instants[index], back)
+
+    def look(self) -> None:
+        """Figures that all lines of a picture share."""
+        self.now = time.monotonic()
+        self.levels = self.depolarisation(self.live.mv)
+        self.gone = (self.live.silent(self.now) & (self.live.counts >= 0)).tolist()
+        shades = np.clip(np.nan_to_num(self.levels), -1.0, 1.0) * LEVELS
+        self.shades = np.rint(shades).astype(int).tolist()
+        self.instants = np.clip((self.now - self.live.spiked_s) * INSTANTS, 0, INSTANTS).astype(int).tolist()
+
+
+class Field(Lines):
+    """Every neuron's LED at a fixed place, with its id where there is room."""
+
+    chosen = 0
+
+    def room(self, width: int, most: int) -> None:
+        """Lay out for a width, in at most `most` lines."""
+        n = len(self.observer.manifest.ids)
+        cell = max(map(len, self.observer.manifest.ids), default=1) + 3
+        self.labelled = -(-n // max(1, width // cell)) <= most
+        self.cell = cell if self.labelled else 2
+        self.columns = max(1, width // self.cell)
+        self.first = 0
+        self.styles.height = max(1, min(most, -(-n // self.columns)))
+
+    def prepare(self) -> None:
+        self.look()
+        row, height = self.chosen // self.columns, max(1, self.size.height)
+        self.first = min(max(self.first, row - height + 1), row)
+
+    def line(self, y: int) -> list[Segment]:
+        ids = self.observer.manifest.ids
+        begin = (self.first + y) * self.columns
+        found = []
+        for index in range(begin, min(begin + self.columns, len(ids))):
+            chosen = index == self.chosen
+            found.append(self.dot(index, CHOSEN if chosen else GROUND))
+            if self.labelled:
+                found.append(label(ids[index], self.cell - 1, chosen))
+            else:
+                found.append(label("‹" if chosen else "", 1, chosen))
+        return found
+
+    def on_click(self, event: Click) -> None:
+        index = (self.first + event.y) * self.columns + event.x // self.cell
+        if event.x < self.columns * self.cell and index < len(self.gone):
+            self.app.choose(index)  # type: ignore[attr-defined]
+
+
+class Rows(Lines):
+    """The neurons one by one, in the order and selection asked for."""
+
+    can_focus = True
+
+    def __init__(self, observer: Observer, depolarisation: Depolarisation):
+        super().__init__(observer, depolarisation)
+        self.order: list[int] = list(range(len(observer.manifest.ids)))
+        self.at = self.first = 0
+
+    @property
+    def chosen(self) -> int | None:
+        return self.order[self.at] if self.order else None
+
+    def list_only(self, order: list[int]) -> None:
+        """Show these neurons; the chosen one stays chosen if it is among them."""
+        chosen = self.chosen
+        self.order = order
+        self.at = order.index(chosen) if chosen in order else 0
+
+    def move(self, by: int) -> None:
+        self.at = max(0, min(self.at + by, len(self.order) - 1))
+        self.paint()
+
+    @property
+    def page(self) -> int:
+        return max(1, self.size.height - 1)
+
+    def prepare(self) -> None:
+        self.look()
+        self.rates = self.live.rates_hz()
+        last = max(0, len(self.order) - self.page)
+        self.first = min(max(self.first, self.at - self.page + 1), self.at, last)
+        ids = self.observer.manifest.ids
+        self.id_width = min(24, max(6, *map(len, ids))) if ids else 6
+        self.bar_width = 24 if self.size.width >= 100 else 12
+        fixed = self.id_width + self.bar_width + 3 + 9 + 10 + 11
+        self.trace = max(0, min(39, self.size.width - fixed - 16))
+
+    def line(self, y: int) -> list[Segment]:
+        if y == 0:
+            head = (
+                f"   {'neuron':{self.id_width}}  {'potential':{self.bar_width}}{'mV':>8} "
+                f"  {'last 2 s':{self.trace}.{self.trace}}{'Hz':>8}{'spikes':>11}"
+            )
+            return [Segment(head, style(FAINT))]
+        place = self.first + y - 1
+        if place >= len(self.order):
+            return []
+        index, chosen = self.order[place], place == self.at
+        back = CHOSEN if chosen else GROUND
+        name = self.observer.manifest.ids[index]
+        gone = self.gone[index]
+        tone = BRIGHT if chosen else FAINT if gone else TEXT
+        mv, count = self.live.mv[index], int(self.live.counts[index])
+        found = [
+            Segment("▌" if chosen else " ", style(led.WARM, back)),
+            self.dot(index, back),
+            Segment(f" {name[:24]:{self.id_width}}  ", style(tone, back, chosen)),
+            *bar(self.levels[index] if not gone else float("nan"), self.bar_width, back),
+            Segment(f"{figure(mv, '{:.1f}'):>8}   ", style(FAINT if gone or isnan(mv) else TEXT, back)),
+            *self._activity(index, back),
+            Segment(f"{figure(self.rates[index], '{:.1f}'):>8}", style(tone, back)),
+            Segment(f"{figure(count if count >= 0 else None):>11}  ", style(tone, back)),
+        ]
+        trouble = self._trouble(index, gone)
+        if trouble:
+            found.append(Segment(trouble + " ", style(ALARM, back)))
+        left = self.size.width - sum(segment.cell_length for segment in found)
+        return [*found, Segment(" " * max(0, left), style(TEXT, back))]
+
+    def _activity(self, index: int, back: led.RGB) -> Iterator[Segment]:
+        quiet = True
+        run = ""
+        for count in self.live.trace(index, self.trace):
+            mark = " " if count < 0 else ACTIVITY[min(count, len(ACTIVITY) - 1)]
+            if (count > 0) == quiet:
+                yield Segment(run, style(TRACK if quiet else led.WARM, back))
+                run, quiet = "", not quiet
+            run += mark
+        yield Segment(run, style(TRACK if quiet else led.WARM, back))
+
+    def _trouble(self, index: int, gone: bool) -> str:
+        """What is wrong with the process of a neuron."""
+        status = self.live.status.get(self.observer.manifest.streams[index], {})
+        words = ["silent"] if gone else []
+        words += [f"{name} {figure(status[name])}" for name in ("lost", "late") if status.get(name)]
+        return "  ".join(words)
+
+    def on_click(self, event: Click) -> None:
+        if 0 < event.y <= len(self.order) - self.first:
+            self.move(self.first + event.y - 1 - self.at)
+
+
+class Top(App[str]):
+    """Runs until the cluster ends or the user leaves; the result is a last word for the terminal."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { background: rgb(16,17,20); }
+    #head { height: 2; padding: 0 1; background: rgb(24,26,31); }
+    .rule { height: 1; color: rgb(60,64,72); background: rgb(16,17,20); }
+    Field { height: 1; margin: 0 1; }
+    Rows { height: 1fr; }
+    #word { height: 1; padding: 0 1; color: rgb(255,180,90); background: rgb(16,17,20); }
+    #filter { display: none; height: 1; border: none; padding: 0 1; background: rgb(32,34,39); }
+    Footer { background: rgb(24,26,31); }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,ctrl+c", "quit", "quit", key_display="q"),
+        Binding("s", "sort", "sort"),
+        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("up,k", "move(-1)", "choose", key_display="↑↓"),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("home", "move(-1000000)", show=False),
+        Binding("end", "move(1000000)", show=False),
+        Binding("p", "poke", "poke"),
+        Binding("plus,equals_sign", "harder(2)", "harder", key_display="+"),
+        Binding("minus", "harder(0.5)", "softer", key_display="-"),
+        Binding("escape", "unfilter", show=False),
+    ]
+    SORTS = ("id", "rate")
+
+    def __init__(self, observer: Observer):
+        super().__init__()
+        self.observer = observer
+        depolarisation = Depolarisation(observer.manifest)
+        self._field, self._rows = Field(observer, depolarisation), Rows(observer, depolarisation)
+        self._sort, self._wanted, self._push = "id", "", 1.0
+        self._word_until = 0.0
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="head")
+        yield Static(classes="rule")
+        yield self._field
+        yield Static(classes="rule")
+        yield self._rows
+        yield Static(id="word")
+        yield Input(placeholder="part of an id; Enter keeps it, Escape shows all", id="filter")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.title = f"neurobus top: {self.observer.manifest.name}"
+        self._rows.focus()
+        self.observer.ask()
+        self.set_interval(1 / LISTEN_HZ, lambda: self.observer.listen(LISTEN_S))
+        self.set_interval(self.observer.ask_every_s, self.observer.ask)
+        self.set_interval(1 / FIELD_HZ, self._paint_field)
+        self.set_interval(1 / LIST_HZ, self._paint_list)
+        self.set_interval(1 / SORT_HZ, self._relist)
+        self.set_interval(1 / ALIVE_HZ, self._see_whether_it_runs)
+
+    def on_resize(self, event: Resize) -> None:
+        width, height = event.size
+        self._field.room(width - 2, max(1, (height - 7) // 2))
+        for rule in self.query(".rule").results(Static):
+            rule.update("─" * width)
+        self.call_after_refresh(self._paint_all)
+
+    # -- pictures -------------------------------------------------------------------------------
+
+    def _paint_all(self) -> None:
+        self._paint_field()
+        self._paint_list()
+
+    def _paint_field(self) -> None:
+        chosen = self._rows.chosen
+        self._field.chosen = chosen if chosen is not None else -1
+        self._field.paint()
+
+    def _paint_list(self) -> None:
+        self._rows.paint()
+        first, second = headline(self.observer.live)
+        self.query_one("#head", Static).update(Text("\n").join(map(self._spread, (first, second))))
+        if self._word_until and time.monotonic() > self._word_until:
+            self._say("")
+
+    def _spread(self, halves: tuple[Text, Text]) -> Text:
+        """Two texts at the two ends of a line."""
+        left, right = halves
+        gap = max(2, self.size.width - 2 - left.cell_len - right.cell_len)
+        return Text.assemble(left, " " * gap, right, no_wrap=True, overflow="ellipsis")
+
+    def _say(self, word: str) -> None:
+        self._word_until = time.monotonic() + WORD_S if word else 0.0
+        self.query_one("#word", Static).update(Text(word))
+
+    def _see_whether_it_runs(self) -> None:
+        if not self.observer.running():
+            self.exit("ended")
+
+    def _relist(self) -> None:
+        ids = self.observer.manifest.ids
+        wanted = self._wanted.lower()
+        order = [index for index, name in enumerate(ids) if wanted in name.lower()]
+        if self._sort == "rate":
+            rates = np.nan_to_num(self.observer.live.rates_hz())
+            order.sort(key=lambda index: -rates[index])
+        self._rows.list_only(order)
+
+    # -- what the user does ---------------------------------------------------------------------
+
+    def choose(self, index: int) -> None:
+        if index in self._rows.order:
+            self._rows.at = self._rows.order.index(index)
+        self._paint_all()
+
+    def action_move(self, by: int) -> None:
+        self._rows.move(by)
+        self._paint_field()
+
+    def action_page(self, by: int) -> None:
+        self.action_move(by * self._rows.page)
+
+    def action_sort(self) -> None:
+        self._sort = self.SORTS[(self.SORTS.index(self._sort) + 1) % len(self.SORTS)]
+        self._relist()
+        self._paint_all()
+        self._say(f"sorted by {self._sort}")
+
+    def action_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.styles.display = "block"
+        field.focus()
+
+    def action_unfilter(self) -> None:
+        self.query_one("#filter", Input).value = ""
+        self._leave_filter()
+
+    def _leave_filter(self) -> None:
+        self.query_one("#filter", Input).styles.display = "none"
+        self._rows.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._wanted = event.value.strip()
+        self._relist()
+        self._paint_all()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self._leave_filter()
+
+    def action_harder(self, factor: float) -> None:
+        self._push *= factor
+        chosen = self._rows.chosen
+        push = default_push(self.observer.manifest, chosen) if chosen is not None else None
+        if push is not None:
+            self._say(f"p pokes with {push.weight * self._push:g} {push.unit}")
+
+    def action_poke(self) -> None:
+        chosen = self._rows.chosen
+        if chosen is None:
+            return
+        name = self.observer.manifest.ids[chosen]
+        push = default_push(self.observer.manifest, chosen)
+        if push is None:
+            self._say(f"{name} is no live neuron here: it takes no pokes")
+            return
+        weight = push.weight * self._push
+        try:
+            self.observer.poke(name, weight)
+        except NeurobusError as error:
+            self._say(str(error))
+        else:
+            self._say(f"poked {name} with {weight:g} {push.unit}")
