@@ -50,23 +50,31 @@ class Verbs(click.Group):
             formatter.write_text("neurobus run configs/first/pair.toml --for 1s --record /tmp/pair.mcap")
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Verbs,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="neurobus")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """neurobus: every neuron its own process, exchanging spikes on a message bus."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main() -> None:
     """The entry point: errors meant for a person become one line on stderr and an exit code."""
     try:
-        cli.main(standalone_mode=False)
+        sys.exit(cli.main(prog_name="neurobus", standalone_mode=False))
     except NeurobusError as error:
         click.echo(f"neurobus: {error}" if error.exit_code != 2 else str(error), err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        path = getattr(getattr(error, "ctx", None), "command_path", "neurobus")
+        click.echo(f"{path}: {' '.join(error.format_message().split())} (more: {path} --help)", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

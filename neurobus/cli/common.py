@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from neurobus import units
-from neurobus.errors import InputError
+from neurobus.cluster import folder as folders
+from neurobus.cluster.folder import Manifest
+from neurobus.errors import InputError, NoClusterError
+
+START_PATIENCE_S = 10.0
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +47,19 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
 
 
+def window_options(function: F) -> F:
+    """`--start`, `--end`, `--only`: which part of a log."""
+    for option in (
+        click.option("--only", metavar="IDS", help="Only these ids, groups or patterns: a,b,AV*."),
+        click.option(
+            "--end", "end_ns", type=TIME, metavar="TIME", help="To this model time. Default: the end."
+        ),
+        click.option("--start", "start_ns", type=TIME, default="0 s", metavar="TIME", help="From here."),
+    ):
+        function = option(function)
+    return function
+
+
 def cluster_option(function: F) -> F:
     return click.option(
         "--cluster", metavar="NAME", help="Which running cluster; not needed when only one runs."
@@ -56,3 +78,40 @@ def ids_of(text: str | None) -> list[str] | None:
     if not ids:
         raise InputError("--only names no neuron; write --only a,b,c")
     return ids
+
+
+def started(name: str | None) -> Manifest:
+    """The running cluster of that name, or the only one, once it has started. Raises NoClusterError."""
+    give_up = time.monotonic() + START_PATIENCE_S
+    while (manifest := folders.find(name)).t0_ns is None:
+        if time.monotonic() > give_up:
+            raise NoClusterError(f"'{manifest.name}' is still starting; try again in a moment")
+        time.sleep(0.1)
+    return manifest
+
+
+def runs(manifest: Manifest) -> bool:
+    """Whether the cluster still runs: its folder goes when it ends."""
+    return folders.alive(manifest.pid) and (folders.runtime_dir() / manifest.name / "manifest.json").exists()
+
+
+def find_models(*beside: Path) -> None:
+    """Models of the user's own are found beside the config, or in the current folder."""
+    for folder in (Path.cwd(), *beside):
+        sys.path.insert(0, str(folder.absolute()))
+
+
+@contextlib.contextmanager
+def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """Within the block the first Ctrl-C (or SIGTERM) calls `stop`, the next ends the program."""
+
+    def interrupted(number: int, frame: object) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop()
+
+    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

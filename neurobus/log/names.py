@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.errors import InputError
-from neurobus.log.format import Header
+from neurobus.log.format import Header, Log, Potentials
 
 
 def select(header: Header, names: Iterable[str]) -> npt.NDArray[np.bool_]:
@@ -32,3 +33,26 @@ def select(header: Header, names: Iterable[str]) -> npt.NDArray[np.bool_]:
             raise InputError(f"no neuron or group '{name}' in this log{hint}")
         chosen[hits] = True
     return chosen
+
+
+def only(log: Log, names: Iterable[str]) -> Log:
+    """The log as if it had only those neurons: ids, groups, spikes, potentials and stimuli.
+
+    Raises `InputError` for a name that means none.
+    """
+    header = log.header
+    chosen = select(header, names)
+    new = np.cumsum(chosen) - 1
+    groups = {name: [int(new[i]) for i in members if chosen[i]] for name, members in header.groups.items()}
+    ids = [id for id, kept in zip(header.ids, chosen, strict=True) if kept]
+    n_neurons = None if header.n_neurons is None else int(chosen[: header.n_neurons].sum())
+    spikes, samples = chosen[log.spikes_i], chosen[log.samples.i]
+    return replace(
+        log,
+        header=replace(header, ids=ids, n_neurons=n_neurons, groups={k: v for k, v in groups.items() if v}),
+        spikes_t=log.spikes_t[spikes], spikes_i=new[log.spikes_i[spikes]].astype(np.uint32),
+        receipt=log.receipt[spikes],
+        samples=Potentials(log.samples.t[samples], new[log.samples.i[samples]].astype(np.uint32),
+                           log.samples.v_mv[samples], log.samples.receipt[samples]),
+        stimuli=[entry for entry in log.stimuli if entry.item.neuron in ids],
+    )  # fmt: skip

@@ -25,13 +25,18 @@ from neurobus.log.writer import LogWriter
 from neurobus.wire import bus as wire
 
 KEPT_REPORTS = frozenset({"ready", "final", "snapshot", "trouble"})
-DRAIN_S = 0.5
+JOINED = "joined"
+"""The event by which a log says that it began in the middle of a run."""
 
 
 class Recording:
-    """Bus frames in, log out, and an account of what was missed. Used by one thread."""
+    """Bus frames in, log out, and an account of what was missed. Used by one thread.
 
-    def __init__(self, path: Path, header: Header, peer: Peer, name: str, from_start: bool, observer: bool):
+    `joined_ns`: an observer's; the model time from which on it listens, as far as it knows.
+    """
+
+    def __init__(self, path: Path, header: Header, peer: Peer, name: str, from_start: bool, observer: bool,
+                 joined_ns: int | None = None):  # fmt: skip
         self.name, self.peer, self.path = name, peer, path
         self.malformed = 0
         self.ledger, self.sample_ledger = Ledger(from_start), Ledger(from_start)
@@ -43,6 +48,9 @@ class Recording:
             peer.subscribe(kind + b"/")
         peer.subscribe(wire.topic(wire.CONTROL, name))
         peer.join(name)
+        if observer:
+            joined = Report(name, JOINED, {} if joined_ns is None else {"t_ns": joined_ns})
+            self._write(lambda: self.collector.take(joined, time.time_ns()))
 
     def take(self, data: bytes, receipt_ns: int) -> None:
         """One frame. What is malformed is dropped and counted."""

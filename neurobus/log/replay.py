@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from neurobus.errors import InputError
 from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.log.format import Log
 from neurobus.log.names import select
+
+
+def confined(log: Log, spikes: Container[str], stimuli: Container[str]) -> Log:
+    """The log with the spikes of some ids and the stimuli to others, and without potentials."""
+    mine = np.array([id in spikes for id in log.header.ids], bool)[log.spikes_i]
+    samples = log.samples
+    none = slice(0)
+    return replace(
+        log, spikes_t=log.spikes_t[mine], spikes_i=log.spikes_i[mine], receipt=log.receipt[mine],
+        samples=replace(samples, t=samples.t[none], i=samples.i[none], v_mv=samples.v_mv[none],
+                        receipt=samples.receipt[none]),
+        stimuli=[entry for entry in log.stimuli if entry.item.neuron in stimuli],
+    )  # fmt: skip
 
 
 class Schedule:

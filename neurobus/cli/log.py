@@ -1,0 +1,177 @@
+"""`neurobus log`: look into logs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurobus.cli.common import find_models, ids_of, json_option, print_json, window_options
+from neurobus.errors import RunError
+from neurobus.log import Log, info, read
+from neurobus.log import recover as recovered
+from neurobus.log.diff import diff as compare
+from neurobus.log.names import only as chosen
+
+A_LOG = click.Path(path_type=Path)
+
+
+@click.group(name="log", short_help="look into logs: info, export, diff …", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Look into logs.
+
+    \b
+    neurobus log info ring.mcap
+    neurobus log verify ring.mcap
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@command.command(name="info", short_help="what a log holds")
+@click.argument("log", type=A_LOG)
+@json_option
+def info_(log: Path, as_json: bool) -> None:
+    """Say what LOG holds, and what is lost where it is damaged.
+
+    \b
+    neurobus log info ring.mcap
+    """
+    facts = info.describe(read(log))
+    print_json(facts) if as_json else click.echo(info.render(facts))
+
+
+@command.command(short_help="its spikes as CSV, SONATA or NWB")
+@click.argument("log", type=A_LOG)
+@click.argument("out", type=A_LOG)
+@click.option("--format", "name", type=click.Choice(["csv", "sonata", "nwb"]), help="Default: OUT's suffix.")
+@window_options
+@json_option
+def export(
+    log: Path, out: Path, name: str | None, start_ns: int, end_ns: int | None, only: str | None, as_json: bool
+) -> None:
+    """Write the spikes of LOG to OUT: .csv, .h5 (SONATA) or .nwb.
+
+    \b
+    neurobus log export ring.mcap ring.csv --only n.0,n.1
+    """
+    from neurobus.log.export import export as write
+
+    part = read(log, start_ns or None, end_ns)
+    if (ids := ids_of(only)) is not None:
+        part = chosen(part, ids)
+    if not part.complete:
+        click.echo(f"{log} is not complete: {part.problems[0]}", err=True)
+    path = write(part, out, name)
+    if as_json:
+        print_json({"path": str(path), "spikes": int(part.spikes_t.size)})
+    else:
+        click.echo(f"{part.spikes_t.size:,} spikes in {path}")
+
+
+@command.command(short_help="whether two logs hold the same spikes")
+@click.argument("a", type=A_LOG)
+@click.argument("b", type=A_LOG)
+@json_option
+@click.pass_context
+def diff(ctx: click.Context, a: Path, b: Path, as_json: bool) -> None:
+    """Compare the spikes of logs A and B, by time and neuron, and show where they first part.
+
+    \b
+    neurobus log diff wall.mcap virtual.mcap
+
+    Exit code 1 when they differ.
+    """
+    difference = compare(read(a), read(b))
+    if as_json:
+        print_json({"equal": difference.equal, **asdict(difference)})
+    else:
+        click.echo(difference.render())
+    ctx.exit(0 if difference.equal else 1)
+
+
+@command.command(short_help="save what can be read of a cut or damaged log")
+@click.argument("log", type=A_LOG)
+@click.option(
+    "-o", "--output", "out", type=A_LOG, metavar="FILE", help="Default: LOG.recovered.mcap, beside it."
+)
+@json_option
+def recover(log: Path, out: Path | None, as_json: bool) -> None:
+    """Write all that can be read of a cut or damaged LOG into a sound one.
+
+    \b
+    neurobus log recover crashed.mcap -o saved.mcap
+    """
+    saved = recovered(log, out or log.with_suffix(".recovered.mcap"))
+    if as_json:
+        print_json({"path": str(saved.path), "spikes": int(saved.spikes_t.size), "problems": saved.problems})
+        return
+    click.echo(f"{saved.path}: {saved.spikes_t.size:,} spikes up to {saved.end_ns / 1e6:g} ms")
+    for problem in saved.problems:
+        click.echo(f"  {problem}")
+
+
+@command.command(short_help="run a log's own config again and compare the spikes")
+@click.argument("log", type=A_LOG)
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, log: Path, as_json: bool) -> None:
+    """Run LOG's own config, seed, pokes and external spikes again under the virtual clock, and compare.
+
+    \b
+    neurobus log verify ring.mcap
+
+    Exit code 1 when the spikes differ. A wall-clock run repeats exactly as long as nothing came late.
+    """
+    verdict = _verify(read(log), quiet=as_json)
+    if as_json:
+        print_json({key: value for key, value in verdict.items() if key != "text"})
+    else:
+        click.echo(verdict["text"])
+    ctx.exit(0 if verdict["verified"] else 1)
+
+
+def _verify(recorded: Log, quiet: bool) -> dict[str, Any]:
+    from neurobus.cli.run import RECORDING, perform
+    from neurobus.cluster.launcher import Launch
+    from neurobus.log.rerun import late, rerun
+
+    beside = [str(recorded.path.absolute().parent), os.getcwd()]
+    find_models(recorded.path.parent)
+    options = rerun(recorded, beside)
+    if not quiet:
+        name = recorded.header.config_name
+        click.echo(f"running {recorded.end_ns / 1e9:g} s of {name} again ...", err=True)
+    with tempfile.TemporaryDirectory(prefix="neurobus-verify-") as folder:
+        again_path = Path(folder) / "again.mcap"
+        options.programs = [(RECORDING, {"path": str(again_path)})]
+        summary = perform(Launch(options, f"{recorded.path.stem}-verify", recorded.end_ns), quiet=True)
+        if summary.model_s * 1e9 < recorded.end_ns - recorded.header.dt_ns:
+            raise click.Abort
+        again = read(again_path)
+    if not again.complete:
+        raise RunError(f"the second run was not recorded whole: {again.problems[0]}")
+    # What a recording plays is an input here, and no result.
+    results = [id for id in recorded.header.ids if id not in options.replaced]
+    difference = compare(chosen(recorded, results), chosen(again, results))
+    came_late = late(recorded)
+    notes = list(recorded.problems)
+    if came_late:
+        notes.append(f"{came_late:,} inputs came late in this run, so the virtual clock need not repeat it")
+    if difference.equal:
+        text = f"verified: {difference.spikes_a:,} spikes identical"
+    else:
+        text = "not verified: A is the log, B its second run\n" + difference.render()
+    return {
+        "verified": difference.equal,
+        "spikes": difference.spikes_a,
+        "late": came_late,
+        "difference": None if difference.equal else asdict(difference),
+        "notes": notes,
+        "text": "\n".join([text, *(f"note: {note}" for note in notes)]),
+    }

@@ -1,0 +1,59 @@
+"""A log's own run once more: what it takes to repeat it under the virtual clock."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurobus import config, network
+from neurobus.cluster.options import Options
+from neurobus.errors import InputError
+from neurobus.log.format import Log
+from neurobus.log.recording import JOINED
+
+
+def rerun(log: Log, python_path: list[str]) -> Options:
+    """Config, seed, pokes and the spikes of external sources as the log has them; models are imported
+    from this process's path, and from `python_path` in the run's.
+
+    Raises InputError where the log does not hold its run from the first spike on.
+    """
+    header = log.header
+    if any(entry.item.verb == JOINED for entry in log.events):
+        raise InputError(
+            "this log begins in the middle of its run, and what came before is not in it; "
+            "record with 'neurobus run --record'",
+            log.path,
+        )
+    epochs = [entry.item.data.get("epoch", 0) for entry in log.events if entry.item.verb == "ready"]
+    if epochs and min(epochs) > 0:
+        raise InputError("this log is of a run that was resumed, and its first part is not in it", log.path)
+    if not header.config_text:
+        raise InputError("the config in this log is lost, so it cannot be run again", log.path)
+    if log.end_ns < header.dt_ns:
+        raise InputError("this log ends before the first step of its run", log.path)
+    read = config.loads(header.config_text, header.config_name, header.files, header.overrides)
+    built = network.build(read, header.seed)
+    if built.ids != header.ids:
+        raise InputError(
+            "the config in this log gives other neurons than those recorded; "
+            f"it was written by neurobus {header.version}",
+            log.path,
+        )
+    external = np.flatnonzero(built.model_of < 0).tolist()
+    return Options(
+        config_text=header.config_text,
+        config_name=header.config_name,
+        files=header.files,
+        overrides=header.overrides,
+        seed=header.seed,
+        clock="virtual",
+        replaced={header.ids[i]: log.spikes_t[log.spikes_i == i].tolist() for i in external},
+        stimuli=[(entry.t_ns, entry.item.neuron, entry.item.weight) for entry in log.stimuli],
+        snapshots=False,
+        python_path=python_path,
+    )
+
+
+def late(log: Log) -> int:
+    """Inputs that came too late to be applied in their time, as the neurons of the run counted them."""
+    return sum(entry.item.data.get("late", 0) for entry in log.events if entry.item.verb == "final")
