@@ -273,8 +273,8 @@ def test_a_neuron_below_its_threshold_comes_to_rest():
 @pytest.mark.parametrize("at", [0, 3, 60, 150, 199, 5000, 30_000])
 def test_a_potential_ahead_of_the_committed_step_is_what_advance_finds(at):
     """Before any look, after looks that end at rest, and at rest with an input under way."""
-    below = one_core('[[neurons]]\nid = "a"\nmodel = "nodes.lif"\nparams = { I_e = "374 pA", V_m = "-60 mV" }')
-    core = twin(below)
+    params = '{ I_e = "374 pA", V_m = "-60 mV" }'
+    core = one_core(f'[[neurons]]\nid = "a"\nmodel = "nodes.lif"\nparams = {params}')
     for settled in (False, True, True):
         if settled:
             settle(core)
