@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+import pytest
 
+from neurobus.bus.peer import Peer
 from neurobus.bus.schedule import Schedule
+from neurobus.cluster import folder as folders
 from neurobus.config import loads
+from neurobus.events import Control, Report
+from neurobus.log import read
 from neurobus.network import Network, build
 from neurobus.node.core import NO_KEYS, NO_MV, Core, Emission, SourceCore, joined
 from neurobus.placement import Plan, place
+from neurobus.wire import bus as wire
 
 AHEAD = 1000
 """Steps that sources run ahead, as under the conductor."""
@@ -172,3 +186,97 @@ def same(a: Emission, b: Emission) -> bool:
     return all(
         np.array_equal(getattr(a, name), getattr(b, name)) for name in ("keys", "sample_keys", "sample_mv")
     )
+
+
+# -- runs in real processes -------------------------------------------------------------------------
+
+
+def spikes_in(path: Path) -> list[tuple[int, str]]:
+    """The spikes of a log as (t_ns, id), in order."""
+    log = read(path)
+    return sorted((t, log.header.ids[i]) for t, i in zip(log.spikes_t.tolist(), log.spikes_i, strict=True))
+
+
+def until(true: Callable[[], Any], timeout_s: float = 20.0, what: str = "it") -> Any:
+    """Wait for something to become true; returns it."""
+    give_up = time.monotonic() + timeout_s
+    while not (found := true()):
+        if time.monotonic() > give_up:
+            pytest.fail(f"waited {timeout_s:g} s for {what}")
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class Ended:
+    """How a run ended. `summary` is empty where it printed none."""
+
+    code: int
+    summary: dict[str, Any]
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.strip().splitlines()
+
+
+def ended(code: int, out: str, err: str) -> Ended:
+    last = out.strip().rpartition("\n")[2]
+    return Ended(code, json.loads(last) if last else {}, err)
+
+
+class Cluster:
+    """A run under way, started with `neurobus.start("run", …, "--json")`, past its start barrier."""
+
+    def __init__(self, process: subprocess.Popen[str]):
+        self.process, self.pid = process, process.pid
+
+        def started() -> folders.Manifest | None:
+            assert process.poll() is None, process.communicate()
+            return next((m for m in folders.running() if m.pid == self.pid and m.t0_ns is not None), None)
+
+        self.manifest: folders.Manifest = until(started, 40, "the start")
+        self.folder = folders.runtime_dir() / self.manifest.name
+        (self.nursery,) = psutil.Process(self.pid).children()
+
+    def child(self, name: str) -> psutil.Process | None:
+        """The process of that stream, of the hub or the conductor, or of the recorder ("recording")."""
+        title = f"nb {name}"[:15]
+        found = [child for child in self.nursery.children() if child.name() == title]
+        return max(found, key=lambda child: child.create_time(), default=None)
+
+    def kill(self, name: str) -> None:
+        child = self.child(name)
+        assert child is not None, f"no process {name}"
+        child.send_signal(signal.SIGKILL)
+
+    def stop(self) -> Ended:
+        self.process.send_signal(signal.SIGINT)
+        return self.end()
+
+    def end(self, timeout_s: float = 40) -> Ended:
+        out, err = self.process.communicate(timeout=timeout_s)
+        return ended(self.process.returncode, out, err)
+
+    @contextmanager
+    def peer(self, observer: bool = True) -> Iterator[Peer]:
+        peer = Peer(self.manifest.bus, observer)
+        try:
+            yield peer
+        finally:
+            peer.close()
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """What every process says of itself now, by stream."""
+        streams = set(self.manifest.streams) - set(self.manifest.external)
+        heard: dict[str, dict[str, Any]] = {}
+        with self.peer() as peer:
+            peer.subscribe(wire.REPORT + b"/")
+            peer.join("test-status")
+            peer.send(wire.encode(Control(wire.EVERYONE, "report")))
+            give_up = time.monotonic() + 10
+            while streams - heard.keys() and time.monotonic() < give_up:
+                event = wire.decode(peer.wait(0.2) or wire.encode(Report("nobody", "")))
+                if isinstance(event, Report) and event.verb == "status":
+                    heard[event.origin] = event.data
+        return heard

@@ -1,0 +1,142 @@
+"""Spike for spike against NEST 3.10, through real processes: config, bus, conductor and log included."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurobus.log import read
+from tests.helpers import run_table, table
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.nest,
+    pytest.mark.skipif(find_spec("nest") is None, reason="NEST is not installed"),
+]
+
+MODEL_MS = 600
+EXP = {
+    "model": "nodes.lif",
+    "params": '{ tau_syn_in = "5 ms", I_e = { uniform = ["250 pA", "420 pA"] } }',
+}
+EQUAL = {
+    "model": "nodes.lif",
+    "params": '{ tau_syn_ex = "10 ms", tau_syn_in = "5 ms", I_e = { uniform = ["250 pA", "420 pA"] } }',
+}
+DELTA = {
+    "model": "nodes.lif_delta",
+    "params": '{ tau_m = "20 ms", I_e = { uniform = ["100 pA", "210 pA"] } }',
+}
+RANDOM_DELAY = '{ uniform = ["1 ms", "3 ms"] }'
+
+
+def random_network(seed, kind, weight, unit, delay, scattered):
+    """100 neurons, a tenth of all pairs joined, 80 excitatory, each with a spike train of its own."""
+
+    def w(value):
+        sign = "" if value > 0 else "-"
+        choices = [f"{sign}{abs(value) * f:.9g} {unit}" for f in (0.31, 0.77, 1.013, 1.4)]
+        return f"{{ choice = {choices} }}".replace("'", '"') if scattered else f"{value} {unit}"
+
+    rule = {"rule": "fixed_probability", "probability": 0.1, "delay": delay}
+    return (
+        run_table(seed=seed, neurons_per_process=25, snapshot_every="0 s")
+        + table("groups", id="e", count=80, **kind)
+        + table("groups", id="i", count=20, **kind)
+        + table("sources", id="x", kind="spikes", count=100, file="ext.csv")
+        + "".join(table("synapses", pre="e", post=post, weight=w(weight), **rule) for post in "ei")
+        + "".join(table("synapses", pre="i", post=post, weight=w(-5 * weight), **rule) for post in "ei")
+        + table("synapses", csv="drive.csv")
+    )
+
+
+def drive(tmp_path: Path, seed: int, weight: float, unit: str, rate_hz: float) -> None:
+    """A Poisson train for each neuron, as lists of spikes."""
+    rng = np.random.default_rng(seed)
+    trains = ["id,time_ms"]
+    wires = [f"pre,post,weight [{unit}],delay [ms]"]
+    for n in range(100):
+        steps = np.unique(rng.integers(1, MODEL_MS * 10 - 40, rng.poisson(rate_hz * MODEL_MS / 1000)))
+        trains += [f"x.{n},{step / 10}" for step in steps]
+        name = f"e.{n}" if n < 80 else f"i.{n - 80}"
+        wires.append(f"x.{n},{name},{weight * rng.lognormal(0, 0.3)!r},{rng.integers(10, 31) / 10}")
+    (tmp_path / "ext.csv").write_text("\n".join(trains))
+    (tmp_path / "drive.csv").write_text("\n".join(wires))
+
+
+def nest_spikes(config: Path, model_ms: float) -> list[list[int]]:
+    program = Path(__file__).with_name("nest_reference.py")
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(config.parent)}
+    done = subprocess.run(
+        [sys.executable, str(program), str(config), str(model_ms)],
+        capture_output=True, text=True, timeout=100, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    spikes: list[list[int]] = json.loads(done.stdout.strip().rpartition("\n")[2])
+    return spikes
+
+
+def neurobus_spikes(run, config: Path, model_ms: float) -> list[list[int]]:
+    log = config.with_suffix(".mcap")
+    done = run(config, "--clock", "virtual", "--for", f"{model_ms} ms", "--record", log)
+    assert done.summary["lost"] == done.summary["late"] == done.summary["duplicates"] == 0
+    recorded = read(log)
+    neurons = recorded.spikes_i < recorded.header.n_neurons
+    steps = recorded.spikes_t[neurons] // recorded.header.dt_ns
+    return sorted(
+        [step, i] for step, i in zip(steps.tolist(), recorded.spikes_i[neurons].tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("seed", "kind", "weight", "unit", "rate_hz", "delay", "scattered"),
+    [
+        pytest.param(1, EXP, 20.0, "pA", 4000, "1.5 ms", False, id="exp"),
+        pytest.param(2, EXP, 20.0, "pA", 4000, RANDOM_DELAY, True, id="exp-random"),
+        pytest.param(3, EQUAL, 8.0, "pA", 2000, RANDOM_DELAY, False, id="exp-tau_syn=tau_m"),
+        pytest.param(4, DELTA, 0.25, "mV", 2000, "1.5 ms", True, id="delta"),
+        pytest.param(5, DELTA, 0.25, "mV", 2000, RANDOM_DELAY, False, id="delta-random"),
+        pytest.param(6, DELTA, 0.25, "mV", 2000, RANDOM_DELAY, True, id="delta-random-weights"),
+    ],
+)
+def test_random_networks(config, run, tmp_path, seed, kind, weight, unit, rate_hz, delay, scattered):
+    path = config(random_network(seed, kind, weight, unit, delay, scattered))
+    drive(tmp_path, seed, weight, unit, rate_hz)
+    expected = nest_spikes(path, MODEL_MS)
+    assert len(expected) > 200
+    assert neurobus_spikes(run, path, MODEL_MS) == expected
+
+
+@pytest.mark.parametrize("model", ["nodes.lif", "nodes.lif_delta"])
+def test_a_constant_current_from_start_to_stop(config, run, model):
+    """Parameters unlike the defaults too: a reset below rest, a threshold, a potential to start from."""
+    params = '{ V_reset = "-75 mV", V_th = "-52 mV", V_m = "-61 mV", t_ref = "3.3 ms", C_m = "200 pF", tau_m = "13 ms" }'
+    currents = [("400 pA", "3 ms", "80 ms"), ("150 pA", "41.7 ms", "90.1 ms"), ("500 pA", "110 ms", "")]
+    path = config(
+        run_table(snapshot_every="0 s"),
+        table("groups", id="n", count=2, model=model, params=params),
+        table(
+            "synapses", pre="n.0", post="n.1", weight="1 pA" if model == "nodes.lif" else "1 mV", delay="1 ms"
+        ),
+        *(
+            table(
+                "sources",
+                kind="current",
+                target="n",
+                amplitude=pA,
+                start=start,
+                **({"stop": stop} if stop else {}),
+            )
+            for pA, start, stop in currents
+        ),
+    )
+    expected = nest_spikes(path, 150)
+    assert len(expected) > 10
+    assert neurobus_spikes(run, path, 150) == expected
