@@ -54,7 +54,7 @@ def window_options(function: F) -> F:
         click.option(
             "--end", "end_ns", type=TIME, metavar="TIME", help="To this model time. Default: the end."
         ),
-        click.option("--start", "start_ns", type=TIME, default="0 s", metavar="TIME", help="From here."),
+        click.option("--start", "start_ns", type=TIME, default="0 s", metavar="TIME", help="From this model time. Default: 0 s."),
     ):
         function = option(function)
     return function

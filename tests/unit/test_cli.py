@@ -1,0 +1,147 @@
+"""The command line without a cluster: help, bad input, and what needs no run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from neurobus import cli
+from neurobus.cli import doctor
+from neurobus.log import Header, LogWriter
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., tuple[int, str, str]]
+RING = str(ROOT / "configs/first/ring.toml")
+
+
+@pytest.fixture
+def neurobus(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line in this process: exit code, stdout, stderr."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+
+    def run(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neurobus", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    header = Header("x.toml", "", 1, 100_000, "wall", ["a", "b"], 0, n_neurons=2)
+    writer = LogWriter(tmp_path / "x.mcap", header)
+    writer.spikes([10_000_000, 20_000_000], [0, 1], 0)
+    return writer.close(30_000_000)
+
+
+@pytest.mark.parametrize(
+    "verb", [*cli.VERBS, *(f"log {verb}" for verb in ("info", "export", "diff", "recover", "verify"))]
+)
+def test_every_verb_has_help_with_an_example(neurobus: Run, verb: str) -> None:
+    code, out, err = neurobus(*verb.split(), "--help")
+    assert code == 0 and not err
+    body = out.partition("Usage:")[2].partition("\n")[2]
+    assert f"neurobus {verb}" in body
+
+
+def test_alone_it_says_what_there_is(neurobus: Run) -> None:
+    code, out, _ = neurobus()
+    assert code == 0 and all(verb in out for verb in cli.VERBS) and "Exit codes:" in out
+
+
+BAD = [
+    ("ps x", 2, "unexpected extra argument"),
+    ("nonsense", 2, "No such command 'nonsense'"),
+    ("stop", 3, "no cluster is running"),
+    ("stop ring", 3, "no cluster named 'ring' is running"),
+    ("stop a --cluster b", 2, "two clusters are named"),
+    ("poke", 2, "Missing argument 'NEURON...'"),
+    ("poke n.0", 3, "no cluster is running"),
+    ("record LOG.x", 3, "no cluster is running"),
+    ("record LOG.x --for soon", 2, "is not a quantity"),
+    ("record LOG.x --for 3mV", 2, "this must be time"),
+    ("check", 2, "Missing argument 'CONFIG'"),
+    ("check gone.toml", 2, "gone.toml: cannot be read"),
+    ("check RING --set run.dt=3", 2, "--set run.dt=3: "),
+    ("check RING --seed x", 2, "not a valid integer"),
+    ("schema now", 2, "unexpected extra argument"),
+    ("replay gone.mcap", 2, "gone.mcap: cannot be read"),
+    ("replay RING", 2, "ring.toml: "),
+    ("replay LOG --rate 0", 2, "cannot go at rate 0"),
+    ("replay LOG --rate fast", 2, "not a valid float"),
+    ("replay LOG --only c", 2, "no neuron or group 'c'"),
+    ("replay LOG --only ,", 2, "names no neuron"),
+    ("replay LOG --start 1s", 2, "the log ends at 30 ms"),
+    ("replay LOG --start 12ms --end 13ms", 2, "nothing to play"),
+    ("replay LOG --cluster ring", 3, "no cluster named 'ring'"),
+    ("replay LOG --cluster ring --alone", 2, "exclude each other"),
+    ("replay LOG --step --loop", 2, "exclude each other"),
+    ("plot LOG -o x.bmp", 2, "cannot draw a '.bmp'"),
+    ("plot LOG --start 1s", 2, "the log ends at 30 ms"),
+    ("plot LOG --start 9ms --end 3ms", 2, "is not after"),
+    ("plot LOG --only z", 2, "no neuron or group 'z'"),
+    ("log info gone.mcap", 2, "gone.mcap: cannot be read"),
+    ("log infos", 2, "No such command 'infos'"),
+    ("log diff LOG", 2, "Missing argument 'B'"),
+    ("log export LOG x.wav", 2, "x.wav: cannot export as '.wav'"),
+    ("log export LOG x --format wav", 2, "'wav' is not one of"),
+    ("log recover RING", 2, "ring.toml: "),
+    ("log recover LOG -o LOG", 2, "not recovered over itself"),
+    ("log verify LOG", 2, "the config in this log is lost"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "says"), BAD, ids=[words for words, _, _ in BAD])
+def test_bad_input_is_one_line(neurobus: Run, log: Path, words: str, code: int, says: str) -> None:
+    got, out, err = neurobus(*(word.replace("LOG", str(log)).replace("RING", RING) for word in words.split()))
+    assert says in err and (got, out) == (code, "") and err.count("\n") == 1
+
+
+def test_check_and_schema(neurobus: Run) -> None:
+    code, out, _ = neurobus("check", RING, "--set", "groups.n.count=30", "--json")
+    assert code == 0 and json.loads(out)["neurons"] == 30
+    code, out, _ = neurobus("check", RING)
+    assert code == 0 and "nodes.lif 20" in out
+    code, out, _ = neurobus("schema")
+    assert code == 0 and "Document" in json.loads(out)["$defs"]
+
+
+def test_doctor_names_a_command_for_what_is_amiss(neurobus: Run) -> None:
+    code, out, _ = neurobus("doctor", "--json")
+    found = {finding["what"]: finding for finding in json.loads(out)}
+    assert {
+        "python",
+        "packages",
+        "open files",
+        "runtime folder",
+        "bus",
+        "clock",
+        "serial ports",
+        "avr-gcc",
+    } <= set(found)
+    assert found["bus"]["state"] == "ok"
+    assert all(finding["mend"] for finding in found.values() if finding["state"] == "bad")
+    assert code == (1 if any(finding["state"] == "bad" for finding in found.values()) else 0)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "state"), [(256, 4096, "bad"), (1024, 4096, "note"), (4096, 4096, "ok"), (-1, -1, "ok")]
+)
+def test_a_limit_is_held_against_large_runs(soft: int, hard: int, state: str) -> None:
+    finding = doctor._limit("open files", (soft, hard), 2, 64, "-n")
+    assert finding.state == state and (state == "ok" or finding.mend == "ulimit -n 2064")
+
+
+def test_a_runtime_folder_too_long_for_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NEUROBUS_RUNTIME_DIR", str(tmp_path / ("x" * 90)))
+    found = {finding.what: finding for finding in doctor._folders()}
+    assert found["runtime folder"].state == "bad" and "NEUROBUS_RUNTIME_DIR" in found["runtime folder"].mend
+    monkeypatch.setenv("NEUROBUS_RUNTIME_DIR", "/proc/nobody/writes/here")
+    assert next(doctor._folders()).state == "bad"
