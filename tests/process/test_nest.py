@@ -117,25 +117,21 @@ def test_random_networks(config, run, tmp_path, seed, kind, weight, unit, rate_h
 @pytest.mark.parametrize("model", ["nodes.lif", "nodes.lif_delta"])
 def test_a_constant_current_from_start_to_stop(config, run, model):
     """Parameters unlike the defaults too: a reset below rest, a threshold, a potential to start from."""
-    params = '{ V_reset = "-75 mV", V_th = "-52 mV", V_m = "-61 mV", t_ref = "3.3 ms", C_m = "200 pF", tau_m = "13 ms" }'
-    currents = [("400 pA", "3 ms", "80 ms"), ("150 pA", "41.7 ms", "90.1 ms"), ("500 pA", "110 ms", "")]
+    params = (
+        '{ V_reset = "-75 mV", V_th = "-52 mV", V_m = "-61 mV", t_ref = "3.3 ms", '
+        'C_m = "200 pF", tau_m = "13 ms" }'
+    )
+    currents = [
+        {"amplitude": "400 pA", "start": "3 ms", "stop": "80 ms"},
+        {"amplitude": "150 pA", "start": "41.7 ms", "stop": "90.1 ms"},
+        {"amplitude": "500 pA", "start": "110 ms"},
+    ]
+    weight = {"nodes.lif": "1 pA", "nodes.lif_delta": "1 mV"}[model]
     path = config(
         run_table(snapshot_every="0 s"),
         table("groups", id="n", count=2, model=model, params=params),
-        table(
-            "synapses", pre="n.0", post="n.1", weight="1 pA" if model == "nodes.lif" else "1 mV", delay="1 ms"
-        ),
-        *(
-            table(
-                "sources",
-                kind="current",
-                target="n",
-                amplitude=pA,
-                start=start,
-                **({"stop": stop} if stop else {}),
-            )
-            for pA, start, stop in currents
-        ),
+        table("synapses", pre="n.0", post="n.1", weight=weight, delay="1 ms"),
+        *(table("sources", kind="current", target="n", **keys) for keys in currents),
     )
     expected = nest_spikes(path, 150)
     assert len(expected) > 10
