@@ -17,7 +17,7 @@ FLASH_S = 0.15
 
 RGB = tuple[int, int, int]
 
-REST: RGB = (46, 48, 54)
+REST: RGB = (54, 57, 64)
 WARM: RGB = (255, 140, 24)
 COOL: RGB = (36, 104, 255)
 FLASH: RGB = (255, 250, 235)

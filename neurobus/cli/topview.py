@@ -27,6 +27,7 @@ from textual.widgets import Footer, Input, Static
 
 from neurobus import led
 from neurobus.cli.topfigures import Depolarisation, default_push, figure, headline
+from neurobus.cluster.live import BIN_NS, BINS
 from neurobus.cluster.observer import Observer
 from neurobus.errors import NeurobusError
 
@@ -142,7 +143,7 @@ class Lines(Widget):
 class Field(Lines):
     """Every neuron's LED at a fixed place, with its id where there is room."""
 
-    chosen = 0
+    chosen: int | None = 0
 
     def room(self, width: int, most: int) -> None:
         """Lay out for a width, in at most `most` lines."""
@@ -156,8 +157,9 @@ class Field(Lines):
 
     def prepare(self) -> None:
         self.look()
-        row, height = self.chosen // self.columns, max(1, self.size.height)
-        self.first = min(max(self.first, row - height + 1), row)
+        if self.chosen is not None:
+            row = self.chosen // self.columns
+            self.first = min(max(self.first, row - self.size.height + 1), row)
 
     def line(self, y: int) -> list[Segment]:
         ids = self.observer.manifest.ids
@@ -213,15 +215,16 @@ class Rows(Lines):
         self.first = min(max(self.first, self.at - self.page + 1), self.at, last)
         ids = self.observer.manifest.ids
         self.id_width = min(24, max(6, *map(len, ids))) if ids else 6
-        self.bar_width = 24 if self.size.width >= 100 else 12
+        self.bar_width = 12 if self.size.width < 100 else 24 if self.size.width < 140 else 42
         fixed = self.id_width + self.bar_width + 3 + 9 + 10 + 11
-        self.trace = max(0, min(39, self.size.width - fixed - 16))
+        self.trace = max(0, min(BINS - 1, self.size.width - fixed - 16))
 
     def line(self, y: int) -> list[Segment]:
         if y == 0:
+            past = f"last {self.trace * BIN_NS * 1e-9:.1f} s"
             head = (
                 f"   {'neuron':{self.id_width}}  {'potential':{self.bar_width}}{'mV':>8} "
-                f"  {'last 2 s':{self.trace}.{self.trace}}{'Hz':>8}{'spikes':>11}"
+                f"  {past:{self.trace}.{self.trace}}{'Hz':>8}{'spikes':>11}"
             )
             return [Segment(head, style(FAINT))]
         place = self.first + y - 1
@@ -346,8 +349,7 @@ class Top(App[str]):
         self._paint_list()
 
     def _paint_field(self) -> None:
-        chosen = self._rows.chosen
-        self._field.chosen = chosen if chosen is not None else -1
+        self._field.chosen = self._rows.chosen
         self._field.paint()
 
     def _paint_list(self) -> None:

@@ -458,7 +458,8 @@ class Core:
 
     def potential_mv(self, at: int = 0) -> Array:
         """Membrane potential of each neuron, absolute mV: at the committed step, or at step `at` if that is
-        later, as it will be when nothing more arrives and nothing is emitted before."""
+        later, as it will be when nothing more arrives and nothing is emitted before. No farther than
+        LONGEST_LOOK steps ahead, where the neuron is not known to come to rest."""
         buffer, k0 = self.buffer, self.k
         if at > k0 and self.looks_ahead:
             if self._rest_at is not None and at >= self._rest_at:
