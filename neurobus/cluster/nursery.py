@@ -130,6 +130,7 @@ class Nursery:
             "config_text": self.config.text,
             "files": self.config.files,
             "overrides": list(self.config.overrides),
+            "replaced": sorted(self.options.replaced),
             "seed": net.seed,
             "dt_ns": net.dt_ns,
             "clock": self.clock,

@@ -65,7 +65,7 @@ class Header:
     """What a log knows about its run.
 
     `ids`: all neurons, then (from `n_neurons` on) the sources. `files`: name as the config writes it →
-    content. `groups`: name → indices.
+    content. `groups`: name → indices. `replaced`: ids that a recording played in this run.
     """
 
     config_name: str
@@ -80,6 +80,7 @@ class Header:
     files: dict[str, bytes] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     groups: dict[str, list[int]] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
     version: str = neurobus.__version__
     python: str = field(default_factory=platform.python_version)
     numpy: str = np.__version__
@@ -97,6 +98,7 @@ class Header:
             "neurons": "" if self.n_neurons is None else str(self.n_neurons),
             "overrides": json.dumps(self.overrides),
             "files": json.dumps(list(self.files)),
+            "replaced": json.dumps(self.replaced),
             "python": self.python,
             "numpy": self.numpy,
         }
@@ -137,6 +139,7 @@ class Header:
             files={name: attached[name] for name in files if name in attached},
             overrides=json.loads(facts["overrides"]),
             groups=table["groups"],
+            replaced=json.loads(facts["replaced"]),
             version=facts["version"],
             python=facts["python"],
             numpy=facts["numpy"],

@@ -12,8 +12,8 @@ from neurobus.log.recording import JOINED
 
 
 def rerun(log: Log, python_path: list[str]) -> Options:
-    """Config, seed, pokes and the spikes of external sources as the log has them; models are imported
-    from this process's path, and from `python_path` in the run's.
+    """Config, seed, pokes, and the spikes of external sources and recorded neurons, as the log has them;
+    models are imported from this process's path, and from `python_path` in the run's.
 
     Raises InputError where the log does not hold its run from the first spike on.
     """
@@ -39,7 +39,8 @@ def rerun(log: Log, python_path: list[str]) -> Options:
             f"it was written by neurobus {header.version}",
             log.path,
         )
-    external = np.flatnonzero(built.model_of < 0).tolist()
+    external = [header.ids[i] for i in np.flatnonzero(built.model_of < 0)]
+    at = {id: index for index, id in enumerate(header.ids)}
     return Options(
         config_text=header.config_text,
         config_name=header.config_name,
@@ -47,7 +48,7 @@ def rerun(log: Log, python_path: list[str]) -> Options:
         overrides=header.overrides,
         seed=header.seed,
         clock="virtual",
-        replaced={header.ids[i]: log.spikes_t[log.spikes_i == i].tolist() for i in external},
+        replaced={id: log.spikes_t[log.spikes_i == at[id]].tolist() for id in {*external, *header.replaced}},
         stimuli=[(entry.t_ns, entry.item.neuron, entry.item.weight) for entry in log.stimuli],
         snapshots=False,
         python_path=python_path,

@@ -214,6 +214,17 @@ def test_logs_are_looked_into(neurobus: Neurobus, log: Path, tmp_path: Path) -> 
     assert done.returncode == 1 and done.stdout.startswith("not verified") and "only in B: 1" in done.stdout
 
 
+def test_a_run_beside_a_recording_verifies(neurobus: Neurobus, log: Path, tmp_path: Path) -> None:
+    """`m` is silent in this config; its spikes are the log's, and `verify` knows that."""
+    config, out = tmp_path / "beside.toml", tmp_path / "beside.mcap"
+    config.write_text(PAIR.replace("400 pA", "0 pA"))
+    run = ("run", config, "--clock", "virtual", "--record", out, "--json")
+    summary = answer(neurobus(*run, "--replay", log, "--only", "m"))
+    assert spikes(out, "m") == spikes(log, "m") != []
+    verdict = answer(neurobus("log", "verify", out, "--json"))
+    assert verdict["verified"] and verdict["spikes"] == summary["spikes"] - len(spikes(out, "m"))
+
+
 def forged(path: Path, header: Header, t: Any, i: Any, end_ns: int) -> Path:
     writer = LogWriter(path, header)
     writer.spikes(t, i, 0)
