@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -242,8 +242,13 @@ class Cluster:
     def child(self, name: str) -> psutil.Process | None:
         """The process of that stream, of the hub or the conductor, or of the recorder ("recording")."""
         title = f"nb {name}"[:15]
-        found = [child for child in self.nursery.children() if child.name() == title]
-        return max(found, key=lambda child: child.create_time(), default=None)
+        newest = None
+        with suppress(psutil.NoSuchProcess):  # of the nursery: the run is over
+            for child in self.nursery.children():
+                with suppress(psutil.NoSuchProcess):
+                    if child.name() == title and (not newest or child.create_time() > newest.create_time()):
+                        newest = child
+        return newest
 
     def kill(self, name: str) -> None:
         child = self.child(name)
