@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, receive
+from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, await_frame, receive
 from neurobus.bus.schedule import Schedule
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
@@ -61,6 +61,7 @@ class Conductor:
         self._outward = self._context.socket(zmq.XPUB)
         self._tap = self._context.socket(zmq.XPUB)
         self._inward.setsockopt(zmq.RCVHWM, PATIENT_HWM)
+        self._inward.setsockopt(zmq.RCVTIMEO, POLL_MS)
         self._outward.setsockopt(zmq.SNDHWM, PATIENT_HWM)
         self._tap.setsockopt(zmq.SNDHWM, OBSERVER_HWM)
         self._inward.subscribe(b"")
@@ -75,6 +76,7 @@ class Conductor:
             self._poller.register(socket, zmq.POLLIN)
         self._poller.register(lifeline_fd, zmq.POLLIN)
         self._number = {name: p for p, name in enumerate(score.names)}
+        self._answering = {wire.topic(wire.ANSWER, name)[:-1]: p for p, name in enumerate(score.names)}
         self._duty_topic = [wire.topic(wire.DUTY, name) for name in score.names]
         self._spike_topic = [wire.topic(wire.SPIKES, name) for name in score.names]
         self._sample_topic = [wire.topic(wire.SAMPLES, name) for name in score.names]
@@ -90,6 +92,7 @@ class Conductor:
         self._done_to = [score.begin] * len(score.names)
         self._duty_horizon = [score.begin] * len(score.names)
         self._snapshot_due = float("inf")
+        self._subscriptions_due = 0.0
         self._watchers = {self._outward: 0, self._tap: 0}
         self._ledger = Ledger(from_start=True)
         self._sample_ledger = Ledger(from_start=True)
@@ -245,7 +248,7 @@ class Conductor:
 
     def _answered(self, data: bytes) -> None:
         head, _, payload = data.partition(b"\0")
-        p = self._number.get(head[2:].decode(errors="replace"))
+        p = self._answering.get(head)
         if p is None:
             raise wire.Malformed("an answer from nobody")
         try:
@@ -298,10 +301,19 @@ class Conductor:
             self._observe(wire.encode(samples))
 
     def _collect(self) -> None:
-        """Until every duty is answered."""
-        while self._waiting and self._alive():
-            for data in self._frames(POLL_MS):
+        """Until every duty is answered: waits in ZeroMQ's own call, as nothing else matters meanwhile."""
+        inward, waiting = self._inward, self._waiting
+        while waiting:
+            data = await_frame(inward)
+            if data is not None:
                 self._handle(data)
+            elif not self._alive():
+                return
+        now = time.monotonic()
+        if now > self._subscriptions_due:
+            self._subscriptions_due = now + 0.02
+            self._subscriptions(self._outward)
+            self._subscriptions(self._tap)
 
     # -- the run ------------------------------------------------------------------------------------
 

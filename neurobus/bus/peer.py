@@ -48,6 +48,15 @@ def receive(socket: zmq.Socket[bytes]) -> bytes | None:
     return data
 
 
+def await_frame(socket: zmq.Socket[bytes]) -> bytes | None:
+    """The next frame, or None when none came within the socket's RCVTIMEO."""
+    try:
+        data: bytes = _recv(socket, 0)
+    except zmq.Again:
+        return None
+    return data
+
+
 class Peer:
     """Both sockets of one peer. Not thread-safe. `observer`: listen on the tap."""
 
@@ -78,6 +87,14 @@ class Peer:
     def receive(self) -> bytes | None:
         """The next frame, or None."""
         return receive(self._dendrites)
+
+    def patience(self, ms: int) -> None:
+        """How long `linger` waits."""
+        self._dendrites.setsockopt(zmq.RCVTIMEO, ms)
+
+    def linger(self) -> bytes | None:
+        """The next frame, or None when none came for as long as `patience` said."""
+        return await_frame(self._dendrites)
 
     def wait(self, timeout_s: float) -> bytes | None:
         """The next frame, or None after `timeout_s` seconds."""

@@ -405,7 +405,7 @@ class Top(App[str]):
     def action_filter(self) -> None:
         field = self.query_one("#filter", Input)
         field.styles.display = "block"
-        field.focus()
+        self.screen.set_focus(field)  # now: what is typed in the same breath belongs to it
 
     def action_unfilter(self) -> None:
         self.query_one("#filter", Input).value = ""
@@ -413,7 +413,7 @@ class Top(App[str]):
 
     def _leave_filter(self) -> None:
         self.query_one("#filter", Input).styles.display = "none"
-        self._rows.focus()
+        self.screen.set_focus(self._rows)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._wanted = event.value.strip()
@@ -422,6 +422,8 @@ class Top(App[str]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self._leave_filter()
+        if self._wanted:
+            self._say(f"{len(self._rows.order)} with '{self._wanted}' in the id; Escape shows all")
 
     def action_harder(self, factor: float) -> None:
         self._push *= factor

@@ -40,7 +40,7 @@ from neurobus.network import Network
 from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime, read_snapshot
-from neurobus.placement import Plan
+from neurobus.placement import Plan, Process
 
 TERM_WAIT_S = 2.0
 HUB = "hub"
@@ -58,6 +58,7 @@ class Nursery:
         self.news, self._news_end = os.pipe()
         self._seats: dict[str, Seat] = {}
         self._code: dict[str, Callable[[Seat], None]] = {}
+        self._runtimes: list[Runtime] = []
         self._buffer = b""
 
     # -- building ---------------------------------------------------------------------------------
@@ -91,6 +92,7 @@ class Nursery:
         if options.resume:
             self.resume_step = int(json.loads((Path(options.resume) / "resume.json").read_text())["step"])
         self._compile()
+        self._grow()
         for module, arguments in options.programs:
             name = module.rpartition(".")[2]
             self._code[name] = importlib.import_module(module).main
@@ -253,48 +255,67 @@ class Nursery:
             snapshot_every_s=self.config.run.snapshot_every_ns * 1e-9 if self.state else 0.0,
         )
 
-    def fork_node(self, number: int, epoch: int, restarted: bool) -> None:
-        self.fork(self.plan.processes[number].name, lambda: self._node(number, epoch, restarted))
+    def _grow(self) -> None:
+        """Make every neuron's core and role here, before the fork: a child that makes its own copies
+        850 shared pages on the way. Raises InputError, with the neuron's id."""
+        for process in self.plan.processes:
+            try:
+                runtime = Runtime(self._role(process), self._core(process.number))
+                runtime.core.look()
+            except NeurobusError:
+                raise
+            except Exception as error:
+                word = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                raise InputError(f"neuron {process.name}: {word}") from error
+            self._runtimes.append(runtime)
 
-    def _node(self, number: int, epoch: int, restarted: bool) -> None:
-        plan, net = self.plan, self.network
-        process = plan.processes[number]
+    def _core(self, number: int) -> Core | SourceCore:
+        if self.plan.is_source(number):
+            return SourceCore(self.plan.source_part(number))
+        return Core(self.plan.neuron_part(number))
+
+    def _role(self, process: Process) -> Role:
+        plan, net, number = self.plan, self.network, process.number
         source = plan.is_source(number)
-        core = SourceCore(plan.source_part(number)) if source else Core(plan.neuron_part(number))
-        wall = self.clock == "wall"
-        spikes, samples = plan.spikes_heard[number], plan.samples_heard[number]
-        role = Role(
+        electrical = np.union1d(np.union1d(net.gap_a, net.gap_b), net.recorded)
+        return Role(
             name=process.name,
             ids=[net.ids[i] for i in process.members],
             index=process.members.tolist(),
             dt_ns=net.dt_ns,
-            wall=wall,
-            epoch=epoch,
+            wall=self.clock == "wall",
             grace_ns=self.config.run.grace_ns,
-            spikes_heard=[] if source else [s for s in spikes if s != process.name],
-            samples_heard=[] if source else [s for s in samples if s != process.name],
+            spikes_heard=[] if source else [s for s in plan.spikes_heard[number] if s != process.name],
+            samples_heard=[] if source else [s for s in plan.samples_heard[number] if s != process.name],
             index_of=self.single_streams,
             n_ids=len(net.ids),
-            sends_samples=isinstance(core, Core) and bool(len(core.part.watched)),
+            sends_samples=not source and bool(np.isin(process.members, electrical).any()),
             snapshots=self.state,
-            late_start=restarted,
         )
-        runtime = Runtime(role, core, Peer(self.endpoints))
+
+    def fork_node(self, number: int, epoch: int, restarted: bool) -> None:
+        self.fork(self.plan.processes[number].name, lambda: self._node(number, epoch, restarted))
+
+    def _node(self, number: int, epoch: int, restarted: bool) -> None:
+        """A child's life. What it took from the nursery was never run, so a restart begins anew too."""
+        runtime = self._runtimes[number]
+        role = runtime.role
+        role.epoch, role.late_start = epoch, restarted
         saved = None
         if restarted and self.state is not None:
-            saved = read_snapshot(self.state, process.name)
+            saved = read_snapshot(self.state, role.name)
         if saved is None and self.options.resume:
-            saved = read_snapshot(Path(self.options.resume), process.name, self.resume_step)
+            saved = read_snapshot(Path(self.options.resume), role.name, self.resume_step)
             if saved is None:
                 raise InputError(
-                    f"no snapshot of '{process.name}' at step {self.resume_step} in {self.options.resume}"
+                    f"no snapshot of '{role.name}' at step {self.resume_step} in {self.options.resume}"
                 )
         if saved is not None:
             try:
                 runtime.restore(saved, same_run=restarted)
             except (ValueError, KeyError) as error:
-                raise InputError(f"snapshot of '{process.name}': {error}") from error
-        runtime.run(self.lifeline)
+                raise InputError(f"snapshot of '{role.name}': {error}") from error
+        runtime.run(Peer(self.endpoints), self.lifeline)
 
     def fork_program(self, name: str) -> None:
         self.fork(name, lambda: self._code[name](self._seats[name]))
@@ -426,7 +447,6 @@ def main() -> NoReturn:
     manifest = nursery.manifest()
     manifest.write(nursery.folder)
     # Everything made so far is shared with the children for as long as nobody writes to it.
-    nursery.plan.spikes_heard, nursery.plan.samples_heard, nursery.plan.initial_mv, nursery.single_streams  # noqa: B018
     gc.collect()
     gc.freeze()
     gc.disable()

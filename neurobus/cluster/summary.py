@@ -11,10 +11,13 @@ from typing import Any
 
 @dataclass
 class Summary:
-    """Totals of a run. `lost`, `late`, `duplicates` are as the receiving neurons counted them; `dropped`
-    are frames that were malformed or of an epoch that is over. `cpu_s`: CPU time of the neuron processes
-    from the barrier on. `observers`: what each recorder or
-    program of the run missed, and observers that said goodbye. `interrupted`: by Ctrl-C. `notes`: things a person ought to know, a line each."""
+    """Totals of a run.
+
+    `lost`, `late`, `duplicates` are as the receiving neurons counted them; `dropped` are frames that were
+    malformed or of an epoch that is over. `cpu_s`: CPU time of the neuron processes from the barrier on.
+    `observers`: what each recorder or program of the run missed, and observers that said goodbye.
+    `notes`: things a person ought to know, a line each. `interrupted`: by Ctrl-C.
+    """
 
     name: str = ""
     config: str = ""

@@ -54,10 +54,13 @@ class Emission:
         return bool(len(self.keys) or len(self.sample_keys))
 
 
+NOTHING = Emission()
+
+
 def joined(parts: list[Emission]) -> Emission:
     """Emissions of successive stretches of time as one."""
     if not parts:
-        return Emission()
+        return NOTHING
     return Emission(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.sample_keys for part in parts]),
@@ -92,7 +95,7 @@ class SourceCore:
     def advance(self, to: int) -> Emission:
         """Commit up to step `to`."""
         if to <= self.k:
-            return Emission()
+            return NOTHING
         emission = Emission(self._stamps(self.k, to))
         self.k = to
         return emission
@@ -311,14 +314,14 @@ class Core:
     def advance(self, to: int) -> Emission:
         """Commit up to step `to` and return what was emitted on the way, own recurrence included."""
         if to <= self.k:
-            return Emission()
+            return NOTHING
         if self._rest_at is not None and to >= self._rest_at:
             self._take_rest()
         if self._resting:
             first = self._first_effect()
             if to <= first:
                 self.k = to
-                return Emission()
+                return NOTHING
             self.k, self._resting = max(self.k, first), False
         if not (self._recurrent or self._recurrent_gaps):
             return self._commit(to)
@@ -341,11 +344,9 @@ class Core:
         )
         self.k = to
         self.deliveries += delivered
-        return Emission(
-            self._out[:n].copy() if n else NO_KEYS,
-            self._out_sample[:n_mv].copy() if n_mv else NO_KEYS,
-            self._out_mv[:n_mv].copy() if n_mv else NO_MV,
-        )
+        if not (n or n_mv):
+            return NOTHING
+        return Emission(self._out[:n].copy(), self._out_sample[:n_mv].copy(), self._out_mv[:n_mv].copy())
 
     @property
     def looks_ahead(self) -> bool:

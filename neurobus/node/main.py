@@ -119,7 +119,9 @@ def join(
         f"{neuron} ({model_name}) joins '{manifest.name}' as process {os.getpid()}; Ctrl-C takes it off",
         flush=True,
     )
-    Runtime(role, core, Peer(manifest.bus), lambda: interrupted or not folders.alive(manifest.pid)).run()
+    Runtime(role, core).run(
+        Peer(manifest.bus), stop_when=lambda: interrupted or not folders.alive(manifest.pid)
+    )
 
 
 def _answers(manifest: folders.Manifest, neuron: str) -> bool:

@@ -20,10 +20,13 @@ import numpy as np
 
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
-from neurobus.node.core import NEURON_MASK, NO_KEYS, NO_MV, STEP_BITS, Core, Emission, SourceCore
+from neurobus.node.core import NEURON_MASK, NO_KEYS, NO_MV, NOTHING, STEP_BITS, Core, Emission, SourceCore
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER, Duty
 
+LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 2, 32
+"""A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
+it goes back to sleep in the event loop; under the wall clock at most so many times on end."""
 END_TIMEOUT_S = 2.0
 """How long a neuron that has reached the end waits for the last spikes of those it listens to."""
 
@@ -37,6 +40,8 @@ class Bus(Protocol):
     def subscribe(self, prefix: bytes) -> None: ...
     def unsubscribe(self, prefix: bytes) -> None: ...
     def receive(self) -> bytes | None: ...
+    def linger(self) -> bytes | None: ...
+    def patience(self, ms: int) -> None: ...
     def close(self) -> None: ...
 
 
@@ -107,15 +112,12 @@ def read_snapshot(folder: Path, name: str, step: int | None = None) -> dict[str,
 class Runtime:
     """One process on the bus. Call `run`."""
 
-    def __init__(
-        self, role: Role, core: Core | SourceCore, bus: Bus, stop_when: Callable[[], bool] | None = None
-    ):
-        """`stop_when`: asked once a second, for a neuron without a lifeline."""
-        self.role, self.core, self.bus, self.stop_when = role, core, bus, stop_when
+    def __init__(self, role: Role, core: Core | SourceCore):
+        self.role, self.core = role, core
         self.spikes_sent = self.samples_sent = 0
         self.counts = np.zeros(len(role.ids), np.int64)
         self.malformed = 0
-        self.ledger, self.sample_ledger = Ledger(not role.late_start), Ledger(not role.late_start)
+        self.ledger, self.sample_ledger = Ledger(True), Ledger(True)
         self._place = {index: n for n, index in enumerate(role.index)}
         self._single = len(role.ids) == 1
         self._spike_topic = wire.topic(wire.SPIKES, role.name)
@@ -128,7 +130,7 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._ended = self._reported = False
-        self._cpu_begun = 0.0
+        self._cpu_begun = self._heard_at = 0.0
         self._new = False
         self._new_keys: list[int] = []
         self._new_sample_keys: list[int] = []
@@ -141,8 +143,22 @@ class Runtime:
 
     # -- life -------------------------------------------------------------------------------------
 
-    def run(self, lifeline_fd: int | None = None) -> None:
-        """Join the bus and live until told to stop. `lifeline_fd`: end at once when it reads EOF."""
+    def run(
+        self, bus: Bus, lifeline_fd: int | None = None, stop_when: Callable[[], bool] | None = None
+    ) -> None:
+        """Join the bus and live until told to stop.
+
+        `lifeline_fd`: end at once when it reads EOF. `stop_when`: asked once a second, for a neuron
+        without a lifeline.
+        """
+        self.bus, self.stop_when = bus, stop_when
+        self.ledger.from_start = self.sample_ledger.from_start = not self.role.late_start
+        bus.patience(LINGER_WALL_MS if self.role.wall else LINGER_VIRTUAL_MS)
+        if not self.role.late_start:
+            for stream in self.role.spikes_heard:
+                self.ledger.expect(stream)
+            for stream in self.role.samples_heard:
+                self.sample_ledger.expect(stream)
         loop = step_loop()
         asyncio.set_event_loop(loop)
         try:
@@ -161,10 +177,8 @@ class Runtime:
         if role.wall:
             for stream in role.spikes_heard:
                 self.bus.subscribe(wire.topic(wire.SPIKES, stream))
-                self.ledger.expect(stream) if not role.late_start else None
             for stream in role.samples_heard:
                 self.bus.subscribe(wire.topic(wire.SAMPLES, stream))
-                self.sample_ledger.expect(stream) if not role.late_start else None
             for neuron in role.ids:
                 self.bus.subscribe(wire.topic(wire.STIMULUS, neuron))
         else:
@@ -222,16 +236,35 @@ class Runtime:
     # -- frames -----------------------------------------------------------------------------------
 
     def _readable(self) -> None:
-        """Take every frame that waits, then act once: under load a wake serves many spikes."""
-        receive = self.bus.receive
-        while (data := receive()) is not None:
-            try:
-                self._frame(data)
-            except wire.Malformed:
-                self.malformed += 1
-        if self._new and self._t0_ns is not None:
-            self._take_in()
-            self._act(False)
+        """Take the frames that wait, act, and while traffic is dense stay by the bus for more."""
+        if not self.role.wall:
+            while not self._done.is_set() and (data := self.bus.linger()) is not None:
+                self._guarded(data)
+            return
+        for _ in range(LONGEST_STAY):
+            while (data := self.bus.receive()) is not None:
+                self._guarded(data)
+            # All of them, then one act: under load a wake serves many spikes.
+            if self._new and self._t0_ns is not None:
+                self._take_in()
+                self._act(False)
+            if not self._stays() or (data := self.bus.linger()) is None:
+                return
+            self._guarded(data)
+
+    def _stays(self) -> bool:
+        """Whether to wait for the next frame in ZeroMQ's own call, a wake through the event loop saved:
+        only where the last one came a moment ago, and no act is due meanwhile."""
+        now = time.monotonic()
+        dense = now - self._heard_at < LINGER_WALL_MS * 1e-3
+        self._heard_at = now
+        return dense and (self._timer is None or self._timer_at - now > 2 * LINGER_WALL_MS * 1e-3)
+
+    def _guarded(self, data: bytes) -> None:
+        try:
+            self._frame(data)
+        except wire.Malformed:
+            self.malformed += 1
 
     def _frame(self, data: bytes) -> None:
         kind = data[:1]
@@ -523,7 +556,7 @@ class Runtime:
             duty = Duty(*wire.unpack(data.partition(b"\0")[2]))
         except TypeError as error:
             raise wire.Malformed("not a duty") from error
-        core, role = self.core, self.role
+        core = self.core
         if duty.number <= self._duty_number:
             return
         self._duty_number = duty.number
@@ -537,35 +570,40 @@ class Runtime:
             emission = core.duty(duty.horizon, keys, sample_keys, mv, duty.stimuli)
         else:
             new, emission = True, core.advance(duty.horizon)
-        if duty.order == "catch-up":
-            emission = Emission()
-        if duty.order == "snapshot" and role.snapshots is not None:
-            self._save(self._state())
-        if len(emission.keys):
-            self._count(emission)
+        if duty.order is not None:
+            emission = self._order(duty.order, emission)
         next_step = (
             NEVER if duty.order == "stop" else core.look(not new and duty.order is None, 0, self._limit)
         )
-        self.bus.send(
-            self._answer_topic
-            + wire.pack(
-                (
-                    duty.number,
-                    role.epoch,
-                    next_step,
-                    emission.first,
-                    self.spikes_sent,
-                    emission.keys.tobytes(),
-                    self.samples_sent,
-                    emission.sample_keys.tobytes(),
-                    emission.sample_mv.tobytes(),
-                )
+        head = (duty.number, self.role.epoch, next_step)
+        if emission is NOTHING:
+            answer = (*head, -1, self.spikes_sent, b"", self.samples_sent, b"", b"")
+        else:
+            keys, sample_keys = emission.keys, emission.sample_keys
+            answer = (
+                *head,
+                emission.first,
+                self.spikes_sent,
+                keys.tobytes(),
+                self.samples_sent,
+                sample_keys.tobytes(),
+                emission.sample_mv.tobytes(),
             )
-        )
-        self.spikes_sent += len(emission.keys)
-        self.samples_sent += len(emission.sample_keys)
+            if len(keys):
+                self._count(emission)
+            self.spikes_sent += len(keys)
+            self.samples_sent += len(sample_keys)
+        self.bus.send(self._answer_topic + wire.pack(answer))
         if duty.order == "stop":
             self._report("final", {**self.status(), "gaps": {}, "unended": []})
+
+    def _order(self, order: str, emission: Emission) -> Emission:
+        """The extra word of a duty. Returns what is to be emitted."""
+        if order == "catch-up":
+            return NOTHING
+        if order == "snapshot" and self.role.snapshots is not None:
+            self._save(self._state())
+        return emission
 
 
 def without_later(core: dict[str, Any]) -> dict[str, Any]:
