@@ -165,6 +165,7 @@ class Runtime:
             loop.run_until_complete(self._live(lifeline_fd))
         finally:
             loop.close()
+            self.bus.close()  # not before: a timer may still be due in the loop's last round
 
     async def _live(self, lifeline_fd: int | None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -206,7 +207,6 @@ class Runtime:
         self._loop.remove_reader(self.bus.fd)
         if lifeline_fd is not None:
             self._loop.remove_reader(lifeline_fd)
-        self.bus.close()
 
     def _watch(self, over: Callable[[], bool]) -> None:
         if over():
