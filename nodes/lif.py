@@ -116,6 +116,6 @@ def propagator(tau_syn, tau_m, C, h):
 
 
 if __name__ == "__main__":
-    from neurobus.node.main import main
+    from neurobus.cluster.join import main
 
     main(__spec__.name)

@@ -74,6 +74,6 @@ class LifDelta(Model):
 
 
 if __name__ == "__main__":
-    from neurobus.node.main import main
+    from neurobus.cluster.join import main
 
     main(__spec__.name)

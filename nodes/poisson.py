@@ -28,6 +28,6 @@ class Poisson(Source):
 
 
 if __name__ == "__main__":
-    from neurobus.node.main import main
+    from neurobus.cluster.join import main
 
     main(__spec__.name)

@@ -15,6 +15,6 @@ class Spikes(Source):
 
 
 if __name__ == "__main__":
-    from neurobus.node.main import main
+    from neurobus.cluster.join import main
 
     main(__spec__.name)

@@ -21,7 +21,6 @@ LAYERS = [
     {"wire"},
     {"node"},
     {"bus"},
-    {"node.main"},  # puts core, runtime and bus together into the program of a node
     {"cluster"},
     {"log", "bridge", "web"},
     {"cli", "__main__"},
@@ -37,7 +36,7 @@ IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subp
 ONLY_HOME = {"zmq": "bus", "serial": "bridge", "click": "cli"}
 
 NODES_MAY = {"__future__", "math", "numpy", "numba", "neurobus.model", "neurobus.units"}
-NODES_MAY_AS_PROGRAM = NODES_MAY | {"neurobus.node.main"}  # under `if __name__ == "__main__":`
+NODES_MAY_AS_PROGRAM = NODES_MAY | {"neurobus.cluster.join"}  # under `if __name__ == "__main__":`
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def test_the_rules_saw_the_project() -> None:
         ("neurobus.log.diff", "from random import random", "is pure"),
         ("nodes.mine", "import time", "a node may import only"),
         ("nodes.mine", "from neurobus.events import Spikes", "a node may import only"),
-        ("nodes.mine", "from neurobus.node.main import main", "a node may import only"),
+        ("nodes.mine", "from neurobus.cluster.join import main", "a node may import only"),
     ],
 )
 def test_sees_a_broken_rule(module: str, source: str, word: str) -> None:
@@ -215,7 +214,7 @@ def test_sees_a_broken_rule(module: str, source: str, word: str) -> None:
         ("neurobus.wire.bus", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import zmq"),
         (
             "nodes.mine",
-            "import numpy as np\nif __name__ == '__main__':\n    from neurobus.node.main import main",
+            "import numpy as np\nif __name__ == '__main__':\n    from neurobus.cluster.join import main",
         ),
     ],
 )
