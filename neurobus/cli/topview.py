@@ -292,7 +292,10 @@ class Top(App[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,ctrl+c", "quit", "quit", key_display="q"),
         Binding("s", "sort", "sort"),
-        Binding("slash", "filter", "filter", key_display="/"),
+        # Priority: what is typed in one breath with these is dealt with after them.
+        Binding("slash", "filter", "filter", key_display="/", priority=True),
+        Binding("enter", "keep_filter", show=False, priority=True),
+        Binding("escape", "unfilter", show=False, priority=True),
         Binding("up,k", "move(-1)", "choose", key_display="↑↓"),
         Binding("down,j", "move(1)", show=False),
         Binding("pageup", "page(-1)", show=False),
@@ -302,7 +305,6 @@ class Top(App[str]):
         Binding("p", "poke", "poke"),
         Binding("plus,equals_sign", "harder(2)", "harder", key_display="+"),
         Binding("minus", "harder(0.5)", "softer", key_display="-"),
-        Binding("escape", "unfilter", show=False),
     ]
     SORTS = ("id", "rate")
 
@@ -405,25 +407,22 @@ class Top(App[str]):
     def action_filter(self) -> None:
         field = self.query_one("#filter", Input)
         field.styles.display = "block"
-        self.screen.set_focus(field)  # now: what is typed in the same breath belongs to it
+        self.screen.set_focus(field)
+
+    def action_keep_filter(self) -> None:
+        self.query_one("#filter", Input).styles.display = "none"
+        self.screen.set_focus(self._rows)
 
     def action_unfilter(self) -> None:
         self.query_one("#filter", Input).value = ""
-        self._leave_filter()
-
-    def _leave_filter(self) -> None:
-        self.query_one("#filter", Input).styles.display = "none"
-        self.screen.set_focus(self._rows)
+        self.action_keep_filter()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._wanted = event.value.strip()
         self._relist()
         self._paint_all()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        self._leave_filter()
-        if self._wanted:
-            self._say(f"{len(self._rows.order)} with '{self._wanted}' in the id; Escape shows all")
+        found = f"{len(self._rows.order)} with '{self._wanted}' in the id; Escape shows all"
+        self._say(found if self._wanted else "")
 
     def action_harder(self, factor: float) -> None:
         self._push *= factor

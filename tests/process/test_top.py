@@ -112,26 +112,19 @@ def top(*args: str) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize(
-    "options", [("--clock", "wall"), ("--clock", "virtual", "--pace", "1")], ids=["wall", "virtual"]
+    ("options", "packed"), [(("wall",), 1), (("virtual", "--pace", "1"), 1), (("wall",), 2)], ids=str
 )
-@pytest.mark.parametrize("packed", [1, 2])
 def test_one_picture_as_json(neurobus: Neurobus, config, launch: Callable[..., Cluster], options, packed):
-    net = config(NET)
-    cluster = launch(net, *options, "--set", f"run.neurons_per_process={packed}")
+    cluster = launch(config(NET), "--clock", *options, "--set", f"run.neurons_per_process={packed}")
     done = neurobus("top", "--once", "--json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
-    assert (shown["name"], shown["clock"], shown["neurons"]) == ("net", options[1], 3)
+    assert (shown["name"], shown["clock"], shown["neurons"]) == ("net", options[0], 3)
     assert shown["processes"] == (4 if packed == 1 else 3)
     assert (shown["lost"], shown["duplicates"], shown["dropped"], shown["missed_here"]) == (0, 0, 0, 0)
     assert shown["silent"] == []
     of = {neuron["id"]: neuron for neuron in shown["of"]}
-    assert list(of) == ["almost", "fires.0", "fires.1", "beat"] or set(of) == {
-        "almost",
-        "fires.0",
-        "fires.1",
-        "beat",
-    }
+    assert set(of) == {"almost", "fires.0", "fires.1", "beat"}
     assert of["beat"]["rate_hz"] == pytest.approx(10, abs=2)
     assert of["beat"]["mv"] is None
     for name in ("fires.0", "fires.1"):
@@ -178,17 +171,18 @@ def test_the_live_view_shows_pokes_and_leaves(config, launch: Callable[..., Clus
     with top() as terminal:
         terminal.until(r"net   wall clock   [\d.]+ s")
         terminal.until(r"lost 0   late 0   duplicates 0   dropped 0")
-        terminal.until(r"30 spikes/s|2\d spikes/s|3\d spikes/s")
+        terminal.until(r"[23]\d spikes/s")
         terminal.until(r"fires\.1 ")
         terminal.type("/almost\r")
-        terminal.until(r"almost")
+        terminal.until(r"1 with 'almost' in the id")
         terminal.type("p")
         terminal.until(r"poked almost with [\d.]+ pA")
         terminal.forget()
         terminal.until(r"almost.*-5\d\.\d.*1\.0 +1 ")
+        terminal.forget()
         terminal.type("q")
         assert terminal.end() == 0
-    assert "1049" in terminal.seen.decode() or terminal.seen.endswith(b"h"), "the terminal is given back"
+    assert b"\x1b[?1049l" in terminal.seen, "the terminal is given back"
     ended = cluster.stop()
     assert ended.summary["spikes"] > 0
 
