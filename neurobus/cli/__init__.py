@@ -35,7 +35,14 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        module = importlib.import_module(f"neurobus.cli.{name}")
+        try:
+            module = importlib.import_module(f"neurobus.cli.{name}")
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("neurobus"):
+                raise
+            raise NeurobusError(
+                f"Python package '{error.name}' is missing; see: {sys.executable} -m neurobus doctor"
+            ) from error
         command: click.Command = module.command
         return command
 

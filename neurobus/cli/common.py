@@ -6,7 +6,6 @@ import contextlib
 import json
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,11 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from neurobus import units
-from neurobus.cluster import folder as folders
-from neurobus.cluster.folder import Manifest
-from neurobus.errors import InputError, NoClusterError
-
-START_PATIENCE_S = 10.0
+from neurobus.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +49,14 @@ def window_options(function: F) -> F:
         click.option(
             "--end", "end_ns", type=TIME, metavar="TIME", help="To this model time. Default: the end."
         ),
-        click.option("--start", "start_ns", type=TIME, default="0 s", metavar="TIME", help="From this model time. Default: 0 s."),
+        click.option(
+            "--start",
+            "start_ns",
+            type=TIME,
+            default="0 s",
+            metavar="TIME",
+            help="From this model time. Default: 0 s.",
+        ),
     ):
         function = option(function)
     return function
@@ -78,21 +80,6 @@ def ids_of(text: str | None) -> list[str] | None:
     if not ids:
         raise InputError("--only names no neuron; write --only a,b,c")
     return ids
-
-
-def started(name: str | None) -> Manifest:
-    """The running cluster of that name, or the only one, once it has started. Raises NoClusterError."""
-    give_up = time.monotonic() + START_PATIENCE_S
-    while (manifest := folders.find(name)).t0_ns is None:
-        if time.monotonic() > give_up:
-            raise NoClusterError(f"'{manifest.name}' is still starting; try again in a moment")
-        time.sleep(0.1)
-    return manifest
-
-
-def runs(manifest: Manifest) -> bool:
-    """Whether the cluster still runs: its folder goes when it ends."""
-    return folders.alive(manifest.pid) and (folders.runtime_dir() / manifest.name / "manifest.json").exists()
 
 
 def find_models(*beside: Path) -> None:

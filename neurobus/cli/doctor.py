@@ -20,12 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from neurobus import __version__
-from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cli.common import json_option, print_json
-from neurobus.cluster import folder as folders
 from neurobus.errors import NeurobusError
-from neurobus.log.stage import hub_process
-from neurobus.node import kernels
 
 OK, NOTE, BAD = "ok", "note", "bad"
 MARKS = {OK: "[green]✓[/]", NOTE: "[yellow]·[/]", BAD: "[red]✗[/]"}
@@ -90,11 +86,13 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def examine() -> Iterator[Finding]:
     """All findings, what a run needs most first."""
     yield _python()
-    yield from _packages()
+    packages = _packages()
+    yield packages
     yield from _limits()
-    yield from _folders()
-    yield _bus()
-    yield _kernels()
+    if packages.state == OK:  # what follows imports them
+        yield from _folders()
+        yield _bus()
+        yield _kernels()
     yield _clock()
     yield _machine()
     yield _serial()
@@ -106,22 +104,25 @@ def _python() -> Finding:
     return Finding("python", OK, f"{platform.python_version()} ({sys.executable}), neurobus {__version__}")
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Finding:
     versions, missing = [], []
     for name in PACKAGES:
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    pip = f"{sys.executable} -m pip install"
     if missing:
-        yield Finding("packages", BAD, f"missing: {', '.join(missing)}", f"{pip} {' '.join(missing)}")
-    else:
-        yield Finding("packages", OK, ", ".join(versions))
+        mend = f"{sys.executable} -m pip install {' '.join(missing)}"
+        return Finding("packages", BAD, f"missing: {', '.join(missing)}", mend)
+    return Finding("packages", OK, ", ".join(versions))
 
 
 def _bus() -> Finding:
     """Start a hub, say hello, hear it come back."""
+    from neurobus.bus.peer import Endpoints, Peer
+    from neurobus.cluster import folder as folders
+    from neurobus.log.stage import hub_process
+
     try:
         folder = folders.create("doctor")
     except (OSError, NeurobusError) as error:
@@ -170,6 +171,9 @@ def _limit(what: str, limits: tuple[int, int], per_process: int, others: int, fl
 
 
 def _folders() -> Iterator[Finding]:
+    from neurobus.cluster import folder as folders
+    from neurobus.node import kernels
+
     for what, folder, variable in (
         ("runtime", folders.runtime_dir(), "NEUROBUS_RUNTIME_DIR"),
         ("state", folders.state_dir(), "NEUROBUS_STATE_DIR"),
@@ -177,10 +181,10 @@ def _folders() -> Iterator[Finding]:
     ):
         name = f"{what} folder"
         mend = f"export {variable}=/tmp/neurobus-{what}-{os.getuid()}"
-        longest = len(str(folder)) + 45 if what == "runtime" else 0
+        socket = len(str(folder / "a-name" / "tap")) if what == "runtime" else 0
         if why := _unwritable(folder):
             yield Finding(name, BAD, f"{folder}: {why}", mend)
-        elif longest > folders.LONGEST_SOCKET_PATH:
+        elif socket > folders.LONGEST_SOCKET_PATH:
             yield Finding(name, BAD, f"{folder}: too long a path for sockets", mend)
         else:
             yield Finding(name, OK, str(folder))
@@ -197,6 +201,8 @@ def _unwritable(folder: Path) -> str:
 
 
 def _kernels() -> Finding:
+    from neurobus.node import kernels
+
     folder = kernels.cache_dir()
     count = sum(1 for _ in folder.rglob("*.nbi")) if folder.is_dir() else 0
     if not count:

@@ -10,7 +10,8 @@ import click
 
 from neurobus import units
 from neurobus.bus.peer import Peer
-from neurobus.cli.common import cluster_option, json_option, print_json, started
+from neurobus.cli.clusters import started
+from neurobus.cli.common import cluster_option, json_option, print_json
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.observer import POKE_LEAD_NS
 from neurobus.config.locate import meant

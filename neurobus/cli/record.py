@@ -12,7 +12,8 @@ import click
 
 from neurobus import config
 from neurobus.bus.peer import Peer
-from neurobus.cli.common import TIME, cluster_option, json_option, on_interrupt, print_json, runs, started
+from neurobus.cli.clusters import runs, started
+from neurobus.cli.common import TIME, cluster_option, json_option, on_interrupt, print_json
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.options import Options

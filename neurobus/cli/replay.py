@@ -16,16 +16,8 @@ from typing import Any
 import click
 
 from neurobus.bus.peer import Peer
-from neurobus.cli.common import (
-    cluster_option,
-    ids_of,
-    json_option,
-    on_interrupt,
-    print_json,
-    runs,
-    started,
-    window_options,
-)
+from neurobus.cli.clusters import runs, started
+from neurobus.cli.common import cluster_option, ids_of, json_option, on_interrupt, print_json, window_options
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.errors import InputError

@@ -9,7 +9,8 @@ import time
 
 import click
 
-from neurobus.cli.common import cluster_option, json_option, print_json, runs
+from neurobus.cli.clusters import runs
+from neurobus.cli.common import cluster_option, json_option, print_json
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, RunError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,38 @@ def test_doctor_names_a_command_for_what_is_amiss(neurobus: Run) -> None:
     assert found["bus"]["state"] == "ok"
     assert all(finding["mend"] for finding in found.values() if finding["state"] == "bad")
     assert code == (1 if any(finding["state"] == "bad" for finding in found.values()) else 0)
+
+
+def test_doctor_says_what_to_install(neurobus: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("click", "no-such-package"))
+    code, out, _ = neurobus("doctor", "--json")
+    packages = {finding["what"]: finding for finding in json.loads(out)}["packages"]
+    assert code == 1 and packages["mend"] == f"{sys.executable} -m pip install no-such-package"
+
+
+WITHOUT_ZMQ = """
+import importlib.metadata as metadata
+import sys
+
+version = metadata.version
+
+def version_but_of_pyzmq(name):
+    if name == "pyzmq":
+        raise metadata.PackageNotFoundError
+    return version(name)
+
+metadata.version = version_but_of_pyzmq
+sys.modules["zmq"] = None
+from neurobus.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("words", "says"), [("poke n", "'zmq' is missing"), ("doctor", "missing: pyzmq")])
+def test_a_missing_package_is_no_traceback(words: str, says: str) -> None:
+    command = [sys.executable, "-c", WITHOUT_ZMQ, *words.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and says in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
