@@ -45,7 +45,8 @@ def main() -> int:
     if unknown := set(asked) - set(known):
         parser.error(f"no figure is called {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
 
-    console = Console()
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=160)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp") as folder:
         os.environ["NEUROBUS_RUNTIME_DIR"] = str(Path(folder) / "run")
