@@ -328,14 +328,14 @@ class Nursery:
         os.set_blocking(wake_end, False)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        os.set_blocking(self.news, False)
         while True:
             ready, _, _ = select.select([0, self.news, wake], [], [])
             if wake in ready:
                 os.read(wake, 4096)
                 self._reap()
             if self.news in ready:
-                sys.stdout.buffer.write(os.read(self.news, 65536))
-                sys.stdout.buffer.flush()
+                self._pass_on()
             if 0 in ready:
                 data = os.read(0, 65536)
                 if not data:
@@ -362,14 +362,19 @@ class Nursery:
                 self.fork_node(self.plan.number_of[name], command["epoch"], True)
         return bool(do == "end")
 
+    def _pass_on(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            sys.stdout.buffer.write(os.read(self.news, 65536))
+            sys.stdout.buffer.flush()
+
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        """Tell who has ended, after what they themselves had to say of it."""
+        ended = []
+        with contextlib.suppress(ChildProcessError):
+            while (child := os.waitpid(-1, os.WNOHANG))[0]:
+                ended.append(child)
+        self._pass_on()
+        for pid, status in ended:
             name = self.children.pop(pid, None)
             if name is not None:
                 tell(exit=name, pid=pid, code=os.waitstatus_to_exitcode(status))
