@@ -180,11 +180,13 @@ class Conductor:
             )
 
     def _model_step(self) -> int:
-        """Where model time stands: the horizon, or under a pace the clock on the wall."""
+        """Where model time stands: the horizon, or under a pace the clock on the wall, which in silence runs
+        ahead of the horizon. It never passes what has yet to happen: a machine too slow for its pace slips."""
         if not self._pace:
             return self._schedule.horizon
         elapsed_ns = (time.monotonic() - self._t0) * 1e9 * self._pace
-        return max(self._schedule.horizon, self._score.begin + int(elapsed_ns) // self._score.dt_ns)
+        step = self._score.begin + int(elapsed_ns) // self._score.dt_ns
+        return max(self._schedule.horizon, min(step, self._schedule.next_step() - 1))
 
     def _poked(self, event: Stimulus) -> None:
         owner = self._score.owner.get(event.neuron)
