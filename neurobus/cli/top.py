@@ -97,7 +97,7 @@ def _picture(live: Live) -> dict[str, Any]:
         "model_s": None if live.model_ns is None else live.model_ns * 1e-9,
         "neurons": manifest.n_neurons, "processes": manifest.processes,
         "spikes_per_s": _number(spikes_per_s(live), 3), **live.totals(), "missed_here": live.missed,
-        "silent": _silent(live), "of": neurons,
+        "silent": _silent(live), "each": neurons,
     }  # fmt: skip
 
 

@@ -315,15 +315,18 @@ class Top(App[str]):
         self._field, self._rows = Field(observer, depolarisation), Rows(observer, depolarisation)
         self._sort, self._wanted, self._push = "id", "", 1.0
         self._word_until = 0.0
+        # Held here, not looked up: timers still paint while the screen is being taken down.
+        self._head, self._word = Static(id="head"), Static(id="word")
+        self._filter = Input(placeholder="part of an id; Enter keeps it, Escape shows all", id="filter")
 
     def compose(self) -> ComposeResult:
-        yield Static(id="head")
+        yield self._head
         yield Static(classes="rule")
         yield self._field
         yield Static(classes="rule")
         yield self._rows
-        yield Static(id="word")
-        yield Input(placeholder="part of an id; Enter keeps it, Escape shows all", id="filter")
+        yield self._word
+        yield self._filter
         yield Footer()
 
     def on_mount(self) -> None:
@@ -357,7 +360,7 @@ class Top(App[str]):
     def _paint_list(self) -> None:
         self._rows.paint()
         first, second = headline(self.observer.live)
-        self.query_one("#head", Static).update(Text("\n").join(map(self._spread, (first, second))))
+        self._head.update(Text("\n").join(map(self._spread, (first, second))))
         if self._word_until and time.monotonic() > self._word_until:
             self._say("")
 
@@ -369,7 +372,7 @@ class Top(App[str]):
 
     def _say(self, word: str) -> None:
         self._word_until = time.monotonic() + WORD_S if word else 0.0
-        self.query_one("#word", Static).update(Text(word))
+        self._word.update(Text(word))
 
     def _see_whether_it_runs(self) -> None:
         if not self.observer.running():
@@ -405,16 +408,15 @@ class Top(App[str]):
         self._say(f"sorted by {self._sort}")
 
     def action_filter(self) -> None:
-        field = self.query_one("#filter", Input)
-        field.styles.display = "block"
-        self.screen.set_focus(field)
+        self._filter.styles.display = "block"
+        self.screen.set_focus(self._filter)
 
     def action_keep_filter(self) -> None:
-        self.query_one("#filter", Input).styles.display = "none"
+        self._filter.styles.display = "none"
         self.screen.set_focus(self._rows)
 
     def action_unfilter(self) -> None:
-        self.query_one("#filter", Input).value = ""
+        self._filter.value = ""
         self.action_keep_filter()
 
     def on_input_changed(self, event: Input.Changed) -> None:
