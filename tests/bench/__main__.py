@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tests.bench.figure import Figure
@@ -57,7 +58,8 @@ def main() -> int:
     console.print(_table(figures))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps([figure.row() for figure in figures], indent=1, ensure_ascii=False) + "\n")
+        rows = [figure.row() for figure in figures]
+        args.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     return int(any("error" in figure.more for figure in figures))
 
 
@@ -77,14 +79,14 @@ def _measure(module: str, wanted: set[str], console: Console) -> list[Figure]:
 
 def _table(figures: Sequence[Figure]) -> Table:
     table = Table(title="neurobus, medians of 5 runs taken in turn with the peer")
-    for heading, justify in (("id", "left"), ("value", "right"), ("unit", "left"), ("against", "right"),
-                             ("ratio", "right"), ("goal", "left"), ("met", "left"), ("peer", "left")):  # fmt: skip
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for heading in ("id", "value", "unit", "against", "ratio", "goal", "met", "peer"):
+        table.add_column(heading, justify="right" if heading in ("value", "against", "ratio") else "left")
     for figure in figures:
         met = {True: "[green]yes[/]", False: "[red]no[/]", None: "–"}[figure.met]
         error = figure.more.get("error")
-        table.add_row(figure.id, _number(figure.value), figure.unit, _number(figure.against), _number(figure.ratio),
-                      figure.goal, met, f"[red]{error}[/]" if error else figure.peer)  # fmt: skip
+        beside = f"[red]{escape(error.splitlines()[-1])}[/]" if error else figure.peer
+        numbers = _number(figure.value), figure.unit, _number(figure.against), _number(figure.ratio)
+        table.add_row(figure.id, *numbers, figure.goal, met, beside)
     return table
 
 

@@ -63,7 +63,8 @@ def ray() -> Iterator[Ring]:
 
     ray.init(num_cpus=N, include_dashboard=False, log_to_driver=False, logging_level="error")
     actor = ray.remote(RayNeuron)
-    yield [actor.remote() for _ in range(N)], lambda to, method, *args: ray.get(getattr(to, method).remote(*args))
+    neurons = [actor.remote() for _ in range(N)]
+    yield neurons, lambda to, method, *args: ray.get(getattr(to, method).remote(*args))
     ray.shutdown()
 
 

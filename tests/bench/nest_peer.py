@@ -1,4 +1,4 @@
-"""NEST as a peer: `python -m tests.bench.nest_peer NETWORK.npz`, then a line with milliseconds per simulation.
+"""NEST as a peer: `python -m tests.bench.nest_peer NETWORK.npz`, then a line of milliseconds each time.
 
 Each is answered by a line of JSON. The first one is recorded and answered with its spikes, [step, neuron]
 each; then the network is built anew without a recorder, so that recording is in nobody's time.
@@ -25,8 +25,8 @@ def build(path: str) -> nest.NodeCollection:
     given = np.load(path)
     names = ("C_m", "tau_m", "t_ref", "E_L", "V_reset", "V_th", "V_m", "I_e")
     neurons = nest.Create("iaf_psc_delta", len(given["V_m"]), params={name: given[name] for name in names})
-    nest.Connect(given["pre"] + 1, given["post"] + 1, "one_to_one",
-                 {"synapse_model": "static_synapse", "weight": given["weight"], "delay": given["delay_ms"]})  # fmt: skip
+    synapses = {"synapse_model": "static_synapse", "weight": given["weight"], "delay": given["delay_ms"]}
+    nest.Connect(given["pre"] + 1, given["post"] + 1, "one_to_one", synapses)
     return neurons
 
 

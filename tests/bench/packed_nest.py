@@ -1,4 +1,4 @@
-"""[packed_nest] 10,000 neurons in two processes beside NEST with two threads: the same network, the same spikes."""
+"""[packed_nest] 10,000 neurons in two processes beside NEST with two threads, spike for spike."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ def measure() -> list[Figure]:
             run(CONFIG, "--for", f"{COMPARED_MS}ms", "--record", recorded)
             ours, theirs = in_turn(neurobus_s, lambda: simulate(MODEL_S * 1000)["wall_s"] / MODEL_S)
         spikes = log.read(recorded)
-        step = spikes.spikes_t // 100_000
-        same = sorted(zip(step.tolist(), spikes.spikes_i.tolist(), strict=True)) == sorted(map(tuple, first["spikes"]))
+    step = spikes.spikes_t // spikes.header.dt_ns
+    pairs = zip(step.tolist(), spikes.spikes_i.tolist(), strict=True)
+    same = sorted(pairs) == sorted(map(tuple, first["spikes"]))
     figure = compared("packed_nest", "s a biological second", ours, "NEST 3.10, 2 threads, the same network",
                       theirs, at_most=AT_MOST, spikes_compared=len(step), same_spikes=same)  # fmt: skip
     return [replace(figure, met=figure.met and same)]
@@ -60,4 +61,5 @@ def save(path: Path) -> None:
     """The network as arrays, for NEST."""
     net = network.build(config.load(CONFIG))
     (params,) = net.params
-    np.savez(path, pre=net.pre, post=net.post, weight=net.weight, delay_ms=net.delay * net.dt_ns * 1e-6, **params)
+    delay_ms = net.delay * net.dt_ns * 1e-6
+    np.savez(path, pre=net.pre, post=net.post, weight=net.weight, delay_ms=delay_ms, **params)

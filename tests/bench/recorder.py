@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,11 +36,11 @@ NAME = "recorder"
 def measure() -> list[Figure]:
     (found,) = in_turn(once)
     rates = [in_log / seconds for _, in_log, seconds, _ in found]
-    met = all(in_log == offered and offered >= RATE_HZ * seconds * 0.999 for offered, in_log, seconds, _ in found)
+    whole = [in_log == offered >= RATE_HZ * seconds * 0.999 for offered, in_log, seconds, _ in found]
     more = {"spread": spread(rates), "offered": found[-1][0], "in_log": [in_log for _, in_log, _, _ in found],
             "close_s": round(median(close_s for *_, close_s in found), 2)}  # fmt: skip
     goal = f"{RATE_HZ} spikes/s for {SECONDS} s, all in the log"
-    return [Figure("recorder", median(rates), "spikes/s in the log", goal, met, "", None, more)]
+    return [Figure("recorder", median(rates), "spikes/s in the log", goal, all(whole), "", None, more)]
 
 
 def once() -> tuple[int, int, float, float]:
@@ -80,11 +80,12 @@ def _process(body: Callable[..., None], *args: Any) -> Iterator[Connection]:
 
 
 def _hub(parent: Connection, bus: Endpoints) -> None:
-    hub.serve(bus, lambda: parent.send("bound"), lambda: parent.poll(None) and None)
+    hub.serve(bus, lambda: parent.send("bound"), lambda: wait([parent]))
 
 
 def _record(parent: Connection, bus: Endpoints, path: Path) -> None:
-    header = log.Header("bench.toml", "", 1, DT_NS, "wall", [f"n.{i}" for i in range(NEURONS)], time.time_ns())
+    ids = [f"n.{i}" for i in range(NEURONS)]
+    header = log.Header("bench.toml", "", 1, DT_NS, "wall", ids, time.time_ns())
     recording = Recording(path, header, Peer(bus), NAME, from_start=True, observer=False)
     parent.send("ready")
     recording.serve(lambda: False, parent.fileno())

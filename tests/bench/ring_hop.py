@@ -8,12 +8,13 @@ import numpy as np
 
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder
+from neurobus.events import Spikes
 from neurobus.wire import bus as wire
 from tests.bench.cluster import HERE, Failed, bare, program, started
 from tests.bench.figure import Figure, compared, in_turn
 
 N = 20
-ROUNDS, LAPS = 12, 10
+ROUNDS, LAPS = 12, 5
 PERIOD_NS = 200_000_000
 AT_MOST = 1.5
 
@@ -58,9 +59,10 @@ def _watch(manifest: folder.Manifest) -> tuple[np.ndarray, np.ndarray]:
         if not data.startswith(wire.SPIKES):
             continue
         event = wire.decode(data)
-        model_ns += event.t_ns  # type: ignore[union-attr]
-        seen_ns += [now] * len(event.t_ns)  # type: ignore[union-attr]
-        if event.last:  # type: ignore[union-attr]
+        assert isinstance(event, Spikes)
+        model_ns += event.t_ns
+        seen_ns += [now] * len(event.t_ns)
+        if event.last:
             break
     peer.close()
     return np.array(model_ns), np.array(seen_ns)

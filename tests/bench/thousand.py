@@ -15,12 +15,12 @@ def measure() -> list[Figure]:
     (found,) = in_turn(once)
     totals, ready, conduct = zip(*found, strict=True)
     more = {"spread": spread(totals), "ready_s": round(median(ready), 2), "run_s": round(median(conduct), 2)}
-    return [Figure("thousand", median(totals), "s from start to nothing left", "runs 1 s, stops cleanly", True, "",
-                   None, more)]  # fmt: skip
+    goal = "runs 1 s, stops cleanly"
+    return [Figure("thousand", median(totals), "s from start to nothing left", goal, True, "", None, more)]
 
 
 def once() -> tuple[float, float, float]:
-    """Seconds in all, until the barrier, and of the run. Raises `Failed` if anything is not as it should be."""
+    """Seconds in all, until the barrier, and of the run. Raises `Failed` if anything went wrong."""
     begun = time.monotonic()
     summary = run(HERE / "thousand.toml")
     total_s = time.monotonic() - begun

@@ -20,9 +20,12 @@ def measure() -> list[Figure]:
     value = max((median(c) for c in costs.values()), key=lambda cost: max(cost / reference, reference / cost))
     met = max(value / reference, reference / value) <= AT_MOST
     more = {f"us_at_{n}": round(median(c), 1) for n, c in costs.items()}
-    more |= {f"spread_at_{n}": spread(c) for n, c in costs.items()}  # type: ignore[misc]
-    return [Figure("windows_growth", value, "µs a process-window", f"flat within {AT_MOST} ×", met,
-                   f"itself at {REFERENCE} (10 to 1000 neurons; the one farthest off)", reference, more)]  # fmt: skip
+    more |= {f"spread_at_{n}": spread(c) for n, c in costs.items()}
+    goal, peer = (
+        f"flat within {AT_MOST} ×",
+        f"itself at {REFERENCE} (10 to 1000 neurons; the one farthest off)",
+    )
+    return [Figure("windows_growth", value, "µs a process-window", goal, met, peer, reference, more)]
 
 
 def cost_us(n: int, windows: int) -> float:
