@@ -113,21 +113,8 @@ class Ensemble:
     def _do(self, p: int, horizon: int, taken: tuple[Any, ...], order: bool = False) -> None:
         """What `Runtime` does with a duty."""
         self.duties += 1
-        core, (keys, sample_keys, sample_mv, stimuli) = self.cores[p], taken
-        new = True
-        if isinstance(core, Core):
-            new = bool(keys or sample_keys or stimuli)
-            emission = core.duty(
-                horizon,
-                np.frombuffer(keys, np.int64) if keys else NO_KEYS,
-                np.frombuffer(sample_keys, np.int64) if sample_keys else NO_KEYS,
-                np.frombuffer(sample_mv) if sample_keys else NO_MV,
-                stimuli,
-            )
-        else:
-            emission = core.advance(horizon)
+        emission, next_step = self.cores[p].duty(horizon, *taken)
         assert not (order and emission), "emitted beyond its word"
-        next_step = core.look(not new and not order)
         self._parts.append(emission)
         self.schedule.answer(
             p,

@@ -9,6 +9,7 @@ comes late by the wall clock is still exact as long as its effect lies after the
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.model import Array
-from neurobus.node.kernels import advance_of, merge
+from neurobus.node.kernels import ARRAYS, SCALARS, compiled, merge
 from neurobus.placement import NeuronPart, SourcePart
 from neurobus.wire.bus import NEVER
 
@@ -33,6 +34,10 @@ far when something did: where inputs are dense a long look is wasted, where they
 wake costs some 100 µs, a step of a look 0.06)."""
 
 STEP_BITS = 32
+_ENTER = ctypes.PYFUNCTYPE(
+    ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64
+)
+"""`enter` of a generated kernel: table, to, new keys, their number, look. Keeps the GIL: it takes microseconds."""
 NEURON_MASK = 0xFFFFFFFF
 
 
@@ -100,6 +105,18 @@ class SourceCore:
         self.k = to
         return emission
 
+    def duty(
+        self,
+        to: int,
+        keys: bytes,
+        sample_keys: bytes,
+        sample_mv: bytes,
+        stimuli: list[list[float]] | None,
+        limit: int = NEVER,
+    ) -> tuple[Emission, int]:
+        """As `Core.duty`; nothing acts on a source."""
+        return self.advance(to), self.look(limit=limit)
+
     def look(self, again: bool = False, through: int = 0, limit: int = NEVER) -> int:
         """As `Core.look`."""
         k0, length = self.k, FIRST_LOOK
@@ -166,6 +183,7 @@ class Core:
             part.weight,
         )
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, gap_total)
+        self._delta = np.array([part.potential_delta_mv])
         self._tail = (
             part.watched,
             self._zero,
@@ -180,7 +198,12 @@ class Core:
         self._spare = self.buffer.copy()
         self._fired = np.zeros(K, np.uint8)
         self._room(64)
-        self._advance = advance_of(part.model_name, model)
+        module = compiled(part.model_name, model)
+        self._advance = module.advance
+        self._enter = _ENTER(module.enter.address)
+        self._table = (ctypes.c_int64 * (SCALARS + ARRAYS))()
+        self._table_address = ctypes.addressof(self._table)
+        self._stale = True
         self._restful = not noisy and not model.stochastic
         self._local = {int(g): n for n, g in enumerate(part.index)}
         self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index]))
@@ -188,6 +211,9 @@ class Core:
         self._recurrent_gaps = bool(
             n_gaps and np.any(part.gap_row[part.index + 1] > part.gap_row[part.index])
         )
+
+        # The kernel's other entrance hands back what was emitted; it does not feed it to the neurons here.
+        self._swift = self.looks_ahead and not (self._recurrent or self._recurrent_gaps)
 
         self.k = 0
         self._keys, self._keys_spare, self._n_keys, self._at_key = (
@@ -225,6 +251,7 @@ class Core:
         need = waiting + len(keys)
         if need > len(self._keys_spare):
             self._keys_spare = np.empty(2 * need, np.int64)
+        self._stale = True
         merge(self._keys[self._at_key : self._n_keys], waiting, keys, self._keys_spare)
         self._keys, self._keys_spare = self._keys_spare, self._keys
         self._n_keys, self._at_key = need, 0
@@ -243,6 +270,7 @@ class Core:
         if int(keys[0]) >> STEP_BITS <= poured:
             self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
         self._sample_keys, self._sample_mv, self._at_sample = keys, mv, 0
+        self._stale = True
 
     def poke(self, step: int, neuron: int, weight: float) -> bool:
         """A stimulus: `weight` acts on neuron (wire index) in update `step`. False: late, acts at once."""
@@ -268,6 +296,7 @@ class Core:
         self._plan_i = np.array([row[2] for row in rows], np.int32)
         self._plan_value = np.array([row[3] for row in rows], np.float64)
         self._at_plan = 0
+        self._stale = True
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -277,6 +306,7 @@ class Core:
         watched = max(1, len(self.part.watched))
         self._out_sample, self._out_mv = np.empty(steps * watched, np.int64), np.empty(steps * watched)
         self._out_steps = steps
+        self._stale = True
 
     def _run(self, buffer: Array, k0: int, k1: int, stop: bool) -> tuple[int, ...]:
         if k1 - k0 > self._out_steps and not stop:
@@ -359,6 +389,13 @@ class Core:
         ask once more then. `NEVER`: at rest for good. `again`: nothing arrived since the last look, so
         look farther. Nobody wants to know of what lies beyond `limit`.
         """
+        if again:
+            self._look_length = min(max(self._look_length, SHORTEST_LOOK) * 4, LONGEST_LOOK)
+        else:
+            self._look_length = max(self._look_length // 2, SHORTEST_LOOK)
+        return self._look(again, through, limit)
+
+    def _look(self, again: bool, through: int, limit: int) -> int:
         self.acts = False
         if self._rest_at is not None:
             return NEVER
@@ -369,9 +406,6 @@ class Core:
             k0 = max(k0, self._first_effect())
             if k0 == NEVER:
                 return NEVER
-        self._look_length = (
-            min(self._look_length * 4, LONGEST_LOOK) if again else max(self._look_length // 2, SHORTEST_LOOK)
-        )
         end = max(min(max(k0, through) + self._look_length, limit), k0 + 1)
         np.copyto(self._spare, self.buffer)
         k, n, n_mv, *at, _ = self._run(self._spare, k0, end, True)
@@ -426,17 +460,115 @@ class Core:
         self._at_key, self._at_plan, self._at_sample = self._ends()
         self._rest_at, self._resting = None, True
 
+    # -- virtual clock ----------------------------------------------------------------------------
+
     def duty(
+        self,
+        to: int,
+        keys: bytes,
+        sample_keys: bytes,
+        sample_mv: bytes,
+        stimuli: list[list[float]] | None,
+        limit: int = NEVER,
+    ) -> tuple[Emission, int]:
+        """Take all inputs that act before `to`, perhaps later ones too, commit to `to`, and look ahead.
+
+        Returns what was emitted and the step before which nothing more will be. Where inputs came often
+        of late the look is left out: the next duty comes anyhow before it could tell anything.
+        """
+        new = bool(keys or sample_keys or stimuli)
+        if not new:
+            self._look_length = min(max(self._look_length, SHORTEST_LOOK) * 4, LONGEST_LOOK)
+        elif self._look_length:
+            self._look_length //= 2
+            if self._look_length < SHORTEST_LOOK:
+                self._look_length = 0
+        swift = (
+            self._swift
+            and not (sample_keys or stimuli or self._resting)
+            and self._rest_at is None
+            and to - self.k < self._out_steps
+        )
+        if swift:
+            return self._enter_kernel(to, keys, new, limit)
+        emission = self._duty(
+            to,
+            np.frombuffer(keys, np.int64),
+            np.frombuffer(sample_keys, np.int64),
+            np.frombuffer(sample_mv),
+            stimuli,
+        )
+        if not self._look_length and not self._resting:
+            return emission, self.k + 1
+        return emission, self._look(not new, 0, limit)
+
+    def _enter_kernel(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
+        """`duty` in one call of the kernel's other entrance."""
+        if self._stale or self._n_keys + (len(keys) >> 3) > len(self._keys):
+            self._fill_table(len(keys) >> 3)
+        table = self._table
+        table[0:10] = [
+            self.k, self._n_keys, self._at_key, self._at_plan, self._at_sample, len(self._plan_k),
+            len(self._sample_keys), 0, self.deliveries, self.late,
+        ]  # fmt: skip
+        end = max(min(to + self._look_length, limit), to + 1) if self._look_length else 0
+        n = self._enter(self._table_address, to, keys, len(keys) >> 3, end)
+        (
+            self.k, self._n_keys, self._at_key, self._at_plan, self._at_sample, _, _, _,
+            self.deliveries, self.late, last, acts,
+        ) = table[0:12]  # fmt: skip
+        emission = NOTHING
+        if n:
+            n, n_mv = n & 0xFFFFFFFF, n >> 32
+            emission = Emission(
+                self._out[:n].copy(), self._out_sample[:n_mv].copy(), self._out_mv[:n_mv].copy()
+            )
+        if not end:
+            return emission, to + 1
+        if acts:
+            return emission, last
+        if not new and self._restful and [self._n_keys, len(self._plan_k), len(self._sample_keys)] == [
+            self._at_key, self._at_plan, self._at_sample,
+        ] and self._still(last):  # fmt: skip
+            self._rest_at = last
+            return emission, NEVER
+        return emission, last + 1
+
+    def _fill_table(self, n_new: int) -> None:
+        """Write the sizes and addresses that `enter` needs. What they point to belongs to this object."""
+        need = self._n_keys + n_new
+        if need > len(self._keys):
+            self._keys, keys = np.empty(2 * need, np.int64), self._keys
+            self._keys[: self._n_keys] = keys[: self._n_keys]
+        part = self.part
+        n_states, K, n_receptors, slots, n_gaps, potential = self._shape
+        mean, p0 = self._tail[5], self._tail[6]
+        self._table[16:31] = [
+            K, n_states, n_receptors, slots, n_gaps, potential, len(part.weight), len(part.row) - 1,
+            len(part.watched), len(mean), part.potential_interval, part.min_delay - 1, len(self._keys),
+            len(self._constants), self._out_steps,
+        ]  # fmt: skip
+        arrays = (
+            self._keys, self.buffer, self._spare, self._constants, self._delta, part.key, self._fired,
+            part.row, part.target, part.delay, part.weight, self._plan_k, self._plan_what, self._plan_i,
+            self._plan_value, self._sample_keys, self._sample_mv, *self._gaps,
+            part.watched, self._zero, self._peak, mean, p0, part.noise_weight, part.index,
+            self._out, self._out_sample, self._out_mv,
+        )  # fmt: skip
+        assert all(array.flags.c_contiguous for array in arrays)
+        self._table[SCALARS : SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
+        self._stale = False
+
+    def _duty(
         self, to: int, keys: Keys, sample_keys: Keys, sample_mv: Array, stimuli: list[list[float]] | None
     ) -> Emission:
-        """Virtual clock: take all inputs that act before `to`, perhaps later ones too, and commit to `to`."""
+        """Inputs and commit of a duty, step by step."""
         if self._rest_at is not None:
             firsts = [int(k.min()) >> STEP_BITS for k in (keys, sample_keys) if len(k)]
             begin = min(firsts, default=NEVER) + self.part.min_delay - 1
             self.advance(min([begin, to, *(int(s[0]) for s in stimuli or ())]))
         self.admit(keys)
-        if len(sample_keys):
-            self.admit_samples(sample_keys, sample_mv)
+        self.admit_samples(sample_keys, sample_mv)
         for step, neuron, weight in stimuli or ():
             self.poke(int(step), int(neuron), weight)
         return self.advance(to)
@@ -507,6 +639,7 @@ class Core:
         self._at_key, self._resting, self._rest_at = 0, False, None
         waiting = np.frombuffer(saved["keys"], np.int64)
         self._keys, self._n_keys = waiting.copy(), len(waiting)
+        self._stale = True
         self._sample_keys = np.frombuffer(saved["sample_keys"], np.int64).copy()
         self._sample_mv, self._at_sample = np.frombuffer(saved["sample_mv"], np.float64).copy(), 0
         self._set_plan([tuple(row) for row in saved["plan"]])

@@ -20,9 +20,9 @@ import numpy as np
 
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
-from neurobus.node.core import NEURON_MASK, NO_KEYS, NO_MV, NOTHING, STEP_BITS, Core, Emission, SourceCore
+from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, SourceCore
 from neurobus.wire import bus as wire
-from neurobus.wire.bus import NEVER, Duty
+from neurobus.wire.bus import NEVER
 
 LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 2, 32
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
@@ -123,6 +123,7 @@ class Runtime:
         self._spike_topic = wire.topic(wire.SPIKES, role.name)
         self._sample_topic = wire.topic(wire.SAMPLES, role.name)
         self._answer_topic = wire.topic(wire.ANSWER, role.name)
+        self._duty_head = len(wire.topic(wire.DUTY, role.name))
         self._poke_of = dict(zip(role.ids, role.index, strict=True))
         self._t0_ns: int | None = None
         self._limit = NEVER
@@ -368,10 +369,12 @@ class Runtime:
     def _control(self, event: Control) -> None:
         args = event.args
         if event.verb == "start" and self._t0_ns is None:
-            self._limit = args.get("stop_step") or NEVER
+            stop = NEVER if args.get("stop_step") is None else wire.integer(args, "stop_step")
+            if self.role.wall:
+                self._t0_ns = wire.integer(args, "t0_ns")
+            self._limit = stop
             if not self.role.wall:
                 return
-            self._t0_ns = int(args["t0_ns"])
             if self.role.late_start and isinstance(self.core, Core):
                 self.core.resume_at(max(0, self._step_now() - self._grace))
             elif self.role.late_start:
@@ -382,11 +385,11 @@ class Runtime:
             v = self.core.potential_mv(step if type(step) is int else 0)
             self._report("status", {**self.status(), "counts": self.counts.tolist(), "mv": v.tolist()})
         elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
-            self._capture_at = max(int(args["step"]), self.core.k)
+            self._capture_at = max(wire.integer(args, "step"), self.core.k)
             due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9 + 0.05
             self._loop.call_later(max(0.0, due), self._write_capture)
         elif event.verb == "stop" and self.role.wall:
-            self._limit = min(self._limit, max(int(args["step"]), self.core.k))
+            self._limit = min(self._limit, max(wire.integer(args, "step"), self.core.k))
             self._act(False)
         elif event.verb == "exit":
             self._done.set()
@@ -553,48 +556,37 @@ class Runtime:
     def _do(self, data: bytes) -> None:
         """One duty of the conductor: inputs, run, answer."""
         try:
-            duty = Duty(*wire.unpack(data.partition(b"\0")[2]))
-        except TypeError as error:
+            number, horizon, keys, sample_keys, sample_mv, stimuli, order = wire.unpack(
+                data[self._duty_head :]
+            )
+        except (TypeError, ValueError) as error:
             raise wire.Malformed("not a duty") from error
-        core = self.core
-        if duty.number <= self._duty_number:
+        if number <= self._duty_number:
             return
-        self._duty_number = duty.number
-        if isinstance(core, Core):
-            keys = np.frombuffer(duty.keys, np.int64) if duty.keys else NO_KEYS
-            if duty.sample_keys:
-                sample_keys, mv = np.frombuffer(duty.sample_keys, np.int64), np.frombuffer(duty.sample_mv)
-            else:
-                sample_keys, mv = NO_KEYS, NO_MV
-            new = bool(duty.keys or duty.sample_keys or duty.stimuli)
-            emission = core.duty(duty.horizon, keys, sample_keys, mv, duty.stimuli)
-        else:
-            new, emission = True, core.advance(duty.horizon)
-        if duty.order is not None:
-            emission = self._order(duty.order, emission)
-        next_step = (
-            NEVER if duty.order == "stop" else core.look(not new and duty.order is None, 0, self._limit)
-        )
-        head = (duty.number, self.role.epoch, next_step)
+        self._duty_number = number
+        emission, next_step = self.core.duty(horizon, keys, sample_keys, sample_mv, stimuli, self._limit)
+        if order is not None:
+            emission = self._order(order, emission)
+            next_step = NEVER if order == "stop" else next_step
+        head = (number, self.role.epoch, next_step)
         if emission is NOTHING:
             answer = (*head, -1, self.spikes_sent, b"", self.samples_sent, b"", b"")
         else:
-            keys, sample_keys = emission.keys, emission.sample_keys
             answer = (
                 *head,
                 emission.first,
                 self.spikes_sent,
-                keys.tobytes(),
+                emission.keys.tobytes(),
                 self.samples_sent,
-                sample_keys.tobytes(),
+                emission.sample_keys.tobytes(),
                 emission.sample_mv.tobytes(),
             )
-            if len(keys):
+            if len(emission.keys):
                 self._count(emission)
-            self.spikes_sent += len(keys)
-            self.samples_sent += len(sample_keys)
+            self.spikes_sent += len(emission.keys)
+            self.samples_sent += len(emission.sample_keys)
         self.bus.send(self._answer_topic + wire.pack(answer))
-        if duty.order == "stop":
+        if order == "stop":
             self._report("final", {**self.status(), "gaps": {}, "unended": []})
 
     def _order(self, order: str, emission: Emission) -> Emission:
