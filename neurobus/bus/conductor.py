@@ -84,6 +84,7 @@ class Conductor:
         self._duty_number = [0] * len(score.names)
         self._history: list[list[tuple[bytes, bytes, bytes, Any]]] = [[] for _ in score.names]
         self._ready: set[int] = set()
+        self._epoch = [-1] * len(score.names)
         self._started = False
         self._limit = NEVER
         self._pace = 0.0
@@ -150,6 +151,8 @@ class Conductor:
         if isinstance(event, Stimulus):
             self._poked(event)
         elif isinstance(event, Report):
+            if event.origin == NAME:
+                raise wire.Malformed("somebody else speaks as the conductor")
             number = self._number.get(event.origin)
             if event.verb == "ready" and number is not None:
                 self._joined(number, event.data)
@@ -163,9 +166,13 @@ class Conductor:
             self.malformed += 1  # spikes reach the conductor in answers only
 
     def _control(self, event: Control) -> None:
-        if event.verb == "start":
-            self._limit = event.args.get("stop_step") or NEVER
-            self._pace = event.args.get("pace") or 0.0
+        if event.verb == "start" and not self._started:
+            pace = event.args.get("pace")
+            if not isinstance(pace, (int, float, type(None))):
+                raise wire.Malformed("pace is no number")
+            if event.args.get("stop_step") is not None:
+                self._limit = wire.integer(event.args, "stop_step")
+            self._pace = pace or 0.0
             self._t0 = time.monotonic()
             self._started = True
             if self._score.snapshot_every_s:
@@ -201,7 +208,11 @@ class Conductor:
 
     def _joined(self, p: int, data: dict[str, Any]) -> None:
         """A process has joined for the first time, or again after a restart: tell it what it missed."""
-        self._schedule.bound[p] = max(1, data["next_step"])
+        next_step, epoch = wire.integer(data, "next_step"), wire.integer(data, "epoch")
+        if epoch <= self._epoch[p]:
+            raise wire.Malformed("a process of an epoch that is over")
+        self._epoch[p] = epoch
+        self._schedule.bound[p] = min(max(1, next_step), NEVER)
         again = p in self._ready
         self._ready.add(p)
         if not again:
@@ -253,10 +264,7 @@ class Conductor:
         p = self._answering.get(head)
         if p is None:
             raise wire.Malformed("an answer from nobody")
-        try:
-            answer = Answer(*wire.unpack(payload))
-        except TypeError as error:
-            raise wire.Malformed(str(error)) from error
+        answer = wire.answer(payload)
         if p not in self._waiting or answer.number != self._duty_number[p]:
             return  # of a process that died after it had answered, or an answer twice
         del self._waiting[p]

@@ -69,6 +69,7 @@ class Launcher:
         self.summary = Summary()
         self.manifest: folders.Manifest
         self._finals: dict[str, dict[str, Any]] = {}
+        self._farewells: dict[str, dict[str, Any]] = {}
         self._conductor: dict[str, Any] | None = None
         self._ready: set[str] = set()
         self._pids: dict[str, int] = {}
@@ -76,6 +77,7 @@ class Launcher:
         self._programs = [module.rpartition(".")[2] for module, _ in launch.options.programs]
         self._dead_programs: set[str] = set()
         self._guests: set[str] = set()
+        self._malformed = 0
         self._failure: NeurobusError | None = None
         self._changed = asyncio.Event()
         self._stopping = False
@@ -187,7 +189,9 @@ class Launcher:
             self._control(name, "stop", {"end_ns": end * dt_ns})
         with contextlib.suppress(RunError):
             await self._until(
-                lambda: all(name in self._finals or name in self._dead_programs for name in self._programs),
+                lambda: all(
+                    name in self._farewells or name in self._dead_programs for name in self._programs
+                ),
                 FINAL_TIMEOUT_S,
             )
         self._sum_up()
@@ -234,14 +238,16 @@ class Launcher:
         summary.neurons, summary.processes = built["n_neurons"], len(self._streams)
         summary.restarts = self.policy.total
         total(summary, self._finals, self._streams, self._conductor)
+        if summary.dropped is not None:
+            summary.dropped += self._malformed
         for name in self._programs:
-            final = self._finals.get(name)
+            final = self._farewells.get(name)
             if final is not None:
                 summary.observers[name] = final
                 summary.record = final.get("path", summary.record)
                 summary.notes += final.get("notes", [])
         for name in sorted(self._guests):
-            final = self._finals.get(name)
+            final = self._farewells.get(name)
             if final is None:
                 summary.notes.append(f"{name} joined and never said goodbye; what it missed is not known")
             else:
@@ -295,7 +301,7 @@ class Launcher:
                 f"{prefix}{_who(name, started)}{cause}{resume}"
             )
             return
-        if name in self._finals:
+        if name in self._finals or name in self._farewells:
             return
         if name in self._programs:
             self._dead_programs.add(name)
@@ -323,33 +329,39 @@ class Launcher:
         for data in self._peer.frames():
             try:
                 event = wire.decode(data)
+                if isinstance(event, Report):
+                    self._report(event)
             except wire.Malformed:
-                continue
-            if isinstance(event, Report):
-                self._report(event)
+                self._malformed += 1
         self._changed.set()
 
     def _report(self, event: Report) -> None:
         name, data = event.origin, event.data
-        if event.verb == "ready" and name not in self._epochs and name not in self._programs:
-            self._guests.add(name)
+        ours = name in self._epochs
         if event.verb == "ready":
+            pid = wire.integer(data, "pid")
+            if ours and wire.integer(data, "epoch") != self._epochs[name]:
+                raise wire.Malformed("a process of another epoch")
+            if not ours and name not in self._programs:
+                self._guests.add(name)
             self._ready.add(name)
-            self._pids[name] = data.get("pid", 0)
+            self._pids[name] = pid
             if hasattr(self, "_t0_ns") and self._wall:
                 self._control(
                     name, "start", {"t0_ns": self._t0_ns, "stop_step": self._stop_step, "pace": None}
                 )
         elif event.verb == "final":
-            if name == CONDUCTOR:
+            if name == CONDUCTOR and not self._wall:
                 self._conductor = data
+            elif ours:
+                self._finals[name] = summable(name, data)
             else:
-                self._finals[name] = data
-        elif event.verb == "saved" and self._wall:
-            self._note_saved(data["step"])
-        elif event.verb == "snapshot" and name == CONDUCTOR:
-            self._write_resume(data["step"])
-        elif event.verb == "trouble":
+                self._farewells[name] = data
+        elif event.verb == "saved" and ours and self._wall:
+            self._note_saved(wire.integer(data, "step"))
+        elif event.verb == "snapshot" and name == CONDUCTOR and not self._wall:
+            self._write_resume(wire.integer(data, "step"))
+        elif event.verb == "trouble" and (ours or name in self._programs):
             note = f"{name}: {data.get('what')}"
             self.summary.notes.append(note)
             self.launch.hooks.word(note)
@@ -461,6 +473,16 @@ class Launcher:
                 self._nursery.stdin.close()
             await self._reader
         folders.remove(self.folder)
+
+
+def summable(name: str, final: dict[str, Any]) -> dict[str, Any]:
+    """A final report that can go into the summary. Raises Malformed."""
+    wire.integer(final, "step")
+    try:
+        total(Summary(), {name: final}, [name], None)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise wire.Malformed("not a final report") from error
+    return final
 
 
 def _who(name: str, started: bool) -> str:

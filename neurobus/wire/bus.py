@@ -84,6 +84,28 @@ class Answer(NamedTuple):
     sample_mv: bytes
 
 
+_ANSWERED = (int, int, int, int, int, bytes, int, bytes, bytes)
+
+
+def answer(payload: bytes) -> Answer:
+    """The answer in a payload. Raises `Malformed`."""
+    row = unpack(payload)
+    if not isinstance(row, list) or tuple(map(type, row)) != _ANSWERED:
+        raise Malformed("not an answer")
+    found = Answer(*row)
+    if len(found.keys) % 8 or len(found.sample_keys) % 8 or len(found.sample_mv) != len(found.sample_keys):
+        raise Malformed("an answer's keys and potentials do not match")
+    return found
+
+
+def integer(args: dict[str, Any], name: str) -> int:
+    """An argument of a control or report. Raises `Malformed` where it is missing or no integer."""
+    value = args.get(name)
+    if type(value) is not int:
+        raise Malformed(f"{name} is no integer")
+    return value
+
+
 def topic(kind: bytes, name: str) -> bytes:
     return kind + b"/" + name.encode() + b"\0"
 
