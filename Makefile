@@ -67,7 +67,8 @@ system: ## what the tests need from the system, installed when root
 
 demo: install ## the worm, touched on the nose: run, plot, replay
 	@mkdir -p $(DEMO)
-	$(BIN)/neurobus run configs/worm/worm.toml --for 3s --set switches.touch_nose=true --record $(DEMO)/worm.mcap
+	$(BIN)/neurobus run configs/worm/worm.toml --clock virtual --pace 1 --for 3s \
+		--set switches.touch_nose=true --record $(DEMO)/worm.mcap
 	$(BIN)/neurobus plot $(DEMO)/worm.mcap -o $(DEMO)/worm.png
 	$(BIN)/neurobus replay $(DEMO)/worm.mcap --rate 0.5
 	@echo 'the picture: $(DEMO)/worm.png'

@@ -24,7 +24,7 @@ from neurobus.config import loads
 from neurobus.events import Control, Report
 from neurobus.log import read
 from neurobus.network import Network, build
-from neurobus.node.core import NO_KEYS, NO_MV, Core, Emission, SourceCore, joined
+from neurobus.node.core import Core, Emission, SourceCore, joined
 from neurobus.placement import Plan, place
 from neurobus.wire import bus as wire
 
