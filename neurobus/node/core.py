@@ -37,7 +37,7 @@ STEP_BITS = 32
 _ENTER = ctypes.PYFUNCTYPE(
     ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64
 )
-"""`enter` of a generated kernel: table, to, new keys, their number, look. Keeps the GIL: it takes microseconds."""
+"""`enter` of a generated kernel: table, to, new keys, their number, look. Keeps the GIL, being short."""
 NEURON_MASK = 0xFFFFFFFF
 
 
