@@ -188,7 +188,7 @@ class Conductor:
 
     def _model_step(self) -> int:
         """Where model time stands: the horizon, or under a pace the clock on the wall, which in silence
-        runs ahead of the horizon. It never passes what has yet to happen: a machine too slow for its pace slips."""
+        runs ahead of the horizon. It never passes what has yet to happen: a machine too slow slips."""
         if not self._pace:
             return self._schedule.horizon
         elapsed_ns = (time.monotonic() - self._t0) * 1e9 * self._pace

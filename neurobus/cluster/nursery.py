@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -426,6 +427,13 @@ def levels_mv(net: Network) -> list[tuple[float, float] | None]:
     return levels
 
 
+def _raise_file_limit() -> None:
+    """The hub and the conductor hold two descriptors a process; the usual soft limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _rename(name: str) -> None:
     """Show the neuron's id in ps and top, where the system lets a process say its name."""
     with contextlib.suppress(OSError):
@@ -443,6 +451,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.setpgid(0, 0)
+    _raise_file_limit()
     nursery = Nursery(Path(sys.argv[1]))
     try:
         nursery.build()

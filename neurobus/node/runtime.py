@@ -410,6 +410,9 @@ class Runtime:
         """Emit what is due, and sleep until the core must act again."""
         now, limit = self._step_now(), self._limit
         core = self.core
+        if again and core.looks_ahead:
+            # Nothing came up to here: a slow decay is not run anew from where it began at every look.
+            self._advance(min(now - self._grace, self._next - 1, limit))
         if not core.looks_ahead:
             self._advance(min(now, limit))
             self._next = core.k + core.part.min_delay if isinstance(core, Core) else NEVER
