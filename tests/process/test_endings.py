@@ -1,0 +1,139 @@
+"""How runs end: by themselves, by Ctrl-C, by a full disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from neurobus.cluster import folder as folders
+from neurobus.log import read
+from tests.helpers import ended, run_table, spikes_in, table, until
+
+ROOT = Path(__file__).parents[2]
+ONE = run_table(snapshot_every="0 s") + table(
+    "neurons", id="a", model="nodes.lif", params='{ I_e = "450 pA" }'
+)
+PACE = {"wall": [], "virtual": ["--pace", "1"]}
+BOTH = pytest.mark.parametrize("clock", ["wall", "virtual"])
+
+
+@BOTH
+def test_a_run_of_given_length_ends_by_itself(config, run, clock):
+    done = run(config(ONE), "--clock", clock, "--for", "250 ms")
+    assert done.code == 0
+    assert done.summary["model_s"] == 0.25
+    assert done.summary["interrupted"] is False
+    assert done.summary["spikes"] > 5
+
+
+@BOTH
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_one_signal_stops_politely_with_a_summary(config, launch, tmp_path, clock, number, code):
+    log = tmp_path / "log.mcap"
+    cluster = launch(config(ONE), "--clock", clock, *PACE[clock], "--record", log)
+    time.sleep(0.3)
+    cluster.process.send_signal(number)
+    done = cluster.end()
+    assert done.code == code
+    assert done.summary["interrupted"] is (code == 130)
+    assert done.summary["model_s"] > 0.2
+    assert done.summary["silent"] == []
+    recorded = read(log)
+    assert recorded.complete
+    assert len(recorded.spikes_t) == done.summary["spikes"] > 0
+
+
+@BOTH
+def test_ctrl_c_of_a_terminal_reaches_everybody_and_is_as_polite(config, launch, clock):
+    """A terminal signals the whole foreground group, the launcher's children included."""
+    cluster = launch(config(ONE), "--clock", clock, *PACE[clock])
+    time.sleep(0.2)
+    os.killpg(cluster.pid, signal.SIGINT)
+    done = cluster.end()
+    assert (done.code, done.summary["silent"], done.summary["restarts"]) == (130, [], 0)
+
+
+def test_a_free_running_network_can_be_stopped(config, launch):
+    cluster = launch(config(ONE), "--clock", "virtual")
+    done = cluster.stop()
+    assert done.code == 130
+    assert done.summary["model_s"] > 0
+
+
+def test_two_interrupts_stop_at_once(config, launch):
+    cluster = launch(config(ONE), "--clock", "wall")
+    cluster.nursery.suspend()
+    for child in cluster.nursery.children():
+        child.suspend()
+    begun = time.monotonic()
+    cluster.process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    cluster.process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    for child in cluster.nursery.children():
+        child.resume()
+    cluster.nursery.resume()
+    done = cluster.end()
+    assert done.code in (4, 130)
+    assert time.monotonic() - begun < 8
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("pause_s", [0.3, 0.7, 1.0])
+def test_an_interrupt_before_the_start_leaves_nothing(config, neurobus, pause_s):
+    process = neurobus.start("run", config(ONE), "--json", "--clock", "wall")
+    time.sleep(pause_s)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode in (4, 130, -signal.SIGINT), (out, err)
+    assert "Traceback" not in err
+    until(lambda: not list(folders.runtime_dir().glob("*")), 5, "a clean folder")
+
+
+# -- a full disk --------------------------------------------------------------------------------------------
+
+LIMIT_KB = 600
+LOUD = (
+    run_table(snapshot_every="0 s", neurons_per_process=50)
+    + table("groups", id="n", count=50, model="nodes.lif", params='{ I_e = "9000 pA", t_ref = "0.1 ms" }')
+)  # fmt: skip
+
+
+def limited(config: Path, log: Path, *args: str):
+    """A run whose files may not grow beyond LIMIT_KB, as on a disk that fills up."""
+    python = f'ulimit -f {LIMIT_KB}; exec {sys.executable} -m neurobus run "$@"'
+    timing = ("--clock", "virtual", "--pace", "1", "--for", "3 s")
+    command = ["bash", "-c", python, "_", config, "--json", *timing, "--record", log, *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    return ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("policy", ["continue", "stop"])
+def test_a_full_disk(config, run, tmp_path, policy):
+    path, log = config(LOUD), tmp_path / "full.mcap"
+    run(path, "--clock", "virtual", "--for", "1 ms")  # compiled kernels do not fit into the limit either
+    done = limited(path, log, "--set", f"run.on_log_failure={policy}")
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.err
+    if policy == "continue":
+        assert done.summary["model_s"] == 3.0
+    else:
+        assert done.summary["model_s"] < 2.9
+    notes = " ".join(done.summary["notes"])
+    assert "no room" in notes or "full" in notes or "limit" in notes, notes
+    assert done.summary["observers"]["recording"]["lost"] > 0
+    written = spikes_in(log)
+    assert len(written) > 10_000
+    # Nothing that was written is lost: without a gap up to where the disk was full.
+    assert written == sorted(written)
+    last = written[-1][0] - 60_000_000
+    per_neuron = [t for t, name in written if name == "n.0" and t < last]
+    gaps = {b - a for a, b in pairwise(per_neuron)}
+    assert len(gaps) <= 2, gaps

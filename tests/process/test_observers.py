@@ -1,0 +1,214 @@
+"""Observers that do not listen, and guests that talk nonsense: the run goes on, loses nothing, counts."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+
+import msgpack
+import psutil
+import pytest
+
+from neurobus.events import Control, Report, Spikes, Stimulus
+from neurobus.wire import bus as wire
+from tests.helpers import run_table, spikes_in, table, until
+
+NETWORK = (
+    run_table(snapshot_every="0 s", restarts=0, seed=7)
+    + table("groups", id="n", count=3, model="nodes.lif", params='{ I_e = "400 pA" }')
+    + table("sources", id="p", kind="poisson", rate="50 Hz")
+    + table("synapses", pre="p", post="n", rule="all_to_all", weight="100 pA", delay="30 ms")
+    + table("electrical", a="n.0", b="n.1", conductance="1 nS")
+)
+
+OBSERVER = """
+import json, sys
+from neurobus.bus.peer import Endpoints, Peer
+from neurobus.ledger import Ledger
+from neurobus.wire import bus as wire
+
+peer, ledger, heard = Peer(Endpoints(**json.loads(sys.argv[1])), observer=True), Ledger(from_start=False), 0
+peer.subscribe(b"")
+peer.join("observer")
+print("listening", flush=True)
+end = int(sys.argv[2])
+while ledger.accounts.get("ghost") is None or ledger.accounts["ghost"].expected <= end:
+    data = peer.wait(1.0) or b""
+    try:
+        event = wire.decode(data)
+    except wire.Malformed:
+        continue
+    if getattr(event, "origin", "") == "ghost":
+        heard += 1
+        ledger.accept("ghost", 0, event.data["seq"], 1)
+print(json.dumps({"heard": heard, **ledger.totals()}))
+peer.close()
+"""
+
+
+@pytest.fixture
+def observer():
+    """Starts a process that listens to everything on a cluster's tap."""
+    started = []
+
+    def start(cluster):
+        command = [sys.executable, "-c", OBSERVER, json.dumps(cluster.manifest.endpoints), str(FLOOD)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "listening\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+FLOOD = 350_000
+"""Frames: more than an observer's queue at the bus, that at its own socket and the pipe between hold."""
+
+
+@pytest.mark.parametrize("clock", ["wall", "virtual"])
+def test_an_observer_that_stands_still_costs_the_run_nothing(config, run, launch, observer, tmp_path, clock):
+    path, log, calm = config(NETWORK), tmp_path / "log.mcap", tmp_path / "calm.mcap"
+    pace = ("--pace", "1") if clock == "virtual" else ()
+    cluster = launch(path, "--clock", clock, *pace, "--record", log)
+    stopped, dead = observer(cluster), observer(cluster)
+    stopped.send_signal(signal.SIGSTOP)
+    dead.kill()
+    bus = cluster.child("hub" if clock == "wall" else "conductor")
+    with cluster.peer() as guest:
+        guest.join("ghost")
+        for seq in range(FLOOD):
+            guest.send(wire.encode(Report("ghost", "noise", {"seq": seq})))
+        before = cluster.status()["n.0"]["spikes"]
+        until(lambda: cluster.status()["n.0"]["spikes"] > before + 10, what="the run to go on")
+        assert bus.memory_info().rss < 400e6
+        stopped.send_signal(signal.SIGCONT)
+        for seq in count(FLOOD):
+            guest.send(wire.encode(Report("ghost", "noise", {"seq": seq})))
+            if stopped.poll() is not None:
+                break
+            time.sleep(0.05)
+    heard = json.loads(stopped.stdout.read())
+    assert heard["lost"] > 0, "the flood did not fill its queue: nothing was tried here"
+    assert heard["heard"] > 0
+    done = cluster.stop()
+    assert done.code == 130
+    assert (done.summary["lost"], done.summary["restarts"], done.summary["silent"]) == (0, 0, [])
+    assert done.summary["observers"]["recording"]["lost"] == 0
+    if clock == "virtual":
+        stood = f"{round(done.summary['model_s'] * 1e6)} us"
+        run(path, "--clock", "virtual", "--for", stood, "--record", calm)
+        assert spikes_in(log) == spikes_in(calm)
+
+
+# -- garbage ------------------------------------------------------------------------------------------------
+
+
+KINDS = [wire.SPIKES, wire.SAMPLES, wire.STIMULUS, wire.CONTROL, wire.REPORT]
+KINDS += [wire.DUTY, wire.ANSWER, wire.HELLO, b"x", b""]
+VERBS = ["start", "stop", "snapshot", "ready", "final", "saved", "trouble", "report", "nothing", 5, None]
+
+
+def nonsense(rng: random.Random, streams: list[str]) -> bytes:
+    """Bytes that a broken or foreign program might send: never a well-formed message of ours."""
+    kind = rng.choice(KINDS)
+    name = rng.choice(
+        [*streams, "*", "launcher", "ghost", "", "ghost" if kind == wire.CONTROL else "conductor"]
+    )
+    values = [None, -1, 3, 1 << 63, 0.5, "word", b"\1\2\3", [], [1], {}, {"a": 1}, True]
+    row = [rng.choice(values) for _ in range(rng.choice([0, 1, 2, 3, 5, 6, 7, 9]))]
+    if kind == wire.STIMULUS:
+        row.append(rng.choice([None, 5]))
+    if kind in (wire.CONTROL, wire.REPORT):
+        row = [rng.choice(VERBS), rng.choice([5, None, "step", [], {"step": "soon"}, {"t0_ns": []}])]
+    whole = bytearray(wire.topic(kind, name) + msgpack.packb(row))
+    dice = rng.random()
+    if dice < 0.1:
+        return rng.randbytes(rng.randrange(60))
+    if dice < 0.4 and kind not in (wire.CONTROL, wire.REPORT):
+        whole[rng.randrange(len(whole))] = rng.randrange(256)
+    return bytes(whole)
+
+
+@pytest.mark.parametrize("clock", ["wall", "virtual"])
+def test_nonsense_is_dropped_and_counted_and_the_run_goes_on(config, run, launch, tmp_path, clock):
+    path, log, calm = config(NETWORK), tmp_path / "log.mcap", tmp_path / "calm.mcap"
+    pace = ("--pace", "1") if clock == "virtual" else ()
+    cluster = launch(path, "--clock", clock, *pace, "--record", log)
+    rng, streams = random.Random(11), [*cluster.manifest.streams]
+    with cluster.peer() as guest:
+        guest.join("stranger")
+        for _ in range(5000):
+            guest.send(nonsense(rng, streams))
+    before = cluster.status()["n.0"]["spikes"]
+    until(lambda: cluster.status()["n.0"]["spikes"] > before + 10, what="the run to go on")
+    done = cluster.stop()
+    assert done.code == 130, done.err
+    assert "Traceback" not in done.err, done.err
+    assert done.summary["dropped"] > 100
+    assert done.summary["restarts"] == 0
+    assert done.summary["silent"] == []
+    assert "died" not in " ".join(done.summary["notes"])
+    if clock == "virtual":
+        stood = f"{round(done.summary['model_s'] * 1e6)} us"
+        run(path, "--clock", "virtual", "--for", stood, "--record", calm)
+        assert spikes_in(log) == spikes_in(calm)
+
+
+def test_each_malformed_frame_is_counted_where_it_is_heard(config, launch):
+    cluster = launch(config(NETWORK), "--clock", "wall")
+    with cluster.peer() as guest:
+        guest.join("stranger")
+        for _ in range(10):
+            guest.send(wire.topic(wire.SPIKES, "p") + b"\xc1")
+        for _ in range(7):
+            guest.send(wire.topic(wire.STIMULUS, "n.0") + msgpack.packb([1, "much", "me"]))
+    until(lambda: cluster.status()["n.0"]["malformed"] == 17, what="17 frames to be counted")
+    heard = cluster.status()
+    assert [heard[name]["malformed"] for name in ("n.1", "n.2", "p")] == [10, 10, 0]
+    assert cluster.stop().summary["dropped"] == 37
+
+
+def test_ghosts_and_repetitions_are_counted(config, launch):
+    """An old owner's spikes, spikes twice, spikes of a gap: each in its own figure."""
+    stranger = table("sources", id="x", kind="external")
+    synapse = table("synapses", pre="x", post="n.0", weight="1 pA", delay="30 ms")
+    cluster = launch(config(NETWORK, stranger, synapse), "--clock", "wall")
+    with cluster.peer() as guest:
+        guest.join("x")
+        for epoch, seq in ((1, 0), (1, 1), (1, 1), (0, 7), (1, 5)):
+            guest.send(wire.encode(Spikes("x", epoch, seq, [1_000_000])))
+        until(lambda: cluster.status()["n.0"]["lost"], what="the gap to be noticed")
+        guest.send(wire.encode(Spikes("x", 1, 6, [], None, True)))
+        status = cluster.status()["n.0"]
+    assert (status["lost"], status["duplicates"], status["stale"]) == (3, 1, 1)
+    done = cluster.stop()
+    assert (done.summary["lost"], done.summary["duplicates"], done.summary["dropped"]) == (3, 1, 1)
+    assert done.summary["gaps"]["n.0"]["x"] == {"lost": 3, "duplicates": 1, "stale": 1}
+
+
+def test_words_to_strangers_change_nothing(config, launch):
+    cluster = launch(config(NETWORK), "--clock", "wall")
+    with cluster.peer() as guest:
+        guest.join("stranger")
+        for event in (
+            Stimulus("nobody", 5, 1.0),
+            Control("nobody", "stop", {"step": 1}),
+            Control("*", "dance", {}),
+            Control("n.0", "start", {"t0_ns": 0}),
+            Report("nobody", "ready", {"pid": psutil.Process().pid}),
+            Report("nobody", "final", {}),
+        ):
+            guest.send(wire.encode(event))
+    before = cluster.status()["n.0"]["spikes"]
+    until(lambda: cluster.status()["n.0"]["spikes"] > before + 5, what="the run to go on")
+    done = cluster.stop()
+    assert done.code == 130 and "Traceback" not in done.err
+    assert (done.summary["lost"], done.summary["silent"]) == (0, [])
