@@ -301,8 +301,8 @@ class Launcher:
                 f"{prefix}{_who(name, started)}{cause}{resume}"
             )
             return
-        if name in self._finals or name in self._farewells:
-            return
+        if name in self._finals or name in self._farewells or (name in self._programs and code == 0):
+            return  # its farewell has come, or is on its way
         if name in self._programs:
             self._dead_programs.add(name)
             self.summary.notes.append(f"{name} died ({cause}); the run went on without it")
