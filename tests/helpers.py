@@ -184,7 +184,7 @@ def spikes_in(path: Path) -> list[tuple[int, str]]:
     return sorted((t, log.header.ids[i]) for t, i in zip(log.spikes_t.tolist(), log.spikes_i, strict=True))
 
 
-def until(true: Callable[[], Any], timeout_s: float = 20.0, what: str = "it") -> Any:
+def until(true: Callable[[], Any], timeout_s: float = 40.0, what: str = "it") -> Any:
     """Wait for something to become true; returns it."""
     give_up = time.monotonic() + timeout_s
     while not (found := true()):

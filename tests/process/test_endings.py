@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from neurobus.cluster import folder as folders
+from neurobus.cluster.launcher import Launch, Launcher
+from neurobus.cluster.options import Options
 from neurobus.log import read
 from tests.helpers import ended, run_table, spikes_in, table, until
 
@@ -95,6 +98,25 @@ def test_an_interrupt_before_the_start_leaves_nothing(config, neurobus, pause_s)
     assert process.returncode in (4, 130, -signal.SIGINT), (out, err)
     assert "Traceback" not in err
     until(lambda: not list(folders.runtime_dir().glob("*")), 5, "a clean folder")
+
+
+def test_the_news_of_the_recorders_end_may_come_before_its_farewell(config, tmp_path):
+    """They take different ways to the launcher; on a busy machine either may come first."""
+
+    class Late(Launcher):
+        def _report(self, event):
+            if event.verb == "final" and event.origin == "recording" and not hasattr(self, "held"):
+                self.held = asyncio.get_running_loop().call_later(0.5, self._report, event)
+            else:
+                super()._report(event)
+
+    log = {"path": str(tmp_path / "log.mcap")}
+    options = Options(
+        config_path=str(config(ONE)), clock="virtual", programs=[("neurobus.log.recording", log)]
+    )
+    summary = asyncio.run(Late(Launch(options, "late", 200_000_000)).run())
+    assert summary.notes == []
+    assert summary.observers["recording"]["spikes"] == summary.spikes > 0
 
 
 # -- a full disk --------------------------------------------------------------------------------------------
