@@ -23,7 +23,7 @@ from tests.bench.cluster import ROOT, program, run, started
 from tests.bench.figure import Figure, in_turn, spread
 
 CONFIG = ROOT / "configs" / "balanced.toml"
-LENGTH = "3s"
+LENGTH = "2s"
 P99_MS = 1.0
 
 

@@ -14,7 +14,7 @@ from tests.bench.cluster import HERE, Failed, bare, program, started
 from tests.bench.figure import Figure, compared, in_turn
 
 N = 20
-ROUNDS, LAPS = 12, 5
+ROUNDS, LAPS = 10, 5
 PERIOD_NS = 200_000_000
 AT_MOST = 1.5
 

@@ -7,7 +7,7 @@ from statistics import median
 from tests.bench.figure import Figure, in_turn, spread
 from tests.bench.windows import windows_run
 
-WINDOWS = {10: 1500, 100: 200, 300: 80, 1000: 40}
+WINDOWS = {10: 1000, 100: 150, 300: 60, 1000: 25}
 REFERENCE = 100
 AT_MOST = 1.5
 
