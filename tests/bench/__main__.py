@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -46,6 +47,7 @@ def main() -> int:
     if unknown := set(asked) - set(known):
         parser.error(f"no figure is called {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, so that all is cleaned up
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=160)
     figures: list[Figure] = []
