@@ -238,8 +238,7 @@ class Cluster:
         return newest
 
     def kill(self, name: str) -> None:
-        child = self.child(name)
-        assert child is not None, f"no process {name}"
+        child = until(lambda: self.child(name), 10, f"a process {name}")
         child.send_signal(signal.SIGKILL)
 
     def stop(self) -> Ended:

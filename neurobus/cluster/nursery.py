@@ -316,6 +316,14 @@ class Nursery:
                 runtime.restore(saved, same_run=restarted)
             except (ValueError, KeyError) as error:
                 raise InputError(f"snapshot of '{role.name}': {error}") from error
+        if restarted and role.wall:
+            # What it heard since its snapshot died with it: all of that is missing, and counted.
+            for ledger, streams in (
+                (runtime.ledger, role.spikes_heard),
+                (runtime.sample_ledger, role.samples_heard),
+            ):
+                for stream in set(streams) - set(ledger.accounts):
+                    ledger.expect(stream)
         runtime.run(Peer(self.endpoints), self.lifeline)
 
     def fork_program(self, name: str) -> None:

@@ -519,6 +519,7 @@ class Runtime:
             "spikes_sent": self.spikes_sent,
             "samples_sent": self.samples_sent,
             "counts": self.counts.tolist(),
+            "ledgers": [self.ledger.dump(), self.sample_ledger.dump()],
         }
 
     def restore(self, state: dict[str, Any], same_run: bool) -> None:
@@ -526,6 +527,7 @@ class Runtime:
         self.core.restore(state["core"])
         if same_run:
             self.counts[:] = state["counts"]
+            self.ledger, self.sample_ledger = (Ledger.restored(rows) for rows in state["ledgers"])
 
     def _take_capture(self) -> None:
         """The state at the step agreed on, without inputs stamped later: their senders will repeat them."""

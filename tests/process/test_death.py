@@ -67,7 +67,7 @@ def test_a_process_killed_by_the_virtual_clock_leaves_no_trace_in_the_spikes(
     path = config(network(snapshot_every=snapshots))
     calm, killed = tmp_path / "calm.mcap", tmp_path / "killed.mcap"
     run(path, "--clock", "virtual", "--for", "2 s", "--record", calm)
-    cluster = launch(path, "--clock", "virtual", "--pace", "1", "--for", "2 s", "--record", killed)
+    cluster = launch(path, "--clock", "virtual", "--pace", "0.5", "--for", "2 s", "--record", killed)
     for _ in range(2):
         time.sleep(0.5)
         first = cluster.child(victim).pid
