@@ -47,7 +47,8 @@ def main() -> int:
     if unknown := set(asked) - set(known):
         parser.error(f"no figure is called {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, so that all is cleaned up
+    # A termination unwinds, so that programs and folders go with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=160)
     figures: list[Figure] = []
