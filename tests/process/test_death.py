@@ -114,18 +114,22 @@ def test_a_neuron_that_dies_again_and_again_uses_up_its_budget(config, launch):
 
 def test_the_hub_killed_is_restarted_and_what_was_lost_is_counted(config, launch):
     cluster = launch(config(network()), "--clock", "wall")
-    before = spikes_of(cluster, "n.0")
-    cluster.kill("hub")
-    until(lambda: cluster.child("hub"), what="a new hub")
-    until(lambda: spikes_of(cluster, "n.0") > before + 10, what="spikes after the hub came back")
-    heard = cluster.status()
-    assert heard.keys() == set(cluster.manifest.streams)
+    # Four neurons and a source at some 40 Hz each, silent for a tenth of a second: but on a machine so
+    # busy that they stood still as well, nothing was under way and nothing lost. Then once more.
+    for kills in (1, 2, 3):
+        before = spikes_of(cluster, "n.0")
+        cluster.kill("hub")
+        until(lambda: cluster.child("hub"), what="a new hub")
+        until(lambda before=before: spikes_of(cluster, "n.0") > before + 10, what="spikes after it came back")
+        heard = cluster.status()
+        assert heard.keys() == set(cluster.manifest.streams)
+        if any(figures["lost"] for figures in heard.values()):
+            break
     deliveries = heard["n.1"]["deliveries"]
     until(lambda: cluster.status()["n.1"]["deliveries"] > deliveries, what="deliveries through the new hub")
     done = cluster.stop()
-    assert done.summary["restarts"] == 1
+    assert done.summary["restarts"] == kills
     assert any(note.startswith("hub died (killed by SIGKILL)") for note in done.summary["notes"])
-    # Four neurons and a source at some 40 Hz each, silent for a tenth of a second at least.
     assert done.summary["lost"] > 0
     assert done.summary["gaps"]
 
