@@ -120,7 +120,7 @@ def test_the_hub_killed_is_restarted_and_what_was_lost_is_counted(config, launch
         before = spikes_of(cluster, "n.0")
         cluster.kill("hub")
         until(lambda: cluster.child("hub"), what="a new hub")
-        until(lambda before=before: spikes_of(cluster, "n.0") > before + 10, what="spikes after it came back")
+        until(lambda before=before: spikes_of(cluster, "n.0") > before + 10, what="spikes once more")
         heard = cluster.status()
         assert heard.keys() == set(cluster.manifest.streams)
         if any(figures["lost"] for figures in heard.values()):
