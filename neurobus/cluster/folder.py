@@ -101,6 +101,12 @@ def _owner(folder: Path) -> int | None:
         return None
 
 
+def live(folder: Path) -> bool:
+    """Whether the process that made the folder still runs."""
+    owner = _owner(folder)
+    return owner is not None and alive(owner)
+
+
 def create(stem: str) -> Path:
     """A run folder for this process, named after the config; `stem-2` where `stem` is taken."""
     base = runtime_dir()
@@ -138,8 +144,7 @@ def running() -> list[Manifest]:
     found = []
     base = runtime_dir()
     for folder in sorted(base.iterdir()) if base.is_dir() else []:
-        owner = _owner(folder)
-        if owner is None or not alive(owner):
+        if not live(folder):
             continue
         try:
             found.append(Manifest.read(folder))
