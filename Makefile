@@ -7,7 +7,7 @@ PYTHON ?=
 # What the tests want beyond Python: command:package pairs.
 NEEDS :=
 
-.PHONY: help install system demo test check bench clean
+.PHONY: help install system demo papers test check bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -72,6 +72,9 @@ demo: install ## the worm, touched on the nose: run, plot, replay
 	$(BIN)/neurobus plot $(DEMO)/worm.mcap -o $(DEMO)/worm.png
 	$(BIN)/neurobus replay $(DEMO)/worm.mcap --rate 0.5
 	@echo 'the picture: $(DEMO)/worm.png'
+
+papers: install ## every exhibit: claims of papers, measured and drawn into build/papers
+	$(BIN)/neurobus exhibit --all -o build/papers
 
 test: install system ## all tests
 	$(BIN)/python -m pytest

@@ -20,6 +20,7 @@ VERBS = {
     "replay": "play a log back, onto a running cluster or a bus of its own",
     "log": "look into logs: info, export, diff, recover, verify",
     "plot": "draw a log: raster, rates, potentials",
+    "exhibit": "run a paper's claim: the number it must meet, and its picture",
     "check": "check a config and describe its network",
     "schema": "print the JSON Schema of configs",
     "doctor": "say what this machine lacks, and how to mend it",

@@ -9,29 +9,17 @@ import numpy as np
 
 from neurobus.errors import InputError
 from neurobus.log.format import Floats, Int64s, Log
+from neurobus.picture import COLOURS, FAINT, GREY, INK, MARK, STYLE, blank, require_suffix, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SUFFIXES = (".png", ".svg", ".pdf")
 MOST_LABELS = 40
 """Up to so many neurons each has its row and its name; beyond, groups are named."""
 MOST_DOTS = 300_000
 MOST_TRACES = 6
 LEAST_SAMPLES = 50
 """Where many neurons have samples, a trace of fewer says little: they were sent to electrical synapses."""
-
-_MARGIN_IN = 0.14
-_INK, _GREY, _FAINT, _MARK = "#22262b", "#7b828a", "#e6e8eb", "#d1495b"
-_COLOURS = ("#2b6ca3", "#c8702a", "#2f8f6b", "#8a5aa8", "#b8902b", "#4aa0b5")
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans", "font.size": 8.5, "text.color": _INK,
-    "axes.edgecolor": _GREY, "axes.labelcolor": _GREY, "axes.linewidth": 0.6,
-    "axes.spines.top": False, "axes.spines.right": False,
-    "xtick.color": _GREY, "ytick.color": _GREY, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5, "ytick.major.size": 2.5,
-    "svg.fonttype": "none", "svg.hashsalt": "neurobus",
-}  # fmt: skip
 
 
 def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
@@ -41,12 +29,9 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
     Raises `InputError` for another suffix, an empty window or a place that cannot be written.
     """
     import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     out = Path(out)
-    if out.suffix.lower() not in SUFFIXES:
-        raise InputError(f"cannot draw a '{out.suffix}'; name a file ending in {', '.join(SUFFIXES)}", out)
+    require_suffix(out)
     rows = _Rows(log)
     window = start_ns, max(log.end_ns, 1_000_000) if end_ns is None else end_ns
     if window[1] <= window[0]:
@@ -54,11 +39,8 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
     scale, unit = (1e6, "ms") if window[1] - window[0] <= 2_000_000_000 else (1e9, "s")
     traces = _traces(log)
     heights = [rows.height, 1.1, *[0.62] * len(traces)]
-    with matplotlib.rc_context(_STYLE):
-        size_in = np.array([9.6, sum(heights) + 1.4])
-        edge, inside = _MARGIN_IN / size_in, 1 - 2 * _MARGIN_IN / size_in
-        layout = ConstrainedLayoutEngine(rect=(*edge, *inside), h_pad=0.04, w_pad=0.04)
-        figure = Figure(figsize=tuple(size_in), dpi=160, layout=layout)
+    with matplotlib.rc_context(STYLE):
+        figure = blank(9.6, sum(heights) + 1.4)
         axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         _raster(axes[0], log, rows, scale)
         _rate(axes[1], log, rows, scale, window)
@@ -66,7 +48,7 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
             _potential(axis, log, index, rows, scale)
         for axis in axes:
             axis.set_xlim(window[0] / scale, window[1] / scale)
-            axis.grid(axis="x", color=_FAINT, linewidth=0.6)
+            axis.grid(axis="x", color=FAINT, linewidth=0.6)
             axis.set_axisbelow(True)
         for axis in axes[:-1]:
             axis.tick_params(axis="x", length=0)
@@ -74,15 +56,9 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
         name = title or Path(log.header.config_name).stem
         axes[0].set_title(name, loc="left", fontsize=13, fontweight="bold", pad=26)
         axes[0].annotate(_caption(log), (0, 1), (0, 12), xycoords="axes fraction", textcoords="offset points",
-                         color=_GREY, fontsize=8.5)  # fmt: skip
+                         color=GREY, fontsize=8.5)  # fmt: skip
         figure.align_ylabels(axes)
-        metadata = {"Date": None} if out.suffix.lower() == ".svg" else None
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(out, metadata=metadata, facecolor="white")
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", out) from error
-    return out
+        return save(figure, out)
 
 
 class _Rows:
@@ -114,7 +90,7 @@ class _Rows:
         return self.height * 72 / max(self.n, 1)
 
     def colour(self, group: int) -> str:
-        return _COLOURS[group % len(_COLOURS)]
+        return COLOURS[group % len(COLOURS)]
 
     def labels(self) -> tuple[list[int], Floats]:
         """The groups to name, as many as find room, and where: beside themselves, or a little below."""
@@ -151,12 +127,12 @@ def _raster(axis: Axes, log: Log, rows: _Rows, scale: float) -> None:
         for group, label in zip(named, axis.get_yticklabels(), strict=True):
             label.set_color(rows.colour(group))
         for edge in np.cumsum(rows.sizes)[:-1]:
-            axis.axhline(edge - 0.5, color=_FAINT, linewidth=0.8)
+            axis.axhline(edge - 0.5, color=FAINT, linewidth=0.8)
     else:
         axis.set_ylabel("neuron")
     if stride > 1:
         axis.annotate(f"one spike in {stride} is drawn", (1, 1), (0, 3), xycoords="axes fraction",
-                      textcoords="offset points", ha="right", color=_GREY, fontsize=7.5)  # fmt: skip
+                      textcoords="offset points", ha="right", color=GREY, fontsize=7.5)  # fmt: skip
     _mark_stimuli(axis, log, scale)
 
 
@@ -165,13 +141,13 @@ def _mark_stimuli(axis: Axes, log: Log, scale: float) -> None:
     for stimulus in log.stimuli:
         instants.setdefault(max(stimulus.t_ns, 0), []).append(stimulus.item.neuron)
     for t, neurons in instants.items():
-        axis.axvline(t / scale, color=_MARK, linewidth=0.7, alpha=0.45)
-        axis.plot(t / scale, 1.0, "v", color=_MARK, markersize=5, markeredgewidth=0, clip_on=False,
+        axis.axvline(t / scale, color=MARK, linewidth=0.7, alpha=0.45)
+        axis.plot(t / scale, 1.0, "v", color=MARK, markersize=5, markeredgewidth=0, clip_on=False,
                   transform=axis.get_xaxis_transform())  # fmt: skip
         if len(instants) <= 6:
             name = neurons[0] + (f" +{len(neurons) - 1}" if len(neurons) > 1 else "")
             axis.annotate(name, (t / scale, 1), (5, 1.5), xycoords=axis.get_xaxis_transform(),
-                          textcoords="offset points", color=_MARK, fontsize=7.5)  # fmt: skip
+                          textcoords="offset points", color=MARK, fontsize=7.5)  # fmt: skip
 
 
 def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
@@ -191,7 +167,7 @@ def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, in
     edges = np.linspace(*window, n_bins + 1) / scale
     x = (edges[:-1] + edges[1:]) / 2
     large = np.flatnonzero(rows.sizes >= 10).tolist()
-    if 1 < len(large) <= len(_COLOURS) and not rows.labelled:
+    if 1 < len(large) <= len(COLOURS) and not rows.labelled:
         top = 0.0
         for group in large:
             y = smooth(log.spikes_t[rows.group_of[log.spikes_i] == group], int(rows.sizes[group]))
@@ -202,8 +178,8 @@ def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, in
         n_neurons = log.header.n_neurons
         neurons = slice(None) if n_neurons is None else log.spikes_i < n_neurons
         y = smooth(log.spikes_t[neurons], n_neurons or rows.n)
-        axis.fill_between(x, y, color=_INK, alpha=0.12, linewidth=0)
-        axis.plot(x, y, color=_INK, linewidth=1.0)
+        axis.fill_between(x, y, color=INK, alpha=0.12, linewidth=0)
+        axis.plot(x, y, color=INK, linewidth=1.0)
         top = float(y.max())
     axis.set_ylim(0, top * 1.12 or 1)
     axis.locator_params(axis="y", nbins=3)

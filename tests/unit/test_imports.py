@@ -16,18 +16,19 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A module imports from its own layer and those below it; the longest name counts.
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
-    {"errors", "units", "events", "model", "ledger", "led"},
+    {"errors", "units", "events", "model", "ledger", "led", "picture"},
     {"config", "network", "placement", "describe"},
     {"wire"},
     {"node"},
     {"bus"},
     {"cluster"},
     {"log", "bridge", "web"},
+    {"exhibits"},
     {"cli", "__main__"},
 ]
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
-PURE = {"errors", "units", "events", "model", "ledger", "led",
+PURE = {"errors", "units", "events", "model", "ledger", "led", "picture",
         "config", "network", "placement", "describe", "wire",
         "node.core", "node.kernels", "bus.schedule", "cluster.policy", "cluster.live",
         "log.diff", "log.replay", "log.recorder"}  # fmt: skip
