@@ -31,6 +31,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, ClassVar, cast
 
@@ -157,6 +158,63 @@ class Source(Node):
     def stamps(p: Mapping[str, Any], key: int, dt_ns: int, k0: int, k1: int) -> npt.NDArray[np.int64]:
         """Sorted steps s with k0 < s <= k1 at which it fires. `p`: name → number, `times` → steps."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one input of an encoder is shown: `delay` (S,) steps from the beginning of a sample's slot to its
+    spike, -1 for none. Slots begin at step `start` and last `period`; after `slots` of them there is no more
+    (-1: no end). `key`: random stream of the order of each pass; None: the order of the file.
+    """
+
+    delay: npt.NDArray[np.int64]
+    start: int
+    period: int
+    slots: int = -1
+    key: int | None = None
+
+    def samples(self, first: int, last: int) -> npt.NDArray[np.int64]:
+        """Which sample the slots first <= n < last show; shape (last - first,)."""
+        n, size = np.arange(first, last, dtype=np.int64), len(self.delay)
+        if self.key is None:
+            return n % size
+        passes = range(first // size, -(-last // size))
+        orders = [order_of_pass(self.key, number, size) for number in passes]
+        return np.concatenate([*orders, n[:0]])[n - (first // size) * size]
+
+
+@lru_cache(maxsize=64)
+def order_of_pass(key: int, number: int, size: int) -> npt.NDArray[np.int64]:
+    """A permutation of `size` samples: a function of (key, number of the pass) alone."""
+    return np.argsort(uniforms(splitmix64(key ^ number), np.arange(size)), kind="stable")
+
+
+class Encoder(Source):
+    """A source that turns each value of a sample into one spike or none. Only `encode` is left to write."""
+
+    @staticmethod
+    def encode(x: Array, p: Mapping[str, float]) -> Array:
+        """Spike times in ms, >= 0, after the beginning of each sample's slot; inf: silent.
+
+        `x` and the result have the shape (samples, inputs).
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def stamps(p: Mapping[str, Any], key: int, dt_ns: int, k0: int, k1: int) -> npt.NDArray[np.int64]:
+        """As `Source.stamps`; `p["shown"]` is a `Shown`, and without it nothing is shown."""
+        if "shown" not in p:
+            return np.empty(0, np.int64)
+        shown: Shown = p["shown"]
+        longest = int(shown.delay.max(initial=0))
+        first = max(0, (k0 - shown.start - longest) // shown.period)
+        last = (k1 - shown.start) // shown.period + 1
+        last = last if shown.slots < 0 else min(last, shown.slots)
+        if last <= first:
+            return np.empty(0, np.int64)
+        delay = shown.delay[shown.samples(first, last)]
+        steps = shown.start + np.arange(first, last, dtype=np.int64) * shown.period + delay
+        return steps[(delay >= 0) & (steps > k0) & (steps <= k1)]
 
 
 def load(name: str) -> type[Model] | type[Source]:

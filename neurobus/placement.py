@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.errors import InputError
-from neurobus.model import Array, Model, Source, load, stream_key
+from neurobus.model import Array, Model, Shown, Source, load, stream_key
 from neurobus.network import Network
 
 Ints = npt.NDArray[np.int64]
@@ -76,7 +76,8 @@ class NeuronPart:
 
 @dataclass(frozen=True)
 class SourcePart:
-    """What a process of K sources needs. `times`: local source → spike steps, for kind `spikes`."""
+    """What a process of K sources needs. `times`: local source → spike steps, for kind `spikes`;
+    `shown` likewise for encoders."""
 
     name: str
     model: type[Source]
@@ -84,6 +85,7 @@ class SourcePart:
     ids: list[str]
     params: dict[str, Array]
     times: dict[int, Ints]
+    shown: dict[int, Shown]
     keys: list[int]
     dt_ns: int
 
@@ -188,6 +190,7 @@ class Plan:
             [net.ids[i] for i in members],
             self._params(process),
             {n: net.times[i] for n, i in enumerate(members) if i in net.times},
+            {n: net.shown[i] for n, i in enumerate(members) if i in net.shown},
             [stream_key(net.seed, net.ids[i]) for i in members],
             net.dt_ns,
         )
@@ -355,6 +358,7 @@ def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
         params=params,
         model_of=model_of,
         times=times,
+        shown={i: shown for i, shown in network.shown.items() if network.ids[i] not in times_ns},
         pre=network.pre[acts],
         post=network.post[acts],
         weight=network.weight[acts],

@@ -163,7 +163,7 @@ def _source_part(
     index = np.array([ids.index(neuron)], np.int64)
     times: dict[int, Any] = {} if model.params() else {0: np.empty(0, np.int64)}
     return SourcePart(
-        neuron, model, index, [neuron], values, times, [stream_key(manifest.seed, neuron)], manifest.dt_ns
+        neuron, model, index, [neuron], values, times, {}, [stream_key(manifest.seed, neuron)], manifest.dt_ns
     )
 
 

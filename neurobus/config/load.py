@@ -12,11 +12,12 @@ import msgspec
 from msgspec import field
 
 from neurobus import units
-from neurobus.config import schema
+from neurobus.config import arrays, schema
 from neurobus.config.locate import Place, Places, meant
 from neurobus.config.schema import Document
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
+from neurobus.model import Array
 
 
 class Config(Document, kw_only=True):
@@ -42,6 +43,10 @@ class Config(Document, kw_only=True):
         """The rows of a CSV the config names. Raises InputError with the CSV's own line."""
         shown = str(self.path.parent / file) if self.path else file
         return CsvTable.parse(self.files[file], shown)
+
+    def samples(self, file: str, array: str | None) -> Array:
+        """The samples, shape (samples, inputs), of an array file the config names. Raises InputError."""
+        return arrays.parse(self.files[file], str(self.path.parent / file) if self.path else file, array)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -136,6 +136,26 @@ class Spikes(_Process, tag="spikes", kw_only=True):
     file: str | None = None
 
 
+class Encoder(_Process, tag="encoder", kw_only=True):
+    """Turns the samples of `file` into spikes, one input per column: a sample every `period` from `start` on.
+
+    `model` says how (`nodes.latency`, `nodes.rank`). `first`, `samples`: which rows. `passes`: how often all
+    are shown; without it, again and again. `shuffle`: a word; each pass has an order of its own, the same for
+    all sources with that word.
+    """
+
+    file: str
+    period: Plain
+    model: str = "nodes.latency"
+    params: dict[str, Value] = field(default_factory=dict)
+    array: str | None = None
+    first: Annotated[int, Meta(ge=0)] = 0
+    samples: Count | None = None
+    start: Plain = "1 ms"
+    passes: Count | None = None
+    shuffle: str | None = None
+
+
 class External(_Process, tag="external", kw_only=True):
     """A place for a board, a replay or another program: no process here."""
 
@@ -157,8 +177,8 @@ class Background(Table, tag_field="kind", tag="background", kw_only=True):
     weight: Plain
 
 
-Process = Poisson | Metronome | Spikes | External
-Source = Poisson | Metronome | Spikes | External | Current | Background
+Process = Poisson | Metronome | Spikes | Encoder | External
+Source = Poisson | Metronome | Spikes | Encoder | External | Current | Background
 
 
 class Synapses(Table, kw_only=True):

@@ -3,7 +3,7 @@
     metadata   neurobus        the facts of the run (`Header`), under a checksum of their own
     attachment ids.json        ids in index order, and groups
     attachment config.toml     the config as it was read
-    attachment <name>.csv      every CSV the config names
+    attachment <name>          every CSV and array the config names
     channel    spikes          {t, i, r, d?}            batches: columns as little-endian bytes
     channel    samples         {t, i, v, r, d?}
     channel    stimuli         {t, neuron, weight, origin, r}
@@ -40,7 +40,7 @@ PROFILE = "neurobus"
 CHANNELS = {1: "spikes", 2: "samples", 3: "stimuli", 4: "events"}
 """Fixed, so that messages can be read where the channel records themselves are damaged."""
 SPIKES, SAMPLES, STIMULI, EVENTS = CHANNELS.values()
-TOML, JSON, CSV = "application/toml", "application/json", "text/csv"
+TOML, JSON, CSV, BYTES = "application/toml", "application/json", "text/csv", "application/octet-stream"
 
 Int64s = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.uint32]
@@ -108,7 +108,8 @@ class Header:
         """(name, media type, content) in the order they stand in the file."""
         table = json.dumps({"ids": self.ids, "groups": self.groups}, separators=(",", ":")).encode()
         return [("ids.json", JSON, table), ("config.toml", TOML, self.config_text.encode()),
-                *((name, CSV, content) for name, content in self.files.items())]  # fmt: skip
+                *((name, CSV if name.endswith(".csv") else BYTES, content)
+                  for name, content in self.files.items())]  # fmt: skip
 
     @staticmethod
     def parse(facts: Mapping[str, str], attached: Mapping[str, bytes], problems: list[str]) -> Header:

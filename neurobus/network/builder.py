@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from neurobus.config import Config
 from neurobus.config.schema import Background, Current
-from neurobus.model import Array, Model, Source
+from neurobus.model import Array, Model, Shown, Source
 from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
 from neurobus.network.wiring import Wiring
@@ -25,6 +25,7 @@ class Network:
 
     `model_of` (N,) index into `models`, -1: external. `params[model]`: name → (members,) in the
     parameter's unit, members in order of neuron index. `times`: source → spike steps, ascending.
+    `shown`: encoder → what it is shown.
     Synapses `pre post weight delay` (weight in the unit of the postsynaptic model, delay in steps) are
     sorted by (pre, post, order in the config). Junctions `gap_*` stand once each, in nS.
     `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
@@ -42,6 +43,7 @@ class Network:
     model_of: Int32s
     params: list[dict[str, Array]]
     times: dict[int, npt.NDArray[np.int64]]
+    shown: dict[int, Shown]
     pre: Int32s
     post: Int32s
     weight: Array
@@ -81,6 +83,7 @@ def build(config: Config, seed: int | None = None) -> Network:
         model_of=who.model_of,
         params=who.params,
         times=who.times,
+        shown=who.shown,
         pre=pre,
         post=post,
         weight=weight,

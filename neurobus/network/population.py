@@ -13,6 +13,7 @@ from neurobus.config.schema import (
     ID_PATTERN,
     ID_RULE,
     Distribution,
+    Encoder,
     External,
     Group,
     Metronome,
@@ -23,7 +24,8 @@ from neurobus.config.schema import (
     Value,
 )
 from neurobus.config.tables import CsvTable
-from neurobus.model import Array, Model, Node, Param, Source
+from neurobus.model import Array, Model, Node, Param, Shown, Source, stream_key
+from neurobus.model import Encoder as EncoderModel
 from neurobus.model import load as load_model
 from neurobus.network.quantities import Quantities
 
@@ -49,6 +51,7 @@ class Population:
         self.models: list[type[Model] | type[Source]] = []
         self.model_number: dict[str, int] = {}
         self.times: dict[int, Steps] = {}
+        self.shown: dict[int, Shown] = {}
         self._declared: dict[str, Place] = {}
         self._model_of: list[int] = []
         self._params: list[dict[str, list[Array]]] = []
@@ -157,6 +160,9 @@ class Population:
 
     def _add_source(self, place: Place, source: Process) -> None:
         ids = self._members(place, source)
+        if isinstance(source, Encoder):
+            self._add_encoder(place, source, ids)
+            return
         name = SOURCE_MODELS[type(source)]
         if name is None:
             if self.config.run.clock == "virtual":
@@ -174,6 +180,45 @@ class Population:
         for key in given.keys() & {"period", "start", "stop"}:
             self.read.steps((*place, key), given[key], least=key == "period")
         self._keep(place, number, self._parameters(place, model, name, source.id, given, {}, len(ids)))
+
+    def _add_encoder(self, place: Place, source: Encoder, ids: Sequence[str]) -> None:
+        number = self._model((*place, "model"), source.model)
+        model = self.models[number]
+        if not issubclass(model, EncoderModel):
+            raise self.error(
+                (*place, "model"), f"'{source.model}' is no encoder; use nodes.latency or nodes.rank"
+            )
+        members = self._enter(place, source.id, ids, number)
+        x = self.config.samples(source.file, source.array)
+        if x.shape[1] != len(ids):
+            message = (
+                f"'{source.file}' has {x.shape[1]} inputs a sample, but '{source.id}' has {len(ids)} members"
+            )
+            raise self.error((*place, "file"), message)
+        last = len(x) if source.samples is None else source.first + source.samples
+        if source.first >= len(x) or last > len(x):
+            key = "first" if source.first >= len(x) else "samples"
+            raise self.error(
+                (*place, key), f"'{source.file}' has {len(x)} samples, not {max(last, source.first + 1)}"
+            )
+        x = x[source.first : last]
+        period = self.read.steps((*place, "period"), source.period, least=1)
+        start = self.read.steps((*place, "start"), source.start, least=1)
+        values = self._parameters((*place, "params"), model, source.model, source.id, source.params, {}, 1)
+        t_ms = model.encode(x, {name: float(value[0]) for name, value in values.items()})
+        spikes = np.isfinite(t_ms)
+        delay = np.where(spikes, np.rint(np.where(spikes, t_ms, 0.0) * 1e6 / self.read.dt_ns), -1).astype(
+            np.int64
+        )
+        if np.any(delay >= period):
+            latest = f"{delay.max() * self.read.dt_ns / 1e6:g} ms"
+            message = f"a spike comes {latest} after its sample's beginning; period must be longer"
+            raise self.error((*place, "period"), message)
+        slots = -1 if source.passes is None else source.passes * len(x)
+        order = None if source.shuffle is None else stream_key(self.read.seed, f"shuffle {source.shuffle}")
+        for n, member in enumerate(members.tolist()):
+            self.shown[member] = Shown(np.ascontiguousarray(delay[:, n]), start, period, slots, order)
+        self._keep(place, number, {name: np.repeat(value, len(ids)) for name, value in values.items()})
 
     def _keep(self, place: Place, number: int, values: Mapping[str, Array]) -> None:
         if contradiction := self.models[number].check(values):

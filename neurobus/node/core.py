@@ -93,6 +93,8 @@ class SourceCore:
             p: dict[str, Any] = {name: float(values[n]) for name, values in part.params.items()}
             if n in part.times:
                 p["times"] = part.times[n]
+            if n in part.shown:
+                p["shown"] = part.shown[n]
             steps = part.model.stamps(p, part.keys[n], part.dt_ns, k0, k1)
             found.append(steps << STEP_BITS | index)
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found))

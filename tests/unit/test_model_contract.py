@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from neurobus import units
-from neurobus.model import Model, Param, Source, State, load, stream_key, uniforms
+from neurobus.model import Model, Param, Shown, Source, State, load, stream_key, uniforms
 
 NEURONS = ["nodes.lif", "nodes.lif_delta"]
-SOURCES = ["nodes.poisson", "nodes.metronome", "nodes.spikes"]
+SOURCES = ["nodes.poisson", "nodes.metronome", "nodes.spikes", "nodes.latency", "nodes.rank"]
 
 
 def defaults(model, k=3):
@@ -60,6 +60,7 @@ def test_a_source_gives_the_same_spikes_in_pieces(name):
     assert issubclass(source, Source)
     p = {param_name: param.value for param_name, param in source.params().items()}
     p["times"] = np.array([1, 5, 500, 501, 3000], np.int64)
+    p["shown"] = Shown(np.array([0, -1, 499, 7], np.int64), 1, 500, -1, 5)
     key = stream_key(1, "drive")
     whole = source.stamps(p, key, 100_000, 0, 4000)
     cuts = [0, 1, 499, 500, 2000, 4000]
