@@ -204,7 +204,7 @@ def _kernels() -> Finding:
     from neurobus.node import kernels
 
     folder = kernels.cache_dir()
-    count = sum(1 for _ in folder.rglob("*.nbi")) if folder.is_dir() else 0
+    count = sum(1 for _ in folder.glob("*.kernel")) if folder.is_dir() else 0
     if not count:
         return Finding(
             "kernels",

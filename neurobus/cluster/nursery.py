@@ -107,7 +107,7 @@ class Nursery:
             model, name = self.network.models[number], self.network.model_names[number]
             if not issubclass(model, Model):
                 continue
-            if kernels.generated(name, model)[1]:
+            if not kernels.object_path(name, model).exists():
                 tell(compiling=name)
                 pid = os.fork()
                 if pid == 0:
@@ -124,7 +124,6 @@ class Nursery:
                 raise InputError(
                     f"model '{name}' does not compile: {type(error).__name__}: {word[:300]}"
                 ) from error
-        kernels.seal()
 
     def _seat(self, name: str, arguments: dict[str, Any]) -> Seat:
         net, run = self.network, self.config.run

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.model import Array
-from neurobus.node.kernels import ARRAYS, SCALARS, compiled, merge
+from neurobus.node import kernels
+from neurobus.node import table as T
+from neurobus.node.kernels import RAISED, RESULT
 from neurobus.placement import NeuronPart, SourcePart
 from neurobus.wire.bus import NEVER
 
@@ -34,10 +36,6 @@ far when something did: where inputs are dense a long look is wasted, where they
 wake costs some 100 µs, a step of a look 0.06)."""
 
 STEP_BITS = 32
-_ENTER = ctypes.PYFUNCTYPE(
-    ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64
-)
-"""`enter` of a generated kernel: table, to, new keys, their number, look. Keeps the GIL, being short."""
 NEURON_MASK = 0xFFFFFFFF
 
 
@@ -76,6 +74,18 @@ def joined(parts: list[Emission]) -> Emission:
 def ring_slots(max_delay: int) -> int:
     """Slots of the input ring: the power of two that holds the longest delay and the slot in use."""
     return 1 << int(max_delay + 1).bit_length()
+
+
+def _in_table(place: int) -> Any:
+    """An attribute of a core that lives in the kernel's table."""
+
+    def get(self: Core) -> int:
+        return int(self._table[place])
+
+    def put(self: Core, value: int) -> None:
+        self._table[place] = value
+
+    return property(get, put)
 
 
 class SourceCore:
@@ -144,10 +154,21 @@ class SourceCore:
 class Core:
     """K neurons of one model with their synapses. See the module's docstring."""
 
+    k: int = _in_table(T.STEP)
+    """The committed step."""
+    deliveries: int = _in_table(T.DELIVERIES)
+    late: int = _in_table(T.LATE)
+    _n_keys: int = _in_table(T.N_KEYS)
+    _at_key: int = _in_table(T.AT_KEY)
+    _at_plan: int = _in_table(T.AT_PLAN)
+    _at_sample: int = _in_table(T.AT_SAMPLE)
+
     def __init__(self, part: NeuronPart):
         self.part = part
         model, dt_ms = part.model, part.dt_ns * 1e-6
         K = self.K = len(part.index)
+        self._table: Any = (ctypes.c_int64 * (T.SCALARS + T.ARRAYS))()
+        self._address = ctypes.addressof(self._table)
         states = list(model.states())
         self.potential_row = states.index(model.potential)
         self._receptors = len(model.receptors)
@@ -177,35 +198,14 @@ class Core:
         self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_v0
         noisy = np.any(part.noise_hz > 0)
         mean = part.noise_hz * dt_ms * 1e-3
-        self._fixed = (
-            part.min_delay - 1,
-            part.row,
-            part.target,
-            part.delay,
-            part.weight,
-        )
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, gap_total)
         self._delta = np.array([part.potential_delta_mv])
-        self._tail = (
-            part.watched,
-            self._zero,
-            self._peak,
-            part.potential_delta_mv,
-            part.potential_interval,
-            mean if noisy else NO_MV,
-            np.exp(-mean),
-            part.noise_weight,
-            part.index,
-        )
+        self._noise = (mean if noisy else NO_MV, np.exp(-mean), part.noise_weight)
         self._spare = self.buffer.copy()
         self._fired = np.zeros(K, np.uint8)
         self._room(64)
-        module = compiled(part.model_name, model)
-        self._advance = module.advance
-        self._enter = _ENTER(module.enter.address)
-        self._table = (ctypes.c_int64 * (SCALARS + ARRAYS))()
-        self._table_address = ctypes.addressof(self._table)
-        self._stale = True
+        kernel = kernels.kernel(part.model_name, model)
+        self._kernel_run, self._kernel_duty = kernel.run, kernel.duty
         self._restful = not noisy and not model.stochastic
         self._local = {int(g): n for n, g in enumerate(part.index)}
         self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index]))
@@ -217,23 +217,15 @@ class Core:
         # The kernel's other entrance hands back what was emitted; it does not feed it to the neurons here.
         self._swift = self.looks_ahead and not (self._recurrent or self._recurrent_gaps)
 
-        self.k = 0
-        self._keys, self._keys_spare, self._n_keys, self._at_key = (
-            np.empty(64, np.int64),
-            np.empty(64, np.int64),
-            0,
-            0,
-        )
-        self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
+        self._keys = np.empty(64, np.int64)
+        self._sample_keys, self._sample_mv = NO_KEYS, NO_MV
         self._plan_k = part.plan_k
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
-        self._plan_i, self._plan_value, self._at_plan = part.plan_i, part.plan_pa, 0
+        self._plan_i, self._plan_value = part.plan_i, part.plan_pa
         self._look_length = FIRST_LOOK
         self.acts = False
         self._resting = False
         self._rest_at: int | None = None
-        self.deliveries = 0
-        self.late = 0
 
     # -- inputs ---------------------------------------------------------------------------------
 
@@ -249,14 +241,13 @@ class Core:
         if int(keys[0]) >> STEP_BITS <= poured:
             self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
         self._rest_at = None
-        waiting = self._n_keys - self._at_key
-        need = waiting + len(keys)
-        if need > len(self._keys_spare):
-            self._keys_spare = np.empty(2 * need, np.int64)
-        self._stale = True
-        merge(self._keys[self._at_key : self._n_keys], waiting, keys, self._keys_spare)
-        self._keys, self._keys_spare = self._keys_spare, self._keys
-        self._n_keys, self._at_key = need, 0
+        merged = np.concatenate([self._keys[self._at_key : self._n_keys], keys])
+        merged.sort(kind="stable")
+        if len(merged) > len(self._keys):
+            self._keys = np.empty(2 * len(merged), np.int64)
+            self._stale = True
+        self._keys[: len(merged)] = merged
+        self._n_keys, self._at_key = len(merged), 0
 
     def admit_samples(self, keys: Keys, mv: Array) -> None:
         """Membrane potentials of electrical partners, keys as in `admit`."""
@@ -310,38 +301,32 @@ class Core:
         self._out_steps = steps
         self._stale = True
 
-    def _run(self, buffer: Array, k0: int, k1: int, stop: bool) -> tuple[int, ...]:
+    def _call(self, op: int, a: int, b: int, c: int, d: int) -> None:
+        if self._stale:
+            self._fill_table()
+        if self._kernel_run(RESULT, RAISED, self._address, op, a, b, c, d):
+            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+
+    def _run(self, buffer: Array, k0: int, k1: int, stop: bool) -> int:
+        """Run a state from step k0 to k1, or to the first emission. Returns the step reached; the table
+        tells the rest."""
         if k1 - k0 > self._out_steps and not stop:
             self._room(2 * (k1 - k0))
-        return self._advance(  # type: ignore[no-any-return]
-            k0,
-            k1,
-            stop,
-            self._shape,
-            buffer,
-            self._constants,
-            self.part.key,
-            self._fired,
-            self._keys,
-            self._n_keys,
-            self._at_key,
-            *self._fixed,
-            self._plan_k,
-            self._plan_what,
-            self._plan_i,
-            self._plan_value,
-            len(self._plan_k),
-            self._at_plan,
-            self._sample_keys,
-            self._sample_mv,
-            len(self._sample_keys),
-            self._at_sample,
-            *self._gaps,
-            *self._tail,
-            self._out,
-            self._out_sample,
-            self._out_mv,
-        )
+        self._call(T.RUN, buffer.ctypes.data, k0, k1, stop)
+        return int(self._table[T.LAST])
+
+    def _emitted(self) -> Emission:
+        """What the last call put out."""
+        n, n_mv = self._table[T.N_OUT], self._table[T.N_MV]
+        if not (n or n_mv):
+            return NOTHING
+        return Emission(self._out[:n].copy(), self._out_sample[:n_mv].copy(), self._out_mv[:n_mv].copy())
+
+    def _use_up(self) -> None:
+        """The last run is the committed one: what it took from the queues is used."""
+        table = self._table
+        table[T.AT_KEY : T.AT_SAMPLE + 1] = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1]
+        table[T.DELIVERIES] += table[T.RUN_DELIVERIES]
 
     def advance(self, to: int) -> Emission:
         """Commit up to step `to` and return what was emitted on the way, own recurrence included."""
@@ -371,14 +356,9 @@ class Core:
 
     def _commit(self, to: int) -> Emission:
         self._rest_at = None
-        _, n, n_mv, self._at_key, self._at_plan, self._at_sample, delivered = self._run(
-            self.buffer, self.k, to, False
-        )
-        self.k = to
-        self.deliveries += delivered
-        if not (n or n_mv):
-            return NOTHING
-        return Emission(self._out[:n].copy(), self._out_sample[:n_mv].copy(), self._out_mv[:n_mv].copy())
+        self.k = self._run(self.buffer, self.k, to, False)
+        self._use_up()
+        return self._emitted()
 
     @property
     def looks_ahead(self) -> bool:
@@ -410,11 +390,12 @@ class Core:
                 return NEVER
         end = max(min(max(k0, through) + self._look_length, limit), k0 + 1)
         np.copyto(self._spare, self.buffer)
-        k, n, n_mv, *at, _ = self._run(self._spare, k0, end, True)
-        if n or n_mv:
+        table, k = self._table, self._run(self._spare, k0, end, True)
+        if table[T.N_OUT] or table[T.N_MV]:
             self.acts = True
             return k
-        if again and self._restful and at == self._ends() and self._still(k):
+        used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
+        if again and self._restful and used_up and self._still(k):
             self._rest_at = k
             return NEVER
         return k + 1
@@ -446,11 +427,12 @@ class Core:
         if np.any(unsent[self.part.watched] > self.part.potential_delta_mv):
             return False
         before = self._spare.copy()
-        saved = self._at_key, self._at_plan, self._at_sample
-        self._at_key, self._at_plan, self._at_sample = self._ends()
-        _, n, n_mv, *_ = self._run(self._spare, k, k + 1, True)
-        self._at_key, self._at_plan, self._at_sample = saved
-        return not n and not n_mv and np.array_equal(before, self._spare)
+        table = self._table
+        saved = table[T.AT_KEY : T.AT_SAMPLE + 1]
+        table[T.AT_KEY : T.AT_SAMPLE + 1] = self._ends()
+        self._run(self._spare, k, k + 1, True)
+        table[T.AT_KEY : T.AT_SAMPLE + 1] = saved
+        return not table[T.N_OUT] and not table[T.N_MV] and np.array_equal(before, self._spare)
 
     def _take_rest(self) -> None:
         """Commit the copy that the last look left at rest. Nothing has arrived since."""
@@ -492,7 +474,7 @@ class Core:
             and to - self.k < self._out_steps
         )
         if swift:
-            return self._enter_kernel(to, keys, new, limit)
+            return self._swift_duty(to, keys, new, limit)
         emission = self._duty(
             to,
             np.frombuffer(keys, np.int64),
@@ -504,61 +486,57 @@ class Core:
             return emission, self.k + 1
         return emission, self._look(not new, 0, limit)
 
-    def _enter_kernel(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
-        """`duty` in one call of the kernel's other entrance."""
-        if self._stale or self._n_keys + (len(keys) >> 3) > len(self._keys):
-            self._fill_table(len(keys) >> 3)
-        table = self._table
-        table[0:10] = [
-            self.k, self._n_keys, self._at_key, self._at_plan, self._at_sample, len(self._plan_k),
-            len(self._sample_keys), 0, self.deliveries, self.late,
-        ]  # fmt: skip
+    def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
+        """`duty` in one call of the kernel."""
+        table, n_new = self._table, len(keys) >> 3
+        if self._n_keys + n_new > len(self._keys):
+            self._make_room(n_new)
+        if self._stale:
+            self._fill_table()
         end = max(min(to + self._look_length, limit), to + 1) if self._look_length else 0
-        n = self._enter(self._table_address, to, keys, len(keys) >> 3, end)
-        (
-            self.k, self._n_keys, self._at_key, self._at_plan, self._at_sample, _, _, _,
-            self.deliveries, self.late, last, acts,
-        ) = table[0:12]  # fmt: skip
-        emission = NOTHING
-        if n:
-            n, n_mv = n & 0xFFFFFFFF, n >> 32
-            emission = Emission(
-                self._out[:n].copy(), self._out_sample[:n_mv].copy(), self._out_mv[:n_mv].copy()
-            )
+        if self._kernel_duty(RESULT, RAISED, self._address, T.DUTY, to, keys, n_new, end):
+            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+        emission = self._emitted()
         if not end:
             return emission, to + 1
-        if acts:
+        last = int(table[T.LAST])
+        if table[T.ACTS]:
             return emission, last
-        if not new and self._restful and [self._n_keys, len(self._plan_k), len(self._sample_keys)] == [
-            self._at_key, self._at_plan, self._at_sample,
-        ] and self._still(last):  # fmt: skip
+        if (
+            not new
+            and self._restful
+            and table[T.AT_KEY : T.AT_SAMPLE + 1] == self._ends()
+            and self._still(last)
+        ):
             self._rest_at = last
             return emission, NEVER
         return emission, last + 1
 
-    def _fill_table(self, n_new: int) -> None:
-        """Write the sizes and addresses that `enter` needs. What they point to belongs to this object."""
-        need = self._n_keys + n_new
-        if need > len(self._keys):
-            self._keys, keys = np.empty(2 * need, np.int64), self._keys
-            self._keys[: self._n_keys] = keys[: self._n_keys]
+    def _make_room(self, n_new: int) -> None:
+        """Space for `n_new` more spikes to wait."""
+        waiting = self._keys[: self._n_keys]
+        self._keys = np.empty(2 * (len(waiting) + n_new), np.int64)
+        self._keys[: len(waiting)] = waiting
+        self._stale = True
+
+    def _fill_table(self) -> None:
+        """Write the sizes and addresses that the kernel needs. What they point to belongs to this object."""
         part = self.part
         n_states, K, n_receptors, slots, n_gaps, potential = self._shape
-        mean, p0 = self._tail[5], self._tail[6]
-        self._table[16:31] = [
+        self._table[T.N_NEURONS : T.OUT_STEPS + 1] = [
             K, n_states, n_receptors, slots, n_gaps, potential, len(part.weight), len(part.row) - 1,
-            len(part.watched), len(mean), part.potential_interval, part.min_delay - 1, len(self._keys),
-            len(self._constants), self._out_steps,
+            len(part.watched), len(self._noise[0]), part.potential_interval, part.min_delay - 1,
+            len(self._keys), len(self._constants), len(self._plan_k), len(self._sample_keys), self._out_steps,
         ]  # fmt: skip
         arrays = (
             self._keys, self.buffer, self._spare, self._constants, self._delta, part.key, self._fired,
             part.row, part.target, part.delay, part.weight, self._plan_k, self._plan_what, self._plan_i,
             self._plan_value, self._sample_keys, self._sample_mv, *self._gaps,
-            part.watched, self._zero, self._peak, mean, p0, part.noise_weight, part.index,
+            part.watched, self._zero, self._peak, *self._noise, part.index,
             self._out, self._out_sample, self._out_mv,
         )  # fmt: skip
         assert all(array.flags.c_contiguous for array in arrays)
-        self._table[SCALARS : SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
+        self._table[T.SCALARS : T.SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
         self._stale = False
 
     def _duty(

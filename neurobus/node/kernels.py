@@ -1,280 +1,52 @@
-"""Array kernels: what every model's `step` is wrapped in, compiled once per model before the fork.
+"""A model's compiled kernel, called with addresses: loaded from its object file, without the compiler.
 
-Grid semantics (NEST's): update k takes the state from step k to k + 1; a spike found in it is stamped
-s = k + 1; with a delay of d steps it acts in update s + d - 1.
+numba compiles a model once (`neurobus.node.forge`) to machine code that is kept in the cache folder. To run
+it takes LLVM's loader alone; the compiler with its 40 MB of Python objects, half a second of imports and
+pages that every fork must copy stays out of the process that forks hundreds of neurons.
 
-Order of summation. Spikes wait in `keys` (int64 `stamp << 32 | source`, ascending) and are poured into
-the ring in update stamp + min_delay - 1, the first at which they could act. By then every spike of that
-stamp is known, so each ring slot sums in the order (stamp, source) whatever messages brought them:
-the same bits for any packing, scheduling or number of hosts.
+A kernel has one entrance, `call(table, op, a, b, c, d)`, and all it works on stands in one table of int64:
+scalars, then addresses of arrays. One call with one table, because with 300 processes on two cores every
+Python object that a duty touches is a cache miss.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
-import importlib
-import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType
+from typing import Any
 
-import numba
+import llvmlite
+import llvmlite.binding as llvm
+import msgpack
 import numpy as np
-from numba import carray, njit, types, uint64  # type: ignore[attr-defined]
-from numba.core import cgutils
-from numba.extending import intrinsic
+from llvmlite.binding.object_file import ObjectFileRef
 
 from neurobus.model import Model
 
-TINY = 1e-30
-"""States smaller than this become zero at every 1024th step, so that a decaying neuron comes to rest
-instead of crawling through denormal numbers. Far below half an ulp of any sum that decides a spike."""
+_INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
+_RUN = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT)
+_DUTY = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, ctypes.c_char_p, _INT, _INT)
+"""numba's calling convention: places for the result and for what was raised, then the arguments; the status
+is 0 unless something was raised. They keep the GIL, being short."""
+_result, _raised = ctypes.c_int64(), ctypes.c_void_p()
+RESULT, RAISED = ctypes.addressof(_result), ctypes.addressof(_raised)
 
 
-@njit(cache=True, inline="always")
-def mixed(x):  # type: ignore[no-untyped-def]
-    """splitmix64, as `neurobus.model.splitmix64`."""
-    x = x + uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> uint64(27))) * uint64(0x94D049BB133111EB)
-    return x ^ (x >> uint64(31))
+@dataclass(frozen=True)
+class Kernel:
+    """The entrance of a model's machine code, for b an address and for b a bytes object: call either as
+    `run(RESULT, RAISED, table, op, a, b, c, d)`; other than 0 when the model's `step` raised something."""
 
-
-@njit(cache=True)
-def poisson_count(key, k, mean, p0):  # type: ignore[no-untyped-def]
-    """Number of arrivals in update k: inversion of the Poisson distribution, p0 = exp(-mean)."""
-    u = (mixed(key ^ (uint64(k) * uint64(0xD1B54A32D192ED03))) >> uint64(11)) * (1.0 / 9007199254740992.0)
-    n, p = 0, p0
-    total = p
-    while u >= total and n < 1000:
-        n += 1
-        p *= mean / n
-        total += p
-    return n
-
-
-SCALARS, ARRAYS = 32, 32
-"""Layout of the table that `enter` is given: scalars (see `Core._scalars`), then addresses of arrays.
-One call with one table, not two with forty arrays each: with 300 processes on two cores every Python
-object that a duty touches is a cache miss."""
-
-
-@intrinsic
-def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
-    def cast(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), cast
-
-
-@njit(inline="always")
-def view(address, n, dtype):  # type: ignore[no-untyped-def]
-    """The array of `n` items at an address. Its owner must live."""
-    return carray(_pointer(address), n, dtype)  # type: ignore[call-arg]
-
-
-@njit(inline="always")
-def view2(address, n, m, dtype):  # type: ignore[no-untyped-def]
-    return carray(_pointer(address), (n, m), dtype)  # type: ignore[call-arg]
-
-
-@njit("int64(int64[::1], int64, int64[::1], int64[::1])", cache=True)
-def merge(keys, n, new, out):  # type: ignore[no-untyped-def]
-    """Merge two ascending arrays into `out`; returns the number written.
-
-    Its signature is given, so that it is compiled at import, before the fork, and not by every child.
-    """
-    i = j = m = 0
-    while i < n and j < new.size:
-        if keys[i] <= new[j]:
-            out[m] = keys[i]
-            i += 1
-        else:
-            out[m] = new[j]
-            j += 1
-        m += 1
-    while i < n:
-        out[m] = keys[i]
-        i += 1
-        m += 1
-    while j < new.size:
-        out[m] = new[j]
-        j += 1
-        m += 1
-    return m
-
-
-_TEMPLATE = '''"""Generated by neurobus for {model}; safe to delete."""
-import numpy as np
-from numba import cfunc, njit
-from neurobus.model import load
-from neurobus.node.kernels import ARRAYS, SCALARS, TINY, poisson_count, view, view2
-
-step = njit(load("{model}").step)
-
-
-@njit(cache=True, error_model="numpy")
-def advance(k0, k1, stop_at_event, shape, buffer, constants, key, fired,
-            keys, n_keys, at_key, lag, row, syn_target, syn_delay, syn_weight,
-            plan_k, plan_what, plan_i, plan_value, n_plan, at_plan,
-            sample_keys, sample_mv, n_samples, at_sample, gap_row, gap_of, gap_at, gap_ns, gap_total,
-            watched, zero, peak, delta, interval, noise_mean, noise_p0, noise_weight, index,
-            out, out_sample, out_mv):
-    n_states, K, n_rec, slots, n_gaps, potential = shape
-    a = n_states * K
-    s = buffer[:a].reshape(n_states, K)
-    b = a + slots * n_rec * K
-    ring = buffer[a:b].reshape(slots, n_rec * K)
-    electrode = buffer[b:b + K]
-    gap_sum = buffer[b + K:b + 2 * K]
-    v_sent = buffer[b + 2 * K:b + 3 * K]
-    k_sent = buffer[b + 3 * K:b + 4 * K]
-    gap_last = buffer[b + 4 * K:b + 4 * K + n_gaps]
-    current = buffer[b + 4 * K + n_gaps:b + 5 * K + n_gaps]
-    mask = slots - 1
-    n_out = 0
-    n_mv = 0
-    delivered = 0
-    electrical = gap_ns.size > 0
-    noisy = noise_mean.size > 0
-    k = k0
-    while k < k1:
-        slot = ring[k & mask]
-        while at_key < n_keys and (keys[at_key] >> 32) <= k - lag:
-            stamp = keys[at_key] >> 32
-            source = keys[at_key] & 0xFFFFFFFF
-            for j in range(row[source], row[source + 1]):
-                ring[max(stamp + syn_delay[j] - 1, k) & mask, syn_target[j]] += syn_weight[j]
-            delivered += row[source + 1] - row[source]
-            at_key += 1
-        while at_plan < n_plan and plan_k[at_plan] <= k:
-            if plan_what[at_plan] == 0:
-                electrode[plan_i[at_plan]] += plan_value[at_plan]
-            else:
-                slot[plan_i[at_plan]] += plan_value[at_plan]
-            at_plan += 1
-        if noisy:
-            for i in range(K):
-                if noise_mean[i] > 0.0:
-                    arrivals = poisson_count(key[i], k, noise_mean[i], noise_p0[i])
-                    w = noise_weight[i]
-                    slot[(0 if w >= 0.0 or n_rec == 1 else K) + i] += arrivals * w
-        if electrical:
-            while at_sample < n_samples and (sample_keys[at_sample] >> 32) <= k - lag:
-                source = sample_keys[at_sample] & 0xFFFFFFFF
-                v = sample_mv[at_sample]
-                for m in range(gap_row[source], gap_row[source + 1]):
-                    gap_last[gap_of[m]] = v
-                    # summed afresh, in one order: a running difference would drift with its history
-                    i = np.searchsorted(gap_at, gap_of[m], side="right") - 1
-                    total = 0.0
-                    for j in range(gap_at[i], gap_at[i + 1]):
-                        total += gap_ns[j] * gap_last[j]
-                    gap_sum[i] = total
-                at_sample += 1
-            for i in range(K):
-                current[i] = electrode[i] + (gap_sum[i] - gap_total[i] * (s[potential, i] + zero[i]))
-            hits = step(k, s, constants, slot.reshape(n_rec, K), current, key, fired)
-        else:
-            hits = step(k, s, constants, slot.reshape(n_rec, K), electrode, key, fired)
-        slot[:] = 0.0
-        k += 1
-        if k & 1023 == 0:
-            for j in range(n_states):
-                for i in range(K):
-                    if abs(s[j, i]) < TINY:
-                        s[j, i] = 0.0
-        if hits:
-            for i in range(K):
-                if fired[i]:
-                    out[n_out] = (k << 32) | index[i]
-                    n_out += 1
-        for w in range(watched.size):
-            i = watched[w]
-            if fired[i]:
-                v = peak[i]
-            else:
-                v = s[potential, i] + zero[i]
-                if abs(v - v_sent[i]) <= delta or k - k_sent[i] < interval:
-                    continue
-            v_sent[i] = v
-            k_sent[i] = k
-            out_sample[n_mv] = (k << 32) | index[i]
-            out_mv[n_mv] = v
-            n_mv += 1
-        if stop_at_event and (n_out or n_mv):
-            break
-    return k, n_out, n_mv, at_key, at_plan, at_sample, delivered
-
-
-@cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
-def enter(table, to, new, n_new, look):
-    """Admit `n_new` spikes at address `new`, commit up to `to`, look ahead to `look`: all of a duty."""
-    t = view(table, SCALARS + ARRAYS, np.int64)
-    k, n_keys, at_key, at_plan, at_sample, n_plan, n_samples = t[0], t[1], t[2], t[3], t[4], t[5], t[6]
-    K, n_states, n_rec, slots, n_gaps, potential, n_synapses = t[16], t[17], t[18], t[19], t[20], t[21], t[22]
-    n_sources, n_watched, n_noise, interval, lag = t[23], t[24], t[25], t[26], t[27]
-    if n_keys + n_new > t[28]:
-        return -1
-    a = t[SCALARS:]
-    keys = view(a[0], t[28], np.int64)
-    if n_new:
-        if at_key:
-            for i in range(at_key, n_keys):
-                keys[i - at_key] = keys[i]
-            n_keys, at_key = n_keys - at_key, 0
-        fresh = view(new, n_new, np.int64)
-        for j in range(n_new):
-            spike = fresh[j]
-            if (spike >> 32) < k - lag:
-                t[9] += 1
-            i = n_keys
-            while i > 0 and keys[i - 1] > spike:
-                keys[i] = keys[i - 1]
-                i -= 1
-            keys[i] = spike
-            n_keys += 1
-    size = slots * n_rec * K + (n_states + 5) * K + n_gaps
-    shape = (n_states, K, n_rec, slots, n_gaps, potential)
-    buffer, spare = view(a[1], size, np.float64), view(a[2], size, np.float64)
-    constants = view2(a[3], t[29], K, np.float64)
-    delta = view(a[4], 1, np.float64)[0]
-    key, fired = view(a[5], K, np.uint64), view(a[6], K, np.uint8)
-    row = view(a[7], n_sources + 1, np.int64)
-    target, delay = view(a[8], n_synapses, np.int32), view(a[9], n_synapses, np.int32)
-    weight = view(a[10], n_synapses, np.float64)
-    plan_k, plan_what = view(a[11], n_plan, np.int64), view(a[12], n_plan, np.uint8)
-    plan_i, plan_value = view(a[13], n_plan, np.int32), view(a[14], n_plan, np.float64)
-    sample_keys, sample_mv = view(a[15], n_samples, np.int64), view(a[16], n_samples, np.float64)
-    gap_row, gap_of = view(a[17], n_sources + 1, np.int64), view(a[18], n_gaps, np.int32)
-    gap_at, gap_ns = view(a[19], K + 1, np.int64), view(a[20], n_gaps, np.float64)
-    gap_total, watched = view(a[21], K, np.float64), view(a[22], n_watched, np.int32)
-    zero, peak = view(a[23], K, np.float64), view(a[24], K, np.float64)
-    mean, p0 = view(a[25], n_noise, np.float64), view(a[26], K, np.float64)
-    noise, index = view(a[27], K, np.float64), view(a[28], K, np.int64)
-    out, out_sample = view(a[29], t[30] * K, np.int64), view(a[30], t[30] * max(n_watched, 1), np.int64)
-    out_mv = view(a[31], t[30] * max(n_watched, 1), np.float64)
-    n_out = n_mv = 0
-    if to > k:
-        k, n_out, n_mv, at_key, at_plan, at_sample, delivered = advance(
-            k, to, False, shape, buffer, constants, key, fired, keys, n_keys, at_key, lag, row, target, delay,
-            weight, plan_k, plan_what, plan_i, plan_value, n_plan, at_plan, sample_keys, sample_mv, n_samples,
-            at_sample, gap_row, gap_of, gap_at, gap_ns, gap_total, watched, zero, peak, delta, interval, mean,
-            p0, noise, index, out, out_sample, out_mv)
-        t[8] += delivered
-    t[0], t[1], t[2], t[3], t[4] = k, n_keys, at_key, at_plan, at_sample
-    if look > k:
-        spare[:] = buffer
-        last, n, m, _, _, _, _ = advance(
-            k, look, True, shape, spare, constants, key, fired, keys, n_keys, at_key, lag, row, target, delay,
-            weight, plan_k, plan_what, plan_i, plan_value, n_plan, at_plan, sample_keys, sample_mv, n_samples,
-            at_sample, gap_row, gap_of, gap_at, gap_ns, gap_total, watched, zero, peak, delta, interval, mean,
-            p0, noise, index, out[n_out:], out_sample[n_mv:], out_mv[n_mv:])
-        t[10], t[11] = last, n + m
-    return n_out | n_mv << 32
-'''
+    run: Callable[[int, int, int, int, int, int, int, int], int]
+    duty: Callable[[int, int, int, int, int, bytes, int, int], int]
 
 
 def cache_dir() -> Path:
@@ -287,45 +59,72 @@ def cache_dir() -> Path:
     )
 
 
-def generated(name: str, model: type[Model]) -> tuple[Path, bool]:
-    """The module file that wraps `model`'s step, and whether it is new (its first call will compile).
+def called(function: Any, seen: dict[Any, None] | None = None) -> Iterator[FunctionType]:
+    """A plain function and all plain functions it calls by a global name, each once."""
+    seen = {} if seen is None else seen
+    if not isinstance(function, FunctionType) or function in seen:
+        return
+    seen[function] = None
+    yield function
+    for name in function.__code__.co_names:
+        yield from called(function.__globals__.get(name), seen)
 
-    numba caches functions that live in a file, by file and time; so the wrapper is written to one, named
-    by a hash of everything it was made from. An edited model gets another file, never a stale kernel.
+
+def object_path(name: str, model: type[Model]) -> Path:
+    """Where the kernel of a model is kept. Its name is a hash of everything the kernel is made from, so an
+    edited model gets another file, never a stale kernel; and so does another processor."""
+    modules = {sys.modules[model.__module__]} | {
+        sys.modules[part.__module__] for part in called(model.step) if part.__module__ in sys.modules
+    }
+    sources = sorted(inspect.getsource(module) for module in modules)
+    here = [Path(__file__).with_name(f"{part}.py").read_text() for part in ("kernels", "forge", "table")]
+    what = [name, *sources, *here, llvmlite.__version__, np.__version__, sys.version, _processor()]
+    digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
+    return cache_dir() / f"{name.replace('.', '_')}_{digest}.kernel"
+
+
+@functools.cache
+def _processor() -> str:
+    return f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
+_loaded: dict[tuple[str, type[Model]], Kernel] = {}
+_engines: list[Any] = []
+"""They own the machine code."""
+_NEVER_CALLED = "NRT_MemInfo_call_dtor"
+"""Frees an array's memory. It is linked into every kernel, but the arrays of a kernel own none."""
+
+
+def kernel(name: str, model: type[Model]) -> Kernel:
+    """The kernel of a model, from memory, from the cache folder, or compiled now.
+
+    Raises what numba raises where the model's `step` cannot be compiled.
     """
-    source = inspect.getsource(sys.modules[model.__module__])
-    here = Path(__file__).read_text()
-    what = "\0".join((name, source, here, numba.__version__, np.__version__, sys.version))
-    digest = hashlib.sha256(what.encode()).hexdigest()[:16]
-    path = cache_dir() / f"neurobus_kernel_{name.replace('.', '_')}_{digest}.py"
-    fresh = not path.exists()
-    if fresh:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(_TEMPLATE.format(model=name))
-        scratch.replace(path)
-    return path, fresh
+    if (name, model) not in _loaded:
+        path = object_path(name, model)
+        if not path.exists():
+            from neurobus.node import forge
+
+            forge.forge(path, name, model)
+        _loaded[name, model] = _load(path)
+    return _loaded[name, model]
 
 
-def seal() -> None:
-    """From here on a call with other argument types is an error, not a silent compilation of 50 ms and
-    5 MB in each of hundreds of children."""
-    for module in _module.values():
-        module.advance.disable_compile()
+def _load(path: Path) -> Kernel:
+    code = msgpack.unpackb(path.read_bytes())
+    if set(code["helpers"]) - {_NEVER_CALLED}:
+        # A model whose `step` allocates needs the runtime library of numba, which comes with it.
+        from neurobus.node import forge
 
-
-_module: dict[str, ModuleType] = {}
-
-
-def compiled(name: str, model: type[Model]) -> ModuleType:
-    """The module with the compiled `advance` and `enter` of a model, from memory or from the disk cache;
-    `advance` of a new one is compiled at its first call, `enter` at once."""
-    if name not in _module:
-        path, _ = generated(name, model)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-        _module[name] = module
-    return _module[name]
+        forge.provide_helpers()
+    elif "numba" not in sys.modules:
+        llvm.add_symbol(_NEVER_CALLED, ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(ObjectFileRef.from_data(code["object"]))
+    engine.finalize_object()
+    _engines.append(engine)
+    address = engine.get_function_address(code["symbol"])
+    return Kernel(_RUN(address), _DUTY(address))

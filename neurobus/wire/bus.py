@@ -20,6 +20,7 @@ one of many packs `times` as int64, `neurons` as uint32 and `potentials` as floa
 
 from __future__ import annotations
 
+import struct
 from typing import Any, NamedTuple
 
 import msgpack
@@ -84,11 +85,37 @@ class Answer(NamedTuple):
     sample_mv: bytes
 
 
+# Duties and answers are most of what a run under the virtual clock sends, so both are written with every
+# integer in 8 bytes and every length in 4. That is msgpack like any other; and whoever looks for it finds
+# each field at a fixed place. What is not laid out so is read by msgpack's own reader.
+_NONE = b"\xc6\0\0\0\0"
+_DUTY = struct.Struct(">BBQBQBI")
+_DUTY_PLAIN = _NONE * 2 + b"\xc0\xc0"
+_ANSWER = struct.Struct(">BBQBQBQBqBQBI")
+_ANSWER_PLAIN = struct.Struct(">BQ10s")
 _ANSWERED = (int, int, int, int, int, bytes, int, bytes, bytes)
+
+
+def duty(number: int, horizon: int, keys: bytes, sample_keys: bytes = b"", sample_mv: bytes = b"",
+         stimuli: list[list[float]] | None = None, order: str | None = None) -> bytes:  # fmt: skip
+    """The payload of a `Duty`."""
+    head = _DUTY.pack(0x97, 0xCF, number, 0xCF, horizon, 0xC6, len(keys))
+    if sample_keys or stimuli or order:
+        return b"".join((head, keys, *map(pack, (sample_keys, sample_mv, stimuli, order))))
+    return head + keys + _DUTY_PLAIN
 
 
 def answer(payload: bytes) -> Answer:
     """The answer in a payload. Raises `Malformed`."""
+    size = len(payload) - _ANSWER.size - _ANSWER_PLAIN.size
+    if size >= 0:
+        m0, m1, number, m2, epoch, m3, next_step, m4, first, m5, seq, m6, n = _ANSWER.unpack_from(payload)
+        if n == size and (m0, m1, m2, m3, m4, m5, m6) == (0x99, 0xCF, 0xCF, 0xCF, 0xD3, 0xCF, 0xC6):
+            end = _ANSWER.size + n
+            m7, sample_seq, nothing = _ANSWER_PLAIN.unpack_from(payload, end)
+            if m7 == 0xCF and nothing == _NONE * 2 and not n & 7:
+                keys = payload[_ANSWER.size : end]
+                return Answer(number, epoch, next_step, first, seq, keys, sample_seq, b"", b"")
     row = unpack(payload)
     if not isinstance(row, list) or tuple(map(type, row)) != _ANSWERED:
         raise Malformed("not an answer")
@@ -96,6 +123,17 @@ def answer(payload: bytes) -> Answer:
     if len(found.keys) % 8 or len(found.sample_keys) % 8 or len(found.sample_mv) != len(found.sample_keys):
         raise Malformed("an answer's keys and potentials do not match")
     return found
+
+
+def answered(answer: Answer) -> bytes:
+    """The payload of an `Answer`."""
+    number, epoch, next_step, first, seq, keys, sample_seq, sample_keys, sample_mv = answer
+    head = _ANSWER.pack(
+        0x99, 0xCF, number, 0xCF, epoch, 0xCF, next_step, 0xD3, first, 0xCF, seq, 0xC6, len(keys)
+    )
+    if sample_keys:
+        return b"".join((head, keys, *map(pack, (sample_seq, sample_keys, sample_mv))))
+    return head + keys + _ANSWER_PLAIN.pack(0xCF, sample_seq, _NONE * 2)
 
 
 def integer(args: dict[str, Any], name: str) -> int:

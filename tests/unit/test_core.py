@@ -12,21 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobus.node.core import Core, Emission, SourceCore, joined, ring_slots
-from neurobus.node.kernels import seal
 from neurobus.placement import place
 from neurobus.wire.bus import NEVER
 from tests.helpers import Ensemble, cores_of, in_order, lock_step, net, run_table, same, table
 
 STEPS = 600
-
-
-@pytest.fixture(scope="module", autouse=True)
-def sealed():
-    """Kernels as they are in a node: one called with other types (a read-only array, say) is an error."""
-    models = "".join(table("neurons", id=name, model=f"nodes.{name}") for name in ("lif", "lif_delta"))
-    for core in cores_of(place(net(models))):
-        core.advance(1)
-    seal()
 
 
 # -- random networks ----------------------------------------------------------------------------------

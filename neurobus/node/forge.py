@@ -1,0 +1,299 @@
+"""The forge: what every model's `step` is wrapped in, and its compilation to machine code by numba.
+
+Grid semantics (NEST's): update k takes the state from step k to k + 1; a spike found in it is stamped
+s = k + 1; with a delay of d steps it acts in update s + d - 1.
+
+Order of summation. Spikes wait in `keys` (int64 `stamp << 32 | source`, ascending) and are poured into
+the ring in update stamp + min_delay - 1, the first at which they could act. By then every spike of that
+stamp is known, so each ring slot sums in the order (stamp, source) whatever messages brought them:
+the same bits for any packing, scheduling or number of hosts.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import msgpack
+import numba
+import numpy as np
+from numba import carray, njit, types, uint64  # type: ignore[attr-defined]
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from neurobus.model import Model
+from neurobus.node import table as T
+
+TINY = 1e-30
+"""States smaller than this become zero at every 1024th step, so that a decaying neuron comes to rest
+instead of crawling through denormal numbers. Far below half an ulp of any sum that decides a spike."""
+
+
+@njit(inline="always")
+def mixed(x):  # type: ignore[no-untyped-def]
+    """splitmix64, as `neurobus.model.splitmix64`."""
+    x = x + uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> uint64(27))) * uint64(0x94D049BB133111EB)
+    return x ^ (x >> uint64(31))
+
+
+@njit(error_model="numpy")
+def poisson_count(key, k, mean, p0):  # type: ignore[no-untyped-def]
+    """Number of arrivals in update k: inversion of the Poisson distribution, p0 = exp(-mean)."""
+    u = (mixed(key ^ (uint64(k) * uint64(0xD1B54A32D192ED03))) >> uint64(11)) * (1.0 / 9007199254740992.0)
+    n, p = 0, p0
+    total = p
+    while u >= total and n < 1000:
+        n += 1
+        p *= mean / n
+        total += p
+    return n
+
+
+@intrinsic
+def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
+    def cast(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), cast
+
+
+@njit
+def view(address, n, dtype):  # type: ignore[no-untyped-def]
+    """The array of `n` items at an address. Its owner must live."""
+    return carray(_pointer(address), n, dtype)  # type: ignore[call-arg]
+
+
+@njit
+def view2(address, n, m, dtype):  # type: ignore[no-untyped-def]
+    return carray(_pointer(address), (n, m), dtype)  # type: ignore[call-arg]
+
+
+def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
+    """A plain function, and the plain functions it calls, as numba compiles them."""
+    made = {} if made is None else made
+    if not isinstance(function, FunctionType):
+        return function
+    if function not in made:
+        names = dict(function.__globals__)
+        made[function] = function
+        for name in function.__code__.co_names:
+            if isinstance(names.get(name), FunctionType):
+                names[name] = jitted(names[name], made)
+        code, defaults = function.__code__, function.__defaults__
+        plain = FunctionType(code, names, function.__name__, defaults, function.__closure__)
+        made[function] = njit(error_model="numpy")(plain)
+    return made[function]
+
+
+def entrance(model: type[Model]) -> Any:
+    """The function behind `neurobus.node.kernels.Kernel` for a model."""
+    step = jitted(model.step)
+
+    # With signatures given, or numba compiles each once for every constant it is called with.
+    @njit(f"void(int64[::1]{9 * ', int64'})", error_model="numpy")
+    def advance(t, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):  # type: ignore[no-untyped-def]
+        """Run the state at an address from step k0 to k1, or to the first emission; `T.LAST` … tell of it."""
+        K, n_states, n_rec, slots = t[T.N_NEURONS], t[T.N_STATES], t[T.N_RECEPTORS], t[T.SLOTS]
+        n_gaps, potential, n_watched, n_noisy = t[T.N_GAPS], t[T.POTENTIAL], t[T.N_WATCHED], t[T.N_NOISY]
+        n_keys, n_plan, n_samples, lag, interval = (
+            t[T.N_KEYS],
+            t[T.N_PLAN],
+            t[T.N_SAMPLES],
+            t[T.LAG],
+            t[T.INTERVAL],
+        )
+        n_sources, n_synapses = t[T.N_SOURCES], t[T.N_SYNAPSES]
+        a = t[T.SCALARS :]
+        keys = view(a[0], n_keys, np.int64)
+        constants = view2(a[3], t[T.N_CONSTANTS], K, np.float64)
+        delta = view(a[4], 1, np.float64)[0]
+        key, fired = view(a[5], K, np.uint64), view(a[6], K, np.uint8)
+        row = view(a[7], n_sources + 1, np.int64)
+        syn_target, syn_delay = view(a[8], n_synapses, np.int32), view(a[9], n_synapses, np.int32)
+        syn_weight = view(a[10], n_synapses, np.float64)
+        plan_k, plan_what = view(a[11], n_plan, np.int64), view(a[12], n_plan, np.uint8)
+        plan_i, plan_value = view(a[13], n_plan, np.int32), view(a[14], n_plan, np.float64)
+        sample_keys, sample_mv = view(a[15], n_samples, np.int64), view(a[16], n_samples, np.float64)
+        gap_row, gap_of = view(a[17], n_sources + 1, np.int64), view(a[18], n_gaps, np.int32)
+        gap_at, gap_ns = view(a[19], K + 1, np.int64), view(a[20], n_gaps, np.float64)
+        gap_total, watched = view(a[21], K, np.float64), view(a[22], n_watched, np.int32)
+        zero, peak = view(a[23], K, np.float64), view(a[24], K, np.float64)
+        noise_mean, noise_p0 = view(a[25], n_noisy, np.float64), view(a[26], K, np.float64)
+        noise_weight, index = view(a[27], K, np.float64), view(a[28], K, np.int64)
+        out, out_sample = view(a[29], t[T.OUT_STEPS] * K, np.int64), view(a[30], 1 << 40, np.int64)
+        out_mv = view(a[31], 1 << 40, np.float64)
+
+        # The state, as `Core` lays it out: states, input ring, then what belongs to each neuron and junction.
+        width = n_rec * K
+        s = view2(state, n_states, K, np.float64)
+        ring = state + n_states * K * 8
+        b = ring + slots * width * 8
+        electrode, gap_sum = view(b, K, np.float64), view(b + 8 * K, K, np.float64)
+        v_sent, k_sent = view(b + 16 * K, K, np.float64), view(b + 24 * K, K, np.float64)
+        gap_last = view(b + 32 * K, n_gaps, np.float64)
+        current = view(b + 32 * K + 8 * n_gaps, K, np.float64)
+        mask = slots - 1
+        ring_at = view(ring, slots * width, np.float64)
+        delivered, n_out0, n_mv0 = 0, n_out, n_mv
+        k = k0
+        while k < k1:
+            at = (k & mask) * width
+            while at_key < n_keys and (keys[at_key] >> 32) <= k - lag:
+                stamp = keys[at_key] >> 32
+                source = keys[at_key] & 0xFFFFFFFF
+                for j in range(row[source], row[source + 1]):
+                    slot = max(stamp + syn_delay[j] - 1, k) & mask
+                    ring_at[slot * width + syn_target[j]] += syn_weight[j]
+                delivered += row[source + 1] - row[source]
+                at_key += 1
+            while at_plan < n_plan and plan_k[at_plan] <= k:
+                if plan_what[at_plan] == 0:
+                    electrode[plan_i[at_plan]] += plan_value[at_plan]
+                else:
+                    ring_at[at + plan_i[at_plan]] += plan_value[at_plan]
+                at_plan += 1
+            if n_noisy:
+                for i in range(K):
+                    if noise_mean[i] > 0.0:
+                        arrivals = poisson_count(key[i], k, noise_mean[i], noise_p0[i])
+                        w = noise_weight[i]
+                        ring_at[at + (0 if w >= 0.0 or n_rec == 1 else K) + i] += arrivals * w
+            x = view2(ring + 8 * at, n_rec, K, np.float64)
+            if n_gaps:
+                while at_sample < n_samples and (sample_keys[at_sample] >> 32) <= k - lag:
+                    source = sample_keys[at_sample] & 0xFFFFFFFF
+                    v = sample_mv[at_sample]
+                    for m in range(gap_row[source], gap_row[source + 1]):
+                        gap_last[gap_of[m]] = v
+                        # summed afresh, in one order: a running difference would drift with its history
+                        i = 0
+                        while gap_at[i + 1] <= gap_of[m]:
+                            i += 1
+                        total = 0.0
+                        for j in range(gap_at[i], gap_at[i + 1]):
+                            total += gap_ns[j] * gap_last[j]
+                        gap_sum[i] = total
+                    at_sample += 1
+                for i in range(K):
+                    current[i] = electrode[i] + (gap_sum[i] - gap_total[i] * (s[potential, i] + zero[i]))
+                hits = step(k, s, constants, x, current, key, fired)
+            else:
+                hits = step(k, s, constants, x, electrode, key, fired)
+            for i in range(width):
+                ring_at[at + i] = 0.0
+            k += 1
+            if k & 1023 == 0:
+                for j in range(n_states):
+                    for i in range(K):
+                        if abs(s[j, i]) < TINY:
+                            s[j, i] = 0.0
+            if hits:
+                for i in range(K):
+                    if fired[i]:
+                        out[n_out] = (k << 32) | index[i]
+                        n_out += 1
+            for w in range(n_watched):
+                i = watched[w]
+                if fired[i]:
+                    v = peak[i]
+                else:
+                    v = s[potential, i] + zero[i]
+                    if abs(v - v_sent[i]) <= delta or k - k_sent[i] < interval:
+                        continue
+                v_sent[i] = v
+                k_sent[i] = k
+                out_sample[n_mv] = (k << 32) | index[i]
+                out_mv[n_mv] = v
+                n_mv += 1
+            if stop and (n_out > n_out0 or n_mv > n_mv0):
+                break
+        t[T.LAST], t[T.N_OUT], t[T.N_MV] = k, n_out, n_mv
+        t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN], t[T.RUN_AT_SAMPLE] = at_key, at_plan, at_sample
+        t[T.RUN_DELIVERIES] = delivered
+
+    @njit("void(int64[::1], int64, int64)", error_model="numpy")
+    def admit(t, new, n_new):  # type: ignore[no-untyped-def]
+        """Sort `n_new` spikes at an address in among those that wait; there is room for them."""
+        n_keys, at_key, poured = t[T.N_KEYS], t[T.AT_KEY], t[T.STEP] - t[T.LAG]
+        keys, fresh = view(t[T.SCALARS], t[T.ROOM_KEYS], np.int64), view(new, n_new, np.int64)
+        if at_key:
+            for i in range(at_key, n_keys):
+                keys[i - at_key] = keys[i]
+            n_keys, at_key = n_keys - at_key, 0
+        for j in range(n_new):
+            spike = fresh[j]
+            if (spike >> 32) < poured:
+                t[T.LATE] += 1
+            i = n_keys
+            while i > 0 and keys[i - 1] > spike:
+                keys[i] = keys[i - 1]
+                i -= 1
+            keys[i] = spike
+            n_keys += 1
+        t[T.N_KEYS], t[T.AT_KEY] = n_keys, at_key
+
+    @njit(  # type: ignore[call-overload]
+        "void(int64, int64, int64, int64, int64, int64)",
+        error_model="numpy",
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+    )
+    def call(table, op, a, b, c, d):  # type: ignore[no-untyped-def]
+        t = view(table, T.SCALARS + 32, np.int64)
+        if op == T.RUN:
+            advance(t, a, b, c, d, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
+            return
+        k, to, look = t[T.STEP], a, d
+        if c:
+            admit(t, b, c)
+        n_out, n_mv = 0, 0
+        if to > k:
+            advance(t, t[T.SCALARS + 1], k, to, 0, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
+            n_out, n_mv = t[T.N_OUT], t[T.N_MV]
+            t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE] = (
+                to,
+                t[T.RUN_AT_KEY],
+                t[T.RUN_AT_PLAN],
+                t[T.RUN_AT_SAMPLE],
+            )
+            t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
+        if look > to:
+            K = t[T.N_NEURONS]
+            n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
+            buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
+            for i in range(n):
+                spare[i] = buffer[i]
+            advance(t, t[T.SCALARS + 2], to, look, 1, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], n_out, n_mv)
+            t[T.ACTS] = t[T.N_OUT] + t[T.N_MV] - n_out - n_mv
+        t[T.N_OUT], t[T.N_MV] = n_out, n_mv
+
+    return call
+
+
+def forge(path: Path, name: str, model: type[Model]) -> None:
+    """Compile a model and write its kernel file, atomically. Raises what numba raises."""
+    (compiled,) = entrance(model).overloads.values()
+    functions = compiled.library._final_module.functions
+    declared = {function.name for function in functions if function.is_declaration}
+    code = {
+        "model": name,
+        "numba": numba.__version__,
+        "symbol": compiled.fndesc.llvm_func_name,
+        "object": bytes(compiled.library._get_compiled_object()),
+        "helpers": sorted(one for one in declared if one.startswith(("NRT_", "numba_"))),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_bytes(msgpack.packb(code))
+    scratch.replace(path)
+
+
+def provide_helpers() -> None:
+    """Make the helper functions of numba's runtime known to LLVM."""
+    from numba.core.registry import cpu_target
+
+    cpu_target.target_context.refresh()

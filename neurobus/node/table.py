@@ -1,0 +1,18 @@
+"""The table through which a core and its kernel see the same: int64 scalars, then addresses of arrays."""
+
+from __future__ import annotations
+
+STEP, N_KEYS, AT_KEY, AT_PLAN, AT_SAMPLE, DELIVERIES, LATE = range(7)
+"""Scalars that are the committed state: step, spikes that wait, and how far each queue has been used."""
+LAST, N_OUT, N_MV, RUN_AT_KEY, RUN_AT_PLAN, RUN_AT_SAMPLE, RUN_DELIVERIES, ACTS = range(8, 16)
+"""Scalars that tell of the last run: the step where it ended, what it put out, how far it used the queues,
+and, of a look, how many emissions it met."""
+(N_NEURONS, N_STATES, N_RECEPTORS, SLOTS, N_GAPS, POTENTIAL, N_SYNAPSES, N_SOURCES, N_WATCHED, N_NOISY,
+ INTERVAL, LAG, ROOM_KEYS, N_CONSTANTS, N_PLAN, N_SAMPLES, OUT_STEPS) = range(16, 33)  # fmt: skip
+"""Scalars that are sizes: they change only when the arrays do."""
+SCALARS, ARRAYS = 40, 40
+"""Places in the table for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
+
+RUN, DUTY = 0, 1
+"""Operations. RUN: advance the state at address a from step b to c, ended at the first emission if d.
+DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all)."""
