@@ -11,7 +11,7 @@ and, of a look, how many emissions it met."""
  INTERVAL, LAG, ROOM_KEYS, N_CONSTANTS, N_PLAN, N_SAMPLES, OUT_STEPS) = range(16, 33)  # fmt: skip
 """Scalars that are sizes: they change only when the arrays do."""
 SCALARS, ARRAYS = 40, 40
-"""Places in the table for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
+"""Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
 
 RUN, DUTY = 0, 1
 """Operations. RUN: advance the state at address a from step b to c, ended at the first emission if d.
