@@ -15,9 +15,10 @@
 #endif
 
 #define LINK_VERSION 1
-#define LINK_SCHEMA 0x8a0bd819UL
+#define LINK_SCHEMA 0xb03182efUL
 #define LINK_CHUNK 16
 #define LINK_RESEND_MS 30
+#define LINK_SILENCE_MS 1000
 #define LINK_NO_SYNAPSE 0xffff
 #define LINK_SEQUENCED 0x40 /* ids from here on */
 #define LINK_HEAD 3 /* id, seq, ack */
@@ -79,7 +80,7 @@ struct link_hello {
     uint32_t timer_hz; /* of the clock in PONG and RUN */
     uint16_t room; /* bytes for an image behind its layouts: 2 a synapse, 1 more a plastic one */
     uint16_t synapses; /* plastic synapses it can hold */
-    uint8_t leds; /* on the strip */
+    uint8_t leds; /* pixels on the strip */
     uint8_t led; /* LED */
     uint8_t rx_ring; /* bytes of the receive ring, for credits */
     uint8_t queue; /* inputs that can wait for their tick */
@@ -230,12 +231,12 @@ struct link_spike {
     uint16_t tick; /* its stamp */
 } LINK_PACKED;
 
-/* board: An input came after its update. */
+/* board: An INPUT or KICK came after its update. */
 #define LINK_LATE 0x61
 struct link_late {
-    uint16_t synapse; /* NO_SYNAPSE for a KICK */
     uint16_t due; /* the update meant */
     uint16_t acts; /* the update in which it acts */
+    /* then u16 synapses[]: those of the INPUT; NO_SYNAPSE for a KICK */
 } LINK_PACKED;
 
 /* board: Somebody pressed the button: a stimulus acts in update `tick`. */

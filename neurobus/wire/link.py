@@ -26,7 +26,9 @@ Order and loss
     128 behind the one expected is a duplicate: dropped, and acknowledged again. An ack is news if (ack -
     last ack) mod 256 <= number of frames outstanding; else it is an old one.
     The host acknowledges a sequenced frame within 5 ms: on any frame that it sends anyway, else by ACK.
-    Messages below 0x40 have seq 0, are never sent again, and may be lost.
+    Messages below 0x40 have seq 0 and may be lost; one that lies between others may come twice.
+    A board that hears nothing for `SILENCE_MS` ends the session: it goes on by itself if it was free-running,
+    keeps no spikes, and answers whatever comes but ASK with HELLO, token 0.
 
 Credits
     Encoded bytes of sequenced frames not yet acknowledged <= HELLO.rx_ring - `RESERVE`; the reserve is for
@@ -84,6 +86,7 @@ CHUNK = 16
 RESERVE = 24
 """Bytes of the board's receive ring left for messages without a seq."""
 RESEND_MS = 30
+SILENCE_MS = 1000
 FARTHEST = 30_000
 """Ticks that horizon and inputs may lie ahead of the tick last confirmed."""
 NO_SYNAPSE = 0xFFFF
@@ -215,7 +218,7 @@ HELLO = _message(
     "u32 nonce: another at every start", "u32 serial: given by NAME, 0 for none yet",
     "u32 clock_hz: of the processor", "u32 timer_hz: of the clock in PONG and RUN",
     "u16 room: bytes for an image behind its layouts: 2 a synapse, 1 more a plastic one",
-    "u16 synapses: plastic synapses it can hold", "u8 leds: on the strip", "u8 led: LED",
+    "u16 synapses: plastic synapses it can hold", "u8 leds: pixels on the strip", "u8 led: LED",
     "u8 rx_ring: bytes of the receive ring, for credits", "u8 queue: inputs that can wait for their tick",
 )  # fmt: skip
 ACK = _message(0x03, "ACK", "both", "Nothing but the ack.", 
@@ -280,9 +283,9 @@ TELL = _message(0x50, "TELL", "host", "Asks for STATS.")
 
 SPIKE = _message(0x60, "SPIKE", "board", "The neuron has fired.", "u16 tick: its stamp")
 LATE = _message(
-    0x61, "LATE", "board", "An input came after its update.",
-    "u16 synapse: NO_SYNAPSE for a KICK", "u16 due: the update meant",
-    "u16 acts: the update in which it acts",
+    0x61, "LATE", "board", "An INPUT or KICK came after its update.",
+    "u16 due: the update meant", "u16 acts: the update in which it acts",
+    "u16 synapses*: those of the INPUT; NO_SYNAPSE for a KICK",
 )  # fmt: skip
 POKE = _message(
     0x62, "POKE", "board", "Somebody pressed the button: a stimulus acts in update `tick`.",
@@ -494,6 +497,7 @@ def header() -> str:
         f"#define LINK_SCHEMA 0x{SCHEMA:08x}UL",
         f"#define LINK_CHUNK {CHUNK}",
         f"#define LINK_RESEND_MS {RESEND_MS}",
+        f"#define LINK_SILENCE_MS {SILENCE_MS}",
         f"#define LINK_NO_SYNAPSE 0x{NO_SYNAPSE:04x}",
         "#define LINK_SEQUENCED 0x40 /* ids from here on */",
         "#define LINK_HEAD 3 /* id, seq, ack */",

@@ -1,0 +1,7 @@
+/* Facts of the board that this is built for: -DBOARD='"boards/uno.h"'. */
+#ifndef BOARD_H
+#define BOARD_H
+
+#include BOARD
+
+#endif
