@@ -8,6 +8,7 @@ PYTHON ?=
 NEEDS :=
 
 .PHONY: help install system demo papers test check bench clean
+.PHONY: rig
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -64,6 +65,16 @@ system: ## what the tests need from the system, installed when root
 	[ -n "$$packages" ] || exit 0; \
 	echo "missing: $$packages(tests that need them are skipped)" >&2; \
 	[ "$${CI:-}" != true ]
+
+rig: build/sim/rig ## simulated boards: firmware/sim, built with simavr
+
+# Where simavr's headers are, when not where the compiler looks anyway.
+SIMAVR := $(shell pkg-config --variable=includedir simavr 2>/dev/null)
+
+build/sim/rig: $(wildcard firmware/sim/*.c firmware/sim/*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -D_GNU_SOURCE $(SIMAVR:%=-I%) -o $@ firmware/sim/*.c \
+		$(shell pkg-config --libs-only-L simavr 2>/dev/null) -lsimavr -lelf -lm
 
 demo: install ## the worm, touched on the nose: run, plot, replay
 	@mkdir -p $(DEMO)

@@ -1,0 +1,257 @@
+"""Simulated boards: the rig of firmware/sim as a child process, and what one can do to its boards.
+
+The rig is found beside this package in a checkout, as `build/sim/rig`; `make rig` builds it. It ends when
+its standard input does, so it never outlives whoever started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import neurobus
+from neurobus.bridge import port as ports
+from neurobus.cluster import folder as folders
+from neurobus.errors import InputError, RunError
+
+ROOT = Path(neurobus.__file__).parents[1]
+PROGRAM = ROOT / "build" / "sim" / "rig"
+STOP_S = 5.0
+
+
+@dataclass(frozen=True)
+class SimBoard:
+    """One board to simulate.
+
+    `led`, `backup` and `button` are pins, `B0` to `D7`; `chip` is one of ws2811, 2812, 2813, 2815, 2818,
+    `order` that of the colours on its line where it is not the chip's usual one, `leds` how many LEDs there
+    are (0: not checked). `ppm`: how far off the crystal is. `own_supply`: pulling the cable leaves it
+    powered. `seed`: what its RAM holds at power-on and which bits go wrong.
+    """
+
+    elf: Path
+    mcu: str = "atmega328p"
+    clock_hz: int = 16_000_000
+    chip: str = "ws2812"
+    leds: int = 0
+    order: str = ""
+    led: str = "B0"
+    backup: str = ""
+    button: str = "D2"
+    ppm: float = 0.0
+    own_supply: bool = False
+    seed: int | None = None
+
+    def spec(self, name: str) -> str:
+        words = {
+            "mcu": self.mcu, "clock": self.clock_hz, "elf": self.elf, "chip": self.chip, "leds": self.leds,
+            "order": self.order, "led": self.led, "backup": self.backup, "button": self.button,
+            "ppm": self.ppm, "supply": "own" if self.own_supply else "usb", "seed": self.seed,
+        }  # fmt: skip
+        given = [f"{key}={value}" for key, value in words.items() if value not in ("", None)]
+        return ",".join([name, *given])
+
+
+class RigError(RunError):
+    """The rig is gone, or would not do what it was told."""
+
+
+class Rig:
+    """Simulated boards, plugged in and powered. `ports[i]` is the name of the i-th board's port.
+
+    `pace`: "real" keeps to the host's clock; "free" runs as fast as can be while a board has something to
+    do, and stands still else; "hold" lets time pass only in `run`. Raises InputError where the rig cannot be
+    started.
+    """
+
+    def __init__(self, boards: Sequence[SimBoard], pace: str = "real"):
+        self.folder = folders.create("simboard")
+        first = _first_free()
+        self.names = [f"{ports.SIMULATED}{first + i}" for i in range(len(boards))]
+        self.ports = [str(self.folder / name) for name in self.names]
+        self._rest = b""
+        command = [str(program()), "--folder", str(self.folder), "--pace", pace]
+        for name, board in zip(self.names, boards, strict=True):
+            command += ["--board", board.spec(name)]
+        try:
+            # A session of its own: Ctrl-C is for whoever started us, and he tells the rig.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            folders.remove(self.folder)
+            raise InputError(f"{command[0]}: {error.strerror}") from error
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._until_ready()
+            self._socket.connect(str(self.folder / "control"))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _until_ready(self) -> None:
+        assert self._process.stdout and self._process.stderr
+        for line in self._process.stdout:
+            if line.strip() == b"ready":
+                return
+        why = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        raise InputError(why[-1] if why else "the rig ended without a word")
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        self.close()
+
+    def close(self) -> None:
+        """End the rig; nothing of it is left."""
+        self._socket.close()
+        process = self._process
+        if process.stdin:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+        folders.remove(self.folder)
+
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def ask(self, *words: object) -> Any:
+        """The rig's answer to a command (`help` lists them). Raises RigError."""
+        return _ask(self._socket, words)
+
+    # -- what is done to one board --------------------------------------------------------------------
+
+    def unplug(self, board: int = 0, keep_power: bool = False) -> None:
+        self.ask("unplug", board, *(["keep-power"] if keep_power else []))
+
+    def plug(self, board: int = 0) -> None:
+        self.ask("plug", board)
+
+    def reset(self, board: int = 0) -> None:
+        self.ask("reset", board)
+
+    def power(self, on: bool, board: int = 0) -> None:
+        self.ask("power", board, "on" if on else "off")
+
+    def press(self, board: int = 0, ms: float = 100.0) -> None:
+        self.ask("press", board, ms)
+
+    def errors(self, incoming: float, outgoing: float, board: int | str = 0, seed: int = 0) -> None:
+        """Probabilities with which a data bit is turned round, to the board and from it."""
+        self.ask("errors", board, incoming, outgoing, seed)
+
+    def stats(self, board: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask("stats", board)
+        return found
+
+    def leds(self, board: int = 0) -> dict[str, Any]:
+        """The strip: colours as (r, g, b) of each chip, and what was wrong with the waveform."""
+        found: dict[str, Any] = self.ask("leds", board)
+        return found
+
+    def frames(self, board: int = 0, since: int = 0) -> list[dict[str, Any]]:
+        """The last frames the strip was sent, from number `since` + 1 on; 256 of them are kept."""
+        found: list[dict[str, Any]] = self.ask("frames", board, since)
+        return found
+
+    def marks(self, board: int = 0, clear: bool = False) -> dict[int, dict[str, float]]:
+        """Cycles of each stretch the firmware marked: n, min, mean, max, last."""
+        found = self.ask("marks", board, *(["clear"] if clear else []))
+        return {int(number): stretch for number, stretch in found.items()}
+
+    def bursts(self, board: int = 0) -> list[tuple[str, int, float, float]]:
+        """Bytes in one go on the line: ("in" or "out", how many, begin and end in ns of board time)."""
+        return [(way, n, begin, end) for way, n, begin, end in self.ask("bursts", board)]
+
+    def eeprom(self, board: int = 0) -> bytes:
+        return bytes.fromhex(self.ask("eeprom", board, "get"))
+
+    def set_eeprom(self, data: bytes, board: int = 0, address: int = 0) -> None:
+        self.ask("eeprom", board, "set", address, data.hex())
+
+    def run(self, ms: float, board: int | str = "all") -> None:
+        """Let board time pass, as fast as can be; not under pace "real"."""
+        self.ask("run", ms, board)
+
+
+def command(folder: Path, *words: object) -> Any:
+    """Ask the rig of another process, by its folder. Raises RigError."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(folder / "control"))
+        except OSError as error:
+            raise RigError(f"{folder}: no simulated boards here: {error.strerror}") from error
+        return _ask(connection, words)
+
+
+def _ask(connection: socket.socket, words: Iterable[object]) -> Any:
+    line = " ".join(map(str, words))
+    answer = b""
+    try:
+        connection.sendall(line.encode() + b"\n")
+        while not answer.endswith(b"\n"):
+            if not (part := connection.recv(1 << 16)):
+                raise RigError("the simulated boards are gone")
+            answer += part
+    except OSError as error:
+        raise RigError(f"the simulated boards are gone: {error.strerror}") from error
+    word, _, rest = answer.decode().strip().partition(" ")
+    if word != "ok":
+        raise RigError(f"{line}: {rest}")
+    return json.loads(rest)
+
+
+def _first_free() -> int:
+    """A number that no board has, in whichever rig: so that short names mean one board."""
+    taken = [os.path.basename(name).removeprefix(ports.SIMULATED) for name in ports.simulated()]
+    return 1 + max((int(number) for number in taken if number.isdigit()), default=-1)
+
+
+def program() -> Path:
+    """The rig, built. Raises InputError where it is not, with the command that mends it."""
+    if not PROGRAM.exists():
+        raise InputError(f"{PROGRAM} is not built; run: {missing() or f'make -C {ROOT} rig'}")
+    return PROGRAM
+
+
+def missing() -> str | None:
+    """The command that installs what building the rig and the firmware lacks here; None when nothing."""
+    brew = shutil.which("brew")
+    lacking = []
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        lacking.append("gcc")
+    if not shutil.which("avr-gcc"):
+        lacking.append("avr-gcc" if brew else "gcc-avr avr-libc")
+    if not any(Path(place, "simavr", "sim_avr.h").exists() for place in INCLUDES):
+        lacking.append("simavr" if brew else "libsimavr-dev libelf-dev")
+    if not lacking:
+        return None
+    if brew:
+        return f"brew install {' '.join(lacking)}"
+    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install {' '.join(lacking)}"
+
+
+INCLUDES = ("/usr/include", "/usr/local/include", "/opt/homebrew/include")
