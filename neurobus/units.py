@@ -10,8 +10,8 @@ from decimal import Decimal, InvalidOperation
 
 _PREFIX = {"f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "μ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}
 _BASE = {"s": "time", "V": "voltage", "A": "current", "F": "capacitance", "S": "conductance",
-         "Ohm": "resistance", "Hz": "rate"}  # fmt: skip
-_QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zµμ]*)\s*")
+         "Ohm": "resistance", "Hz": "rate", "m/s": "velocity", "m": "length"}  # fmt: skip
+_QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zµμ]*(?:/s)?)\s*")
 
 
 class UnitError(ValueError):

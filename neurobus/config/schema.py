@@ -11,7 +11,10 @@ from neurobus import units
 
 Clock = Literal["wall", "virtual"]
 OnLogFailure = Literal["continue", "stop"]
-Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree"]
+Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree", "small_world", "scale_free",
+               "distance", "layered", "assemblies"]  # fmt: skip
+Kernel = Literal["gaussian", "exponential", "disc"]
+Placed = Literal["grid", "random"]
 
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 ID_RULE = "use letters, digits and _ . - (not . or - at the front)"
@@ -35,6 +38,26 @@ class Distribution(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 Value = Plain | Distribution
+
+
+class Space(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where the members of a group stand, evenly or at random: on a `ring` of that length, or on a `sheet`
+    (width, height). A `torus` is a sheet without edges.
+    """
+
+    ring: Plain | None = None
+    sheet: tuple[Plain, Plain] | None = None
+    torus: bool = False
+    placed: Placed = "grid"
+
+
+class Patterns(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Random patterns over the members of a group, `activity` of them active in each. Those of pattern 0 of
+    `cells` are called `cells#0`, wherever a group can be called.
+    """
+
+    count: Count
+    activity: Annotated[float, Meta(gt=0, lt=1)] = 0.5
 
 
 class Table(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -103,6 +126,8 @@ class Group(Table, kw_only=True):
     ids: Annotated[list[Id], Meta(min_length=1)] | None = None
     csv: str | None = None
     params: dict[str, Value] = field(default_factory=dict)
+    space: Space | None = None
+    patterns: Patterns | None = None
 
 
 class _Process(Table, kw_only=True, tag_field="kind"):
@@ -111,6 +136,7 @@ class _Process(Table, kw_only=True, tag_field="kind"):
     id: Id
     count: Count | None = None
     ids: Annotated[list[Id], Meta(min_length=1)] | None = None
+    space: Space | None = None
 
 
 class Poisson(_Process, tag="poisson", kw_only=True):
@@ -181,24 +207,47 @@ Process = Poisson | Metronome | Spikes | Encoder | External
 Source = Poisson | Metronome | Spikes | Encoder | External | Current | Background
 
 
-class Synapses(Table, kw_only=True):
-    """Chemical synapses: one, a projection by `rule`, or the rows of `csv`."""
+class Structure(Table, kw_only=True):
+    """Who is connected to whom: the keys of the rules, each for the rules its line names.
 
-    pre: str | None = None
-    post: str | None = None
+    small_world: `neighbours` on a ring, each synapse moved with probability `rewire`. scale_free: `exponent`
+    of the degrees and their mean, `degree`. Both: `directed`, else every pair is connected both ways.
+    distance: `kernel` with `probability` at distance 0 and its `reach`. layered: `layers` in a group, each to
+    the next. assemblies: everybody, with weights from the stored patterns.
+    """
+
     rule: Rule | None = None
     probability: float | None = None
     indegree: Count | None = None
     allow_self: bool = False
+    neighbours: Count | None = None
+    rewire: float | None = None
+    exponent: float | None = None
+    degree: float | None = None
+    directed: bool | None = None
+    kernel: Kernel | None = None
+    reach: Plain | None = None
+    layers: Count | list[Count] | None = None
+
+
+class Synapses(Structure, kw_only=True):
+    """Chemical synapses: one, a projection by `rule`, or the rows of `csv`."""
+
+    pre: str | None = None
+    post: str | None = None
+    stored: bool = False
+    """Under a rule other than assemblies: weights from the stored patterns all the same."""
     csv: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     ignore_unknown: bool = False
     weight: Value | None = None
     delay: Value | None = None
+    velocity: Plain | None = None
+    """Where the neurons have places: distance / velocity is added to `delay`."""
 
 
-class Electrical(Table, kw_only=True):
-    """Gap junctions: one, or the rows of `csv`. Symmetric."""
+class Electrical(Structure, kw_only=True):
+    """Gap junctions: one, several by `rule`, or the rows of `csv`. Symmetric: a pair once."""
 
     a: str | None = None
     b: str | None = None

@@ -30,7 +30,8 @@ class Network:
     sorted by (pre, post, order in the config). Junctions `gap_*` stand once each, in nS.
     `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
     `min_delay` is also the delay of electrical samples. `skipped`: file → rows with unknown ids.
-    `groups`: what a config may call by name (group, neuron, source) → its members.
+    `groups`: what a config may call by name (group, neuron, source, pattern) → its members.
+    `at_mm` (N, 2): places, NaN where there are none. `patterns`: group → (patterns, members).
     """
 
     config: Config
@@ -61,6 +62,8 @@ class Network:
     max_delay: int
     skipped: dict[str, int]
     groups: dict[str, Int32s]
+    at_mm: Array
+    patterns: dict[str, npt.NDArray[np.bool_]]
 
 
 def build(config: Config, seed: int | None = None) -> Network:
@@ -101,6 +104,8 @@ def build(config: Config, seed: int | None = None) -> Network:
         max_delay=int(delay.max(initial=0)) or one_ms,
         skipped=wiring.skipped,
         groups=who.groups,
+        at_mm=who.at_mm,
+        patterns=who.patterns,
     )
 
 

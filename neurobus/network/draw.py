@@ -40,6 +40,10 @@ class Stream:
         """Shape (n,), standard normal."""
         return normal_quantile(self.uniforms(n) + 2.0**-54)
 
+    def order(self, n: int) -> Ints:
+        """A random permutation of n."""
+        return np.argsort(self.uniforms(n), kind="stable")
+
     def below(self, limit: Ints) -> Ints:
         """One integer in [0, limit) for each element of `limit`."""
         return (self.uniforms(limit.size).reshape(limit.shape) * limit).astype(np.int64)

@@ -27,10 +27,13 @@ from neurobus.config.tables import CsvTable
 from neurobus.model import Array, Model, Node, Param, Shown, Source, stream_key
 from neurobus.model import Encoder as EncoderModel
 from neurobus.model import load as load_model
+from neurobus.network.draw import Stream
 from neurobus.network.quantities import Quantities
+from neurobus.network.space import Space
 
 Int32s = npt.NDArray[np.int32]
 Steps = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 SOURCE_MODELS: dict[type[Process], str | None] = {
     Poisson: "nodes.poisson",
@@ -52,6 +55,9 @@ class Population:
         self.model_number: dict[str, int] = {}
         self.times: dict[int, Steps] = {}
         self.shown: dict[int, Shown] = {}
+        self.patterns: dict[str, Bools] = {}
+        self.spaces: dict[str, Space] = {}
+        self._places: list[tuple[Int32s, Array]] = []
         self._declared: dict[str, Place] = {}
         self._model_of: list[int] = []
         self._params: list[dict[str, list[Array]]] = []
@@ -67,6 +73,9 @@ class Population:
         if not self.ids:
             raise self.error((), "a config needs at least one neuron; write [[neurons]] or [[groups]]")
         self.model_of = np.array(self._model_of, np.int32)
+        self.at_mm = np.full((len(self.ids), 2), np.nan)
+        for members, at_mm in self._places:
+            self.at_mm[members] = at_mm
         self.params = [{name: np.concatenate(parts) for name, parts in of.items()} for of in self._params]
 
     def named(self, place: Place, name: str, neurons: bool = True) -> Int32s:
@@ -150,7 +159,10 @@ class Population:
         model = self.models[number]
         if not issubclass(model, Model):
             raise self.error((*place, "model"), f"'{table.model}' is a source; write it as [[sources]]")
-        self._enter(place, table.id, ids, number)
+        members = self._enter(place, table.id, ids, number)
+        if isinstance(table, Group):
+            self._put(place, table, members)
+            self._store(place, table, members)
         columns = self._parameter_columns(model, table.model, csv) if csv else {}
         place = (*place, "params")
         for name in columns.keys() & table.params.keys():
@@ -158,8 +170,50 @@ class Population:
         values = self._parameters(place, model, table.model, table.id, table.params, columns, len(ids))
         self._keep(place, number, values)
 
+    def _put(self, place: Place, group: Group | Process, members: Int32s) -> None:
+        """Give the members of a group with a `space` their places."""
+        if (written := group.space) is None:
+            return
+        place = (*place, "space")
+        if (written.ring is None) == (written.sheet is None):
+            raise self.error(place, 'space is one of ring, sheet; write { ring = "1 mm" }')
+        key = "sheet" if written.ring is None else "ring"
+        if written.torus and key == "ring":
+            raise self.error((*place, "torus"), "'torus' goes with sheet")
+        sides = [written.ring] if written.ring is not None else list(written.sheet or ())
+        sizes_mm = [self.read.number((*place, key), side, "mm") for side in sides]
+        if min(sizes_mm) <= 0:
+            raise self.error((*place, key), f"{key} must be longer than 0 mm")
+        space = Space(key, sizes_mm[0], sizes_mm[-1] if key == "sheet" else 0.0, written.torus)
+        stream = Stream(self.read.seed, f"{group.id} places")
+        self._places.append((members, space.places(members.size, written.placed == "random", stream)))
+        self.spaces[group.id] = space
+        self.spaces.update({self.ids[i]: space for i in members.tolist()})
+
+    def _store(self, place: Place, group: Group, members: Int32s) -> None:
+        """Draw the patterns of a group; the neurons active in each become a group of their own."""
+        if (written := group.patterns) is None:
+            return
+        n = members.size
+        active = round(written.activity * n)
+        if not 0 < active < n:
+            message = (
+                f"activity {written.activity} of {n} neurons is {active}; some must be active and some not"
+            )
+            raise self.error((*place, "patterns", "activity"), message)
+        stream = Stream(self.read.seed, f"{group.id} patterns")
+        patterns = np.zeros((written.count, n), bool)
+        for number, pattern in enumerate(patterns):
+            pattern[stream.order(n)[:active]] = True
+            self.groups[f"{group.id}#{number}"] = members[pattern]
+        self.patterns[group.id] = patterns
+
     def _add_source(self, place: Place, source: Process) -> None:
         ids = self._members(place, source)
+        self._add_source_of(place, source, ids)
+        self._put(place, source, self.groups[source.id])
+
+    def _add_source_of(self, place: Place, source: Process, ids: Sequence[str]) -> None:
         if isinstance(source, Encoder):
             self._add_encoder(place, source, ids)
             return

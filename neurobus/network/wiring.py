@@ -9,18 +9,36 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.config.locate import Place, meant
-from neurobus.config.schema import Distribution, Electrical, Plain, Synapses, Value
+from neurobus.config.schema import Distribution, Electrical, Plain, Structure, Synapses, Value
 from neurobus.config.tables import CsvTable
 from neurobus.model import Array, Model
 from neurobus.network import rules
 from neurobus.network.draw import Stream
 from neurobus.network.population import Int32s, Population, Steps
 from neurobus.network.quantities import MOST_STEPS
+from neurobus.network.space import Space, kernel
 
 Chemical = tuple[Int32s, Int32s, Array, Int32s]
 """pre, post, weight, delay (steps): one element each per synapse."""
+Ends = tuple[str, str]
+"""What the config calls the two populations of a projection."""
+RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "one_to_one": ((), ()),
+    "all_to_all": ((), ("allow_self",)),
+    "fixed_probability": (("probability",), ("allow_self",)),
+    "fixed_indegree": (("indegree",), ("allow_self",)),
+    "small_world": (("neighbours", "rewire"), ("directed",)),
+    "scale_free": (("exponent", "degree"), ("directed",)),
+    "distance": (("kernel", "probability", "reach"), ("allow_self",)),
+    "layered": (("layers",), ("probability",)),
+    "assemblies": ((), ("allow_self",)),
+}
+"""Rule → the keys it needs, and those it may have."""
 Junctions = tuple[Int32s, Int32s, Array]
 """a, b, conductance (nS)."""
+
+
+_STRUCTURE = tuple(key for key in Structure.__struct_fields__ if key != "when")
 
 
 class Wiring:
@@ -29,15 +47,15 @@ class Wiring:
     def __init__(self, who: Population):
         self.who, self.read, self.config, self.error = who, who.read, who.config, who.error
         self.skipped: dict[str, int] = {}
+        self._count: Counter[str] = Counter()
 
     def synapses(self) -> Chemical:
         empty = np.empty(0, np.int32)
         made = [(empty, empty, np.empty(0), empty)]
-        count: Counter[str] = Counter()
         for place, table in self.config.active("synapses"):
             label = table.csv or f"{table.pre}>{table.post}"
-            count[label] += 1
-            label = f"synapses {label} {count[label]}"
+            self._count[label] += 1
+            label = f"synapses {label} {self._count[label]}"
             made.append((self._from_csv if table.csv else self._by_rule)(place, table, label))
         pre, post, weight, delay = (np.concatenate(parts) for parts in zip(*made, strict=True))
         order = np.argsort(pre.astype(np.int64) << 32 | post, kind="stable")
@@ -48,50 +66,166 @@ class Wiring:
             if getattr(table, key) is None:
                 raise self.error(place, f"[[synapses]] needs '{key}' (or csv)")
         self._forbid(place, table, ("columns", "ignore_unknown"), "goes with csv")
-        for key, rule in (("probability", "fixed_probability"), ("indegree", "fixed_indegree")):
-            if table.rule == rule and getattr(table, key) is None:
-                raise self.error((*place, "rule"), f"{rule} needs '{key}'")
-            if table.rule != rule:
-                self._forbid(place, table, (key,), f'goes with rule = "{rule}"')
         assert table.pre and table.post and table.weight is not None and table.delay is not None
+        ends = table.pre, table.post
         pre = self.who.named((*place, "pre"), table.pre, neurons=False)
         post = self.who.named((*place, "post"), table.post)
-        pre, post = self._pairs(place, table, pre, post, label)
+        pre, post = self._pairs(place, table, ends, pre, post, label)
         weight = self.weights((*place, "weight"), table.weight, post, f"{label} weight")
-        return pre, post, weight, self._delays((*place, "delay"), table.delay, pre.size, f"{label} delay")
+        if table.stored or table.rule == "assemblies":
+            weight = weight * self._covariance(place, table, ends, (pre, post))
+        delay = self._delays((*place, "delay"), table.delay, pre.size, f"{label} delay")
+        return pre, post, weight, delay + self._way(place, table, ends, pre, post)
 
-    def _pairs(self, place: Place, table: Synapses, pre: Int32s, post: Int32s, label: str) -> rules.Pairs:
+    def _pairs(
+        self, place: Place, table: Structure, ends: Ends, pre: Int32s, post: Int32s, label: str
+    ) -> rules.Pairs:
+        """The pairs that a table's rule makes of two populations called `ends`."""
+        self._check_keys(place, table)
         stream = Stream(self.read.seed, f"{label} pairs")
         match table.rule:
             case None:
                 if pre.size > 1 or post.size > 1:
-                    many = table.pre if pre.size > 1 else table.post
-                    raise self.error(place, f"'{many}' is a group, so [[synapses]] needs 'rule'")
+                    many, what = ends[pre.size <= 1], place[0]
+                    raise self.error(place, f"'{many}' is a group, so [[{what}]] needs 'rule'")
                 return pre, post
             case "one_to_one":
                 if pre.size != post.size:
-                    sizes = f"'{table.pre}' has {pre.size}, '{table.post}' {post.size}"
+                    sizes = f"'{ends[0]}' has {pre.size}, '{ends[1]}' {post.size}"
                     raise self.error((*place, "rule"), f"one_to_one needs groups of one size; {sizes}")
                 return pre, post
-            case "all_to_all":
+            case "all_to_all" | "assemblies":
                 return rules.all_to_all(pre, post, table.allow_self)
             case "fixed_probability":
-                assert table.probability is not None
-                if not 0 <= table.probability <= 1:
-                    message = f"probability must be from 0 to 1, not {table.probability}"
-                    raise self.error((*place, "probability"), message)
-                return rules.fixed_probability(pre, post, table.probability, table.allow_self, stream)
+                probability = self._share((*place, "probability"), table.probability)
+                return rules.fixed_probability(pre, post, probability, table.allow_self, stream)
             case "fixed_indegree":
                 assert table.indegree is not None
                 itself = not table.allow_self and bool(np.isin(post, pre).any())
                 if table.indegree > pre.size - itself:
                     others = f"{pre.size - 1} others" if itself else str(pre.size)
-                    message = f"indegree {table.indegree} is more than '{table.pre}' has: {others}"
+                    message = f"indegree {table.indegree} is more than '{ends[0]}' has: {others}"
                     raise self.error((*place, "indegree"), message)
                 return rules.fixed_indegree(pre, post, table.indegree, table.allow_self, stream)
+            case "distance":
+                return self._by_distance(place, table, ends, pre, post, stream)
+        if ends[0] != ends[1]:
+            what = f"'{ends[0]}' and '{ends[1]}' are two"
+            raise self.error((*place, "rule"), f"{table.rule} is a structure within one group; {what}")
+        return self._within(place, table, ends[0], pre, stream)
+
+    def _within(
+        self, place: Place, table: Structure, name: str, members: Int32s, stream: Stream
+    ) -> rules.Pairs:
+        """The rules that give one group a structure."""
+        n = members.size
+        if table.rule == "small_world":
+            assert table.neighbours is not None
+            if table.neighbours % 2 or table.neighbours >= n / 2:
+                message = (
+                    f"neighbours must be even and below half of the {n} in '{name}', not {table.neighbours}"
+                )
+                raise self.error((*place, "neighbours"), message)
+            rewire = self._share((*place, "rewire"), table.rewire)
+            return rules.small_world(members, table.neighbours, rewire, bool(table.directed), stream)
+        if table.rule == "scale_free":
+            assert table.exponent is not None and table.degree is not None
+            if not 2 < table.exponent < np.inf:
+                raise self.error((*place, "exponent"), f"exponent must be > 2, not {table.exponent:g}")
+            if not 0 < table.degree < n / 2:
+                message = f"degree must be > 0 and below half of the {n} in '{name}', not {table.degree:g}"
+                raise self.error((*place, "degree"), message)
+            return rules.scale_free(members, table.exponent, table.degree, bool(table.directed), stream)
+        layers = table.layers
+        assert layers is not None
+        if isinstance(layers, int):
+            layers = [part.size for part in np.array_split(members, layers)]
+        if len(layers) < 2 or 0 in layers or sum(layers) != n:
+            message = f"layers must be two or more and hold the {n} in '{name}' together, not {table.layers}"
+            raise self.error((*place, "layers"), message)
+        probability = 1.0 if table.probability is None else table.probability
+        return rules.layered(members, layers, self._share((*place, "probability"), probability), stream)
+
+    def _by_distance(
+        self, place: Place, table: Structure, ends: Ends, pre: Int32s, post: Int32s, stream: Stream
+    ) -> rules.Pairs:
+        assert table.kernel is not None and table.reach is not None
+        space = self._space(place, ends)
+        reach_mm = self.read.number((*place, "reach"), table.reach, "mm")
+        if reach_mm <= 0:
+            raise self.error((*place, "reach"), f"reach must be > 0 mm, not '{table.reach}'")
+        peak, name = self._share((*place, "probability"), table.probability), table.kernel
+
+        def chance(some: Int32s) -> Array:
+            apart = space.distance(self.who.at_mm[some][:, None], self.who.at_mm[post][None])
+            return peak * kernel(name, apart, reach_mm)
+
+        return rules.by_chance(pre, post, chance, table.allow_self, stream)
+
+    def _space(self, place: Place, ends: Ends) -> Space:
+        """The space that both ends stand in."""
+        for name in ends:
+            if name not in self.who.spaces:
+                message = (
+                    f"'{name}' has no places; write its group's space = {{ ring = … }} or {{ sheet = … }}"
+                )
+                raise self.error(place, message)
+        here, there = (self.who.spaces[name] for name in ends)
+        if here != there:
+            raise self.error(
+                place, f"'{ends[0]}' stands on {here}, '{ends[1]}' on {there}; they must share one"
+            )
+        return here
+
+    def _way(self, place: Place, table: Synapses, ends: Ends, pre: Int32s, post: Int32s) -> Int32s:
+        """Steps that a spike needs for the distance, 0 where no velocity is given."""
+        if table.velocity is None:
+            return np.zeros(pre.size, np.int32)
+        place = (*place, "velocity")
+        mm_per_ms = self.read.number(place, table.velocity, "m/s")
+        if mm_per_ms <= 0:
+            raise self.error(place, f"velocity must be > 0 m/s, not '{table.velocity}'")
+        apart_mm = self._space(place, ends).distance(self.who.at_mm[pre], self.who.at_mm[post])
+        return np.rint(apart_mm / mm_per_ms * 1e6 / self.read.dt_ns).astype(np.int32)
+
+    def _covariance(self, place: Place, table: Synapses, ends: Ends, pairs: rules.Pairs) -> Array:
+        """The factor of each pair's weight that its group's patterns give."""
+        key = (*place, "stored" if table.stored else "rule")
+        for name in ends:
+            if name not in self.who.patterns:
+                message = (
+                    f"'{name}' has no patterns; write its group's patterns = {{ count = 3, activity = 0.5 }}"
+                )
+                raise self.error(key, message)
+        x, y = (self.who.patterns[name] for name in ends)
+        if len(x) != len(y):
+            raise self.error(
+                key, f"'{ends[0]}' has {len(x)} patterns, '{ends[1]}' {len(y)}; they must have as many"
+            )
+        firsts = [self.who.groups[name][0] for name in ends]
+        return rules.covariance(x, y, (pairs[0] - firsts[0], pairs[1] - firsts[1]))
+
+    def _check_keys(self, place: Place, table: Structure) -> None:
+        """That the keys of a table are those of its rule."""
+        needed, allowed = RULES[table.rule] if table.rule else ((), ())
+        for key in needed:
+            if getattr(table, key) is None:
+                raise self.error((*place, "rule"), f"{table.rule} needs '{key}'")
+        for key in {key: None for keys in RULES.values() for part in keys for key in part}:
+            if key not in (*needed, *allowed) and getattr(table, key) not in (None, False):
+                users = [rule for rule, keys in RULES.items() if any(key in part for part in keys)]
+                raise self.error(
+                    (*place, key), f"'{key}' goes with rule = " + " or ".join(f'"{r}"' for r in users)
+                )
+
+    def _share(self, place: Place, value: float | None) -> float:
+        assert value is not None
+        if not 0 <= value <= 1:
+            raise self.error(place, f"{place[-1]} must be from 0 to 1, not {value}")
+        return value
 
     def _from_csv(self, place: Place, table: Synapses, label: str) -> Chemical:
-        keys = ("pre", "post", "rule", "probability", "indegree", "allow_self")
+        keys = ("pre", "post", *_STRUCTURE, "stored", "velocity")
         self._forbid(place, table, keys, "does not go with csv")
         csv, sections = self._sections(table)
         pre, post, rows = self._ends(csv, table, ("pre", "post"))
@@ -186,15 +320,30 @@ class Wiring:
         self._forbid(place, table, ("columns", "ignore_unknown"), "goes with csv")
         assert table.a and table.b and table.conductance is not None
         a, b = self.who.named((*place, "a"), table.a), self.who.named((*place, "b"), table.b)
-        for key, name, members in (("a", table.a, a), ("b", table.b, b)):
-            if members.size > 1:
-                raise self.error((*place, key), f"'{name}' is a group; a junction joins two neurons")
-        if a[0] == b[0]:
+        if table.rule is None:
+            for key, name, members in (("a", table.a, a), ("b", table.b, b)):
+                if members.size > 1:
+                    message = (
+                        f"'{name}' is a group; a junction joins two neurons, so [[electrical]] needs 'rule'"
+                    )
+                    raise self.error((*place, key), message)
+        if table.rule in ("fixed_indegree", "layered", "assemblies"):
+            raise self.error((*place, "rule"), f"{table.rule} has a direction, and a junction has none")
+        for key in ("allow_self", "directed"):
+            if getattr(table, key):
+                raise self.error((*place, key), f"'{key}' does not go with [[electrical]]")
+        label = f"electrical {table.a}-{table.b}"
+        self._count[label] += 1
+        a, b = self._pairs(place, table, (table.a, table.b), a, b, f"{label} {self._count[label]}")
+        if np.any(a == b):
             raise self.error((*place, "b"), f"'{table.b}' cannot have a junction with itself")
-        return a, b, np.array([self._conductance(place, table.conductance)])
+        if table.a == table.b:
+            once = a < b
+            a, b = a[once], b[once]
+        return a, b, np.full(a.size, self._conductance(place, table.conductance))
 
     def _junctions_from_csv(self, place: Place, table: Electrical) -> Junctions:
-        self._forbid(place, table, ("a", "b"), "does not go with csv")
+        self._forbid(place, table, ("a", "b", *_STRUCTURE), "does not go with csv")
         csv, sections = self._sections(table)
         a, b, rows = self._ends(csv, table, ("a", "b"))
         for row in rows[(a >= self.who.n_neurons) | (b >= self.who.n_neurons)][:1]:

@@ -281,6 +281,8 @@ def test_the_schema_describes_what_is_accepted():
     described = schema()
     json.dumps(described)
     group = described["$defs"]["Group"]
-    assert set(group["properties"]) == {"when", "id", "model", "count", "ids", "csv", "params"}
+    assert set(group["properties"]) == {
+        "when", "id", "model", "count", "ids", "csv", "params", "space", "patterns",
+    }  # fmt: skip
     assert group["required"] == ["id", "model"] and group["additionalProperties"] is False
     msgspec.convert(tomllib.loads(GOOD), loads(GOOD, "net.toml", {}).__class__.__bases__[0])

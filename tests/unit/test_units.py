@@ -41,7 +41,7 @@ def test_a_quantity_in_another_unit(text, unit, value):
         ("20 ms", "", "this must be a plain number"),
         (20, "ms", '20 has no unit; write "20 ms"'),
         ("ms", "ms", "'ms' is not a quantity"),
-        ("20 m", "ms", "unknown unit 'm'"),
+        ("20 m", "ms", "'20 m' is length; this must be time"),
         ("20 lightyears", "ms", "unknown unit 'lightyears'"),
         ("1 2 ms", "ms", "is not a quantity"),
         ("1e999 s", "ms", "not a finite number"),
