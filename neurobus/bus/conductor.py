@@ -246,9 +246,8 @@ class Conductor:
     ) -> None:
         self.duties += 1
         number = self._duty_number[p] = self._duty_number[p] + 1
-        data = self._duty_topic[p] + wire.pack(
-            (number, horizon, keys, sample_keys, sample_mv, stimuli, order)
-        )
+        payload = wire.duty(number, horizon, keys, sample_keys, sample_mv, stimuli, order)
+        data = self._duty_topic[p] + payload
         self._waiting[p] = data
         self._duty_horizon[p] = horizon
         self._outward.send(data)

@@ -74,7 +74,7 @@ class Peer:
         self.fd: int = self._dendrites.FD
         """Readable when something may have arrived; edge-triggered, so read until `receive` is None."""
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Put one frame on the bus."""
         _send(self._axon, data)
 

@@ -30,11 +30,6 @@ NO_MV: Array = np.empty(0)
 LOOK_AHEAD_NEURONS = 32
 """More neurons than this in one core are advanced window by window: some neuron always acts soon, and
 running a copy of all ahead would double the work."""
-SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
-"""Steps that `look` runs ahead. Four times as far when nothing came before the last look's end, half as
-far when something did: where inputs are dense a long look is wasted, where they are rare a wake is (a
-wake costs some 100 µs, a step of a look 0.06)."""
-
 STEP_BITS = 32
 NEURON_MASK = 0xFFFFFFFF
 
@@ -95,7 +90,7 @@ class SourceCore:
 
     def __init__(self, part: SourcePart):
         self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
-        self.acts = False
+        self.acts, self.duty_number, self.limit = False, 0, NEVER
 
     def _stamps(self, k0: int, k1: int) -> Keys:
         part, found = self.part, []
@@ -129,10 +124,17 @@ class SourceCore:
         """As `Core.duty`; nothing acts on a source."""
         return self.advance(to), self.look(limit=limit)
 
+    def answers_as(self, head: bytes, epoch: int) -> None:
+        """As `Core.answers_as`."""
+
+    def serve(self, frame: bytes, head: int, seq: int, sample_seq: int) -> int:
+        """As `Core.serve`: a source's duties are all told in Python."""
+        return T.OTHER
+
     def look(self, again: bool = False, through: int = 0, limit: int = NEVER) -> int:
         """As `Core.look`."""
-        k0, length = self.k, FIRST_LOOK
-        while k0 < min(limit, max(through, self.k + 64 * LONGEST_LOOK)):
+        k0, length = self.k, T.FIRST_LOOK
+        while k0 < min(limit, max(through, self.k + 64 * T.LONGEST_LOOK)):
             keys = self._stamps(k0, k0 + length)
             if len(keys):
                 self.acts = True
@@ -162,6 +164,11 @@ class Core:
     _at_key: int = _in_table(T.AT_KEY)
     _at_plan: int = _in_table(T.AT_PLAN)
     _at_sample: int = _in_table(T.AT_SAMPLE)
+    _look_length: int = _in_table(T.LOOK_LENGTH)
+    duty_number: int = _in_table(T.NUMBER)
+    """Number of the last duty carried out."""
+    limit: int = _in_table(T.LIMIT)
+    """Nobody wants to know what lies beyond this step."""
 
     def __init__(self, part: NeuronPart):
         self.part = part
@@ -203,10 +210,13 @@ class Core:
         self._noise = (mean if noisy else NO_MV, np.exp(-mean), part.noise_weight)
         self._spare = self.buffer.copy()
         self._fired = np.zeros(K, np.uint8)
+        self._answer_head = b""
         self._room(64)
+        self.limit = NEVER
         kernel = kernels.kernel(part.model_name, model)
         self._kernel_run, self._kernel_duty = kernel.run, kernel.duty
         self._restful = not noisy and not model.stochastic
+        self._table[T.RESTFUL] = self._restful
         self._local = {int(g): n for n, g in enumerate(part.index)}
         self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index]))
         self.gapped = bool(n_gaps)
@@ -222,7 +232,7 @@ class Core:
         self._plan_k = part.plan_k
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
         self._plan_i, self._plan_value = part.plan_i, part.plan_pa
-        self._look_length = FIRST_LOOK
+        self._look_length = T.FIRST_LOOK
         self.acts = False
         self._resting = False
         self._rest_at: int | None = None
@@ -299,6 +309,11 @@ class Core:
         watched = max(1, len(self.part.watched))
         self._out_sample, self._out_mv = np.empty(steps * watched, np.int64), np.empty(steps * watched)
         self._out_steps = steps
+        room = 8 * len(self._out) if self.looks_ahead else 0
+        self.answer = bytearray(len(self._answer_head) + 80 + room)
+        """The frame that `serve` writes."""
+        self.answer[: len(self._answer_head)] = self._answer_head
+        self._answer_address = ctypes.addressof(ctypes.c_char.from_buffer(self.answer))
         self._stale = True
 
     def _call(self, op: int, a: int, b: int, c: int, d: int) -> None:
@@ -372,9 +387,9 @@ class Core:
         look farther. Nobody wants to know of what lies beyond `limit`.
         """
         if again:
-            self._look_length = min(max(self._look_length, SHORTEST_LOOK) * 4, LONGEST_LOOK)
+            self._look_length = min(max(self._look_length, T.SHORTEST_LOOK) * 4, T.LONGEST_LOOK)
         else:
-            self._look_length = max(self._look_length // 2, SHORTEST_LOOK)
+            self._look_length = max(self._look_length // 2, T.SHORTEST_LOOK)
         return self._look(again, through, limit)
 
     def _look(self, again: bool, through: int, limit: int) -> int:
@@ -462,10 +477,10 @@ class Core:
         """
         new = bool(keys or sample_keys or stimuli)
         if not new:
-            self._look_length = min(max(self._look_length, SHORTEST_LOOK) * 4, LONGEST_LOOK)
+            self._look_length = min(max(self._look_length, T.SHORTEST_LOOK) * 4, T.LONGEST_LOOK)
         elif self._look_length:
             self._look_length //= 2
-            if self._look_length < SHORTEST_LOOK:
+            if self._look_length < T.SHORTEST_LOOK:
                 self._look_length = 0
         swift = (
             self._swift
@@ -485,6 +500,43 @@ class Core:
         if not self._look_length and not self._resting:
             return emission, self.k + 1
         return emission, self._look(not new, 0, limit)
+
+    def answers_as(self, head: bytes, epoch: int) -> None:
+        """Answers begin with `head`, their topic, and are of this epoch."""
+        self._answer_head = head
+        self._table[T.EPOCH], self._table[T.HEAD] = epoch, len(head)
+        self._room(self._out_steps)
+
+    def serve(self, frame: bytes, head: int, seq: int, sample_seq: int) -> int:
+        """Carry out the duty in a frame whose topic has `head` bytes, in one call of the kernel.
+
+        Returns the length of the answer, which stands in `answer`, or `T.OTHER`, `T.OLD`, `T.TELL`. `seq`, `sample_seq`: spikes and samples emitted before.
+        """
+        if not self._swift or self._resting or self._rest_at is not None:
+            return T.OTHER
+        if self._stale:
+            self._fill_table()
+        table = self._table
+        table[T.SEQ], table[T.SAMPLE_SEQ] = seq, sample_seq
+        if self._kernel_duty(
+            RESULT, RAISED, self._address, T.SERVE, head, frame, len(frame), self._answer_address
+        ):
+            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+        return int(table[T.SERVED])
+
+    def served(self) -> tuple[Emission, int]:
+        """What the duty just served came to, as `duty` returns it, when `serve` left that to be told."""
+        emission, next_step, last = self._emitted(), int(self._table[T.NEXT]), int(self._table[T.LAST])
+        if next_step:
+            return emission, next_step
+        if self._still(last):
+            self._rest_at = last
+            return emission, NEVER
+        return emission, last + 1
+
+    def fired(self) -> Keys:
+        """Spikes of the last call, a view."""
+        return self._out[: self._table[T.N_OUT]]
 
     def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
         """`duty` in one call of the kernel."""
@@ -572,14 +624,14 @@ class Core:
     def potential_mv(self, at: int = 0) -> Array:
         """Membrane potential of each neuron, absolute mV: at the committed step, or at step `at` if that is
         later, as it will be when nothing more arrives and nothing is emitted before. No farther than
-        LONGEST_LOOK steps ahead, where the neuron is not known to come to rest."""
+        T.LONGEST_LOOK steps ahead, where the neuron is not known to come to rest."""
         buffer, k0 = self.buffer, self.k
         if at > k0 and self.looks_ahead:
             if self._rest_at is not None and at >= self._rest_at:
                 buffer = self._spare
             elif at > (k0 := max(k0, self._first_effect() if self._resting else 0)):
                 buffer = self.buffer.copy()
-                self._run(buffer, k0, min(at, k0 + LONGEST_LOOK), True)
+                self._run(buffer, k0, min(at, k0 + T.LONGEST_LOOK), True)
         potential = buffer[self.potential_row * self.K : (self.potential_row + 1) * self.K]
         return np.asarray(potential + self._zero)
 

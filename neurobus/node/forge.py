@@ -72,6 +72,31 @@ def view2(address, n, m, dtype):  # type: ignore[no-untyped-def]
     return carray(_pointer(address), (n, m), dtype)  # type: ignore[call-arg]
 
 
+@njit
+def big_endian(p, at, n):  # type: ignore[no-untyped-def]
+    """The integer in `n` bytes at place `at`."""
+    value = 0
+    for i in range(n):
+        value = value << 8 | p[at + i]
+    return value
+
+
+@njit
+def to_big_endian(p, at, n, value):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        p[at + n - 1 - i] = value & 0xFF
+        value >>= 8
+
+
+@njit
+def look_length(length, new):  # type: ignore[no-untyped-def]
+    """How far to look after a duty with or without new inputs, if it was `length` before: see `Core.duty`."""
+    if not new:
+        return min(max(length, T.SHORTEST_LOOK) * 4, T.LONGEST_LOOK)
+    length //= 2
+    return length if length >= T.SHORTEST_LOOK else 0
+
+
 def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
     """A plain function, and the plain functions it calls, as numba compiles them."""
     made = {} if made is None else made
@@ -236,30 +261,17 @@ def entrance(model: type[Model]) -> Any:
             n_keys += 1
         t[T.N_KEYS], t[T.AT_KEY] = n_keys, at_key
 
-    @njit(  # type: ignore[call-overload]
-        "void(int64, int64, int64, int64, int64, int64)",
-        error_model="numpy",
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-    )
-    def call(table, op, a, b, c, d):  # type: ignore[no-untyped-def]
-        t = view(table, T.SCALARS + 32, np.int64)
-        if op == T.RUN:
-            advance(t, a, b, c, d, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
-            return
-        k, to, look = t[T.STEP], a, d
-        if c:
-            admit(t, b, c)
-        n_out, n_mv = 0, 0
+    @njit("void(int64[::1], int64, int64, int64, int64)", error_model="numpy")
+    def duty(t, to, new, n_new, look):  # type: ignore[no-untyped-def]
+        """See `neurobus.node.table`: DUTY."""
+        k, n_out, n_mv = t[T.STEP], 0, 0
+        if n_new:
+            admit(t, new, n_new)
         if to > k:
             advance(t, t[T.SCALARS + 1], k, to, 0, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
             n_out, n_mv = t[T.N_OUT], t[T.N_MV]
-            t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE] = (
-                to,
-                t[T.RUN_AT_KEY],
-                t[T.RUN_AT_PLAN],
-                t[T.RUN_AT_SAMPLE],
-            )
+            t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN] = to, t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN]
+            t[T.AT_SAMPLE] = t[T.RUN_AT_SAMPLE]
             t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
         if look > to:
             K = t[T.N_NEURONS]
@@ -267,9 +279,82 @@ def entrance(model: type[Model]) -> Any:
             buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
             for i in range(n):
                 spare[i] = buffer[i]
-            advance(t, t[T.SCALARS + 2], to, look, 1, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], n_out, n_mv)
+            at_key, at_plan, at_sample = t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE]
+            advance(t, t[T.SCALARS + 2], to, look, 1, at_key, at_plan, at_sample, n_out, n_mv)
             t[T.ACTS] = t[T.N_OUT] + t[T.N_MV] - n_out - n_mv
         t[T.N_OUT], t[T.N_MV] = n_out, n_mv
+
+    @njit("void(int64[::1], int64, int64, int64, int64)", error_model="numpy")
+    def serve(t, head, frame, size, answer):  # type: ignore[no-untyped-def]
+        """See `neurobus.node.table`: SERVE. The places are those of `neurobus.wire.bus.duty`, `answered`."""
+        n = size - head - 36
+        t[T.SERVED] = T.OTHER
+        p = view(frame + head, max(size - head, 0), np.uint8)
+        if n < 0 or n & 7 or p[0] != 0x97 or p[1] != 0xCF or p[10] != 0xCF or p[19] != 0xC6:
+            return
+        if big_endian(p, 20, 4) != n or p[size - head - 2] != 0xC0 or p[size - head - 1] != 0xC0:
+            return
+        for i in (24, 29):
+            if p[n + i] != 0xC6 or big_endian(p, n + i + 1, 4) != 0:
+                return
+        number, to, n_new = big_endian(p, 2, 8), big_endian(p, 11, 8), n >> 3
+        if number <= t[T.NUMBER]:
+            t[T.SERVED] = T.OLD
+            return
+        if t[T.N_KEYS] + n_new > t[T.ROOM_KEYS] or to - t[T.STEP] >= t[T.OUT_STEPS]:
+            return
+        t[T.NUMBER] = number
+        length = look_length(t[T.LOOK_LENGTH], n_new)
+        t[T.LOOK_LENGTH] = length
+        look = max(min(to + length, t[T.LIMIT]), to + 1) if length else 0
+        duty(t, to, frame + head + 24, n_new, look)
+        t[T.SERVED] = T.TELL
+        if look == 0:
+            next_step = to + 1
+        elif t[T.ACTS]:
+            next_step = t[T.LAST]
+        else:
+            next_step = t[T.LAST] + 1
+            rests = t[T.AT_KEY] == t[T.N_KEYS] and t[T.AT_PLAN] == t[T.N_PLAN]
+            if rests and t[T.AT_SAMPLE] == t[T.N_SAMPLES] and n_new == 0 and t[T.RESTFUL]:
+                next_step = 0
+        t[T.NEXT] = next_step
+        if next_step == 0 or t[T.N_MV]:
+            return
+        n_out = t[T.N_OUT]
+        out = view(t[T.SCALARS + 29], 8 * n_out, np.uint8)
+        first = view(t[T.SCALARS + 29], 1, np.int64)[0] >> 32 if n_out else -1
+        a = view(answer + t[T.HEAD], 66 + 8 * n_out, np.uint8)
+        a[0], a[1], a[10], a[19], a[28], a[37], a[46] = 0x99, 0xCF, 0xCF, 0xCF, 0xD3, 0xCF, 0xC6
+        to_big_endian(a, 2, 8, number)
+        to_big_endian(a, 11, 8, t[T.EPOCH])
+        to_big_endian(a, 20, 8, next_step)
+        to_big_endian(a, 29, 8, first)
+        to_big_endian(a, 38, 8, t[T.SEQ])
+        to_big_endian(a, 47, 4, 8 * n_out)
+        for i in range(8 * n_out):
+            a[51 + i] = out[i]
+        end = 51 + 8 * n_out
+        a[end], a[end + 9], a[end + 14] = 0xCF, 0xC6, 0xC6
+        to_big_endian(a, end + 1, 8, t[T.SAMPLE_SEQ])
+        to_big_endian(a, end + 10, 4, 0)
+        to_big_endian(a, end + 15, 4, 0)
+        t[T.SERVED] = t[T.HEAD] + end + 19
+
+    @njit(  # type: ignore[call-overload]
+        "void(int64, int64, int64, int64, int64, int64)",
+        error_model="numpy",
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+    )
+    def call(table, op, a, b, c, d):  # type: ignore[no-untyped-def]
+        t = view(table, T.SCALARS + T.ARRAYS, np.int64)
+        if op == T.RUN:
+            advance(t, a, b, c, d, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
+        elif op == T.DUTY:
+            duty(t, a, b, c, d)
+        else:
+            serve(t, a, b, c, d)
 
     return call
 

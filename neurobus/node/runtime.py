@@ -20,7 +20,8 @@ import numpy as np
 
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
-from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, SourceCore
+from neurobus.node import table as T
+from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
 
@@ -36,7 +37,7 @@ class Bus(Protocol):
 
     fd: int
 
-    def send(self, data: bytes) -> None: ...
+    def send(self, data: bytes | memoryview) -> None: ...
     def subscribe(self, prefix: bytes) -> None: ...
     def unsubscribe(self, prefix: bytes) -> None: ...
     def receive(self) -> bytes | None: ...
@@ -139,7 +140,6 @@ class Runtime:
         self._new_pokes: list[tuple[int, int, float]] = []
         self._capture: dict[str, Any] | None = None
         self._capture_at = NEVER
-        self._duty_number = 0
         self._grace = max(0, role.grace_ns // role.dt_ns)
 
     # -- life -------------------------------------------------------------------------------------
@@ -153,6 +153,7 @@ class Runtime:
         without a lifeline.
         """
         self.bus, self.stop_when = bus, stop_when
+        self.core.answers_as(self._answer_topic, self.role.epoch)
         self.ledger.from_start = self.sample_ledger.from_start = not self.role.late_start
         bus.patience(LINGER_WALL_MS if self.role.wall else LINGER_VIRTUAL_MS)
         if not self.role.late_start:
@@ -372,7 +373,7 @@ class Runtime:
             stop = NEVER if args.get("stop_step") is None else wire.integer(args, "stop_step")
             if self.role.wall:
                 self._t0_ns = wire.integer(args, "t0_ns")
-            self._limit = stop
+            self._limit = self.core.limit = stop
             if not self.role.wall:
                 return
             if self.role.late_start and isinstance(self.core, Core):
@@ -450,7 +451,7 @@ class Runtime:
             return
         role, dt = self.role, self.role.dt_ns
         if len(emission.keys):
-            self._count(emission)
+            self._count(emission.keys)
             steps = emission.keys >> STEP_BITS
             row: tuple[Any, ...]
             if self._single:
@@ -472,12 +473,11 @@ class Runtime:
             self.bus.send(self._sample_topic + wire.pack((role.epoch, self.samples_sent, False, *row)))
             self.samples_sent += len(emission.sample_keys)
 
-    def _count(self, emission: Emission) -> None:
+    def _count(self, keys: Keys) -> None:
         if self._single:
-            self.counts[0] += len(emission.keys)
+            self.counts[0] += len(keys)
         else:
-            places = [self._place[index] for index in (emission.keys & NEURON_MASK).tolist()]
-            np.add.at(self.counts, places, 1)
+            np.add.at(self.counts, [self._place[index] for index in (keys & NEURON_MASK).tolist()], 1)
 
     def _end(self) -> None:
         """The limit is reached and what was under way has had its grace: commit, and say that was all."""
@@ -560,39 +560,49 @@ class Runtime:
 
     def _do(self, data: bytes) -> None:
         """One duty of the conductor: inputs, run, answer."""
+        core = self.core
+        size = core.serve(data, self._duty_head, self.spikes_sent, self.samples_sent)
+        if size > 0:
+            assert isinstance(core, Core)
+            self.bus.send(memoryview(core.answer)[:size])
+            if len(fired := core.fired()):
+                self.spikes_sent += len(fired)
+                self._count(fired)
+        elif size == T.TELL:
+            assert isinstance(core, Core)
+            self._answer(core.duty_number, *core.served())
+        elif size == T.OTHER:
+            self._do_other(data)
+
+    def _do_other(self, data: bytes) -> None:
+        """A duty with more than spikes in it, or of a core whose state is not plain."""
         try:
             number, horizon, keys, sample_keys, sample_mv, stimuli, order = wire.unpack(
                 data[self._duty_head :]
             )
         except (TypeError, ValueError) as error:
             raise wire.Malformed("not a duty") from error
-        if number <= self._duty_number:
+        if number <= self.core.duty_number:
             return
-        self._duty_number = number
+        self.core.duty_number = number
         emission, next_step = self.core.duty(horizon, keys, sample_keys, sample_mv, stimuli, self._limit)
         if order is not None:
             emission = self._order(order, emission)
             next_step = NEVER if order == "stop" else next_step
-        head = (number, self.role.epoch, next_step)
-        if emission is NOTHING:
-            answer = (*head, -1, self.spikes_sent, b"", self.samples_sent, b"", b"")
-        else:
-            answer = (
-                *head,
-                emission.first,
-                self.spikes_sent,
-                emission.keys.tobytes(),
-                self.samples_sent,
-                emission.sample_keys.tobytes(),
-                emission.sample_mv.tobytes(),
-            )
-            if len(emission.keys):
-                self._count(emission)
-            self.spikes_sent += len(emission.keys)
-            self.samples_sent += len(emission.sample_keys)
-        self.bus.send(self._answer_topic + wire.pack(answer))
+        self._answer(number, emission, next_step)
         if order == "stop":
             self._report("final", {**self.status(), "gaps": {}, "unended": []})
+
+    def _answer(self, number: int, emission: Emission, next_step: int) -> None:
+        answer = wire.Answer(
+            number, self.role.epoch, next_step, emission.first, self.spikes_sent, emission.keys.tobytes(),
+            self.samples_sent, emission.sample_keys.tobytes(), emission.sample_mv.tobytes(),
+        )  # fmt: skip
+        self.bus.send(self._answer_topic + wire.answered(answer))
+        if len(emission.keys):
+            self._count(emission.keys)
+        self.spikes_sent += len(emission.keys)
+        self.samples_sent += len(emission.sample_keys)
 
     def _order(self, order: str, emission: Emission) -> Emission:
         """The extra word of a duty. Returns what is to be emitted."""

@@ -10,9 +10,22 @@ and, of a look, how many emissions it met."""
 (N_NEURONS, N_STATES, N_RECEPTORS, SLOTS, N_GAPS, POTENTIAL, N_SYNAPSES, N_SOURCES, N_WATCHED, N_NOISY,
  INTERVAL, LAG, ROOM_KEYS, N_CONSTANTS, N_PLAN, N_SAMPLES, OUT_STEPS) = range(16, 33)  # fmt: skip
 """Scalars that are sizes: they change only when the arrays do."""
-SCALARS, ARRAYS = 40, 40
+(NUMBER, EPOCH, SEQ, SAMPLE_SEQ, LIMIT, LOOK_LENGTH, RESTFUL, HEAD, NEXT, SERVED) = range(33, 43)
+"""Scalars of SERVE: number of the last duty, what an answer tells besides, how far to look, the step before
+which nothing more is emitted (0: is it at rest?), and the length of the answer or one of the words below."""
+SCALARS, ARRAYS = 48, 40
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
 
-RUN, DUTY = 0, 1
+OTHER, OLD, TELL = 0, -1, -2
+"""OTHER: not a plain duty, nothing was done. OLD: of a number that was answered. TELL: carried out, but the
+answer is more than spikes."""
+
+RUN, DUTY, SERVE = 0, 1, 2
 """Operations. RUN: advance the state at address a from step b to c, ended at the first emission if d.
-DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all)."""
+DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all). SERVE: carry
+out the duty in the frame of c bytes at b, whose topic has a bytes, and put the answer behind the topic at d."""
+
+SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
+"""Steps that a core looks ahead. Four times as far when nothing came before the last look's end, half as
+far when something did: where inputs are dense a long look is wasted, where they are rare a wake is (a
+wake costs some 100 µs, a step of a look 0.06)."""
