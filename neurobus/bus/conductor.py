@@ -19,7 +19,7 @@ from neurobus.bus.schedule import Schedule
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.wire import bus as wire
-from neurobus.wire.bus import NEVER, Answer
+from neurobus.wire.bus import EPOCH_BITS, NEVER, Answer
 
 NAME = "conductor"
 AHEAD_MS = 100
@@ -81,6 +81,8 @@ class Conductor:
         self._spike_topic = [wire.topic(wire.SPIKES, name) for name in score.names]
         self._sample_topic = [wire.topic(wire.SAMPLES, name) for name in score.names]
         self._waiting: dict[int, bytes] = {}
+        self._catching_up: dict[int, tuple[int, str | None] | None] = {}
+        """Processes back from the dead, with horizon and order of the duty that they still owe."""
         self._duty_number = [0] * len(score.names)
         self._history: list[list[tuple[bytes, bytes, bytes, Any]]] = [[] for _ in score.names]
         self._ready: set[int] = set()
@@ -212,25 +214,24 @@ class Conductor:
         if epoch <= self._epoch[p]:
             raise wire.Malformed("a process of an epoch that is over")
         self._epoch[p] = epoch
+        # Numbers of an epoch are greater than all of those before it: what is sent to a process that is
+        # dead already, its successor refuses.
+        self._duty_number[p] = epoch << EPOCH_BITS
         self._schedule.bound[p] = min(max(1, next_step), NEVER)
         again = p in self._ready
         self._ready.add(p)
         if not again:
             return
         # All it was ever told since its snapshot, what the duty under way brought included: that acts
-        # after `_done_to` in any case. Then the same duty once more, with nothing new in it.
+        # after `_done_to` in any case. Then the same duty once more, with nothing new in it. One that dies
+        # again while it catches up still has that duty before it.
         outstanding = self._waiting.pop(p, None)
-        order = wire.Duty(*wire.unpack(wire.split(outstanding)[2])).order if outstanding else None
-        horizon = self._duty_horizon[p]
-        self._duty_number[p] = 0
+        if p not in self._catching_up:
+            order = wire.Duty(*wire.unpack(wire.split(outstanding)[2])).order if outstanding else None
+            self._catching_up[p] = (self._duty_horizon[p], order) if outstanding else None
         keys, sample_keys, sample_mv = (b"".join(part[i] for part in self._history[p]) for i in range(3))
         stimuli = [row for part in self._history[p] for row in part[3] or ()]
         self._send(p, self._done_to[p], keys, sample_keys, sample_mv, stimuli or None, "catch-up")
-        while p in self._waiting and self._alive():
-            for frame in self._frames(POLL_MS):
-                self._handle(frame)
-        if outstanding:
-            self._send(p, horizon, b"", b"", b"", None, order)
 
     # -- duties and answers -----------------------------------------------------------------------
 
@@ -268,6 +269,8 @@ class Conductor:
             return  # of a process that died after it had answered, or an answer twice
         del self._waiting[p]
         self._done_to[p] = self._duty_horizon[p]
+        if p in self._catching_up and (again := self._catching_up.pop(p)):
+            self._send(p, again[0], b"", b"", b"", None, again[1])
         name = self._score.names[p]
         n = len(answer.keys) // 8
         known = self._ledger.accounts.get(name)
@@ -338,6 +341,7 @@ class Conductor:
         ahead = AHEAD_MS * 1_000_000 // self._score.dt_ns
         schedule, sources = self._schedule, self._score.sources
         while self._alive():
+            self._collect()
             if time.monotonic() >= self._snapshot_due:
                 self._snapshot()
             if not self._paced():
@@ -355,7 +359,6 @@ class Conductor:
                     horizon = min(horizon + ahead, self._limit)
                     self._source_horizon = max(self._source_horizon, horizon)
                 self._dispatch(p, horizon)
-            self._collect()
         self._finish()
 
     def _paced(self) -> bool:

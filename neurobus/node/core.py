@@ -21,7 +21,7 @@ from neurobus.node import kernels
 from neurobus.node import table as T
 from neurobus.node.kernels import RAISED, RESULT
 from neurobus.placement import NeuronPart, SourcePart
-from neurobus.wire.bus import NEVER
+from neurobus.wire.bus import EPOCH_BITS, NEVER
 
 Keys = npt.NDArray[np.int64]
 
@@ -90,7 +90,7 @@ class SourceCore:
 
     def __init__(self, part: SourcePart):
         self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
-        self.acts, self.duty_number, self.limit = False, 0, NEVER
+        self.acts, self.seq, self.sample_seq, self.duty_number, self.limit = False, 0, 0, 0, NEVER
 
     def _stamps(self, k0: int, k1: int) -> Keys:
         part, found = self.part, []
@@ -126,8 +126,15 @@ class SourceCore:
 
     def answers_as(self, head: bytes, epoch: int) -> None:
         """As `Core.answers_as`."""
+        self.duty_number = epoch << EPOCH_BITS
 
-    def serve(self, frame: bytes, head: int, seq: int, sample_seq: int) -> int:
+    answer = b""
+
+    def served(self) -> tuple[Emission, int]:
+        """As `Core.served`; never asked for."""
+        raise NotImplementedError
+
+    def serve(self, frame: bytes, head: int) -> int:
         """As `Core.serve`: a source's duties are all told in Python."""
         return T.OTHER
 
@@ -165,6 +172,9 @@ class Core:
     _at_plan: int = _in_table(T.AT_PLAN)
     _at_sample: int = _in_table(T.AT_SAMPLE)
     _look_length: int = _in_table(T.LOOK_LENGTH)
+    seq: int = _in_table(T.SEQ)
+    sample_seq: int = _in_table(T.SAMPLE_SEQ)
+    """Spikes and samples sent in this epoch."""
     duty_number: int = _in_table(T.NUMBER)
     """Number of the last duty carried out."""
     limit: int = _in_table(T.LIMIT)
@@ -502,27 +512,26 @@ class Core:
         return emission, self._look(not new, 0, limit)
 
     def answers_as(self, head: bytes, epoch: int) -> None:
-        """Answers begin with `head`, their topic, and are of this epoch."""
-        self._answer_head = head
+        """Answers begin with `head`, their topic, and are of this epoch, as are the duties."""
+        self._answer_head, self.duty_number = head, epoch << EPOCH_BITS
         self._table[T.EPOCH], self._table[T.HEAD] = epoch, len(head)
         self._room(self._out_steps)
 
-    def serve(self, frame: bytes, head: int, seq: int, sample_seq: int) -> int:
+    def serve(self, frame: bytes, head: int) -> int:
         """Carry out the duty in a frame whose topic has `head` bytes, in one call of the kernel.
 
-        Returns the length of the answer, which stands in `answer`, or `T.OTHER`, `T.OLD`, `T.TELL`. `seq`, `sample_seq`: spikes and samples emitted before.
+        Returns the length of the answer, which stands in `answer` and is counted in `seq`; or `T.OTHER`,
+        `T.OLD` or `T.TELL`.
         """
         if not self._swift or self._resting or self._rest_at is not None:
             return T.OTHER
         if self._stale:
             self._fill_table()
-        table = self._table
-        table[T.SEQ], table[T.SAMPLE_SEQ] = seq, sample_seq
         if self._kernel_duty(
             RESULT, RAISED, self._address, T.SERVE, head, frame, len(frame), self._answer_address
         ):
             raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
-        return int(table[T.SERVED])
+        return self._table[T.SERVED]  # type: ignore[no-any-return]
 
     def served(self) -> tuple[Emission, int]:
         """What the duty just served came to, as `duty` returns it, when `serve` left that to be told."""
@@ -533,10 +542,6 @@ class Core:
             self._rest_at = last
             return emission, NEVER
         return emission, last + 1
-
-    def fired(self) -> Keys:
-        """Spikes of the last call, a view."""
-        return self._out[: self._table[T.N_OUT]]
 
     def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
         """`duty` in one call of the kernel."""

@@ -339,6 +339,7 @@ def entrance(model: type[Model]) -> Any:
         to_big_endian(a, end + 1, 8, t[T.SAMPLE_SEQ])
         to_big_endian(a, end + 10, 4, 0)
         to_big_endian(a, end + 15, 4, 0)
+        t[T.SEQ] += n_out
         t[T.SERVED] = t[T.HEAD] + end + 19
 
     @njit(  # type: ignore[call-overload]

@@ -37,11 +37,12 @@ class Bus(Protocol):
 
     fd: int
 
-    def send(self, data: bytes | memoryview) -> None: ...
+    def send(self, data: bytes) -> None: ...
     def subscribe(self, prefix: bytes) -> None: ...
     def unsubscribe(self, prefix: bytes) -> None: ...
     def receive(self) -> bytes | None: ...
     def linger(self) -> bytes | None: ...
+    def converse(self, answer: Callable[[bytes], bytes | bytearray | bool]) -> None: ...
     def patience(self, ms: int) -> None: ...
     def close(self) -> None: ...
 
@@ -115,8 +116,7 @@ class Runtime:
 
     def __init__(self, role: Role, core: Core | SourceCore):
         self.role, self.core = role, core
-        self.spikes_sent = self.samples_sent = 0
-        self.counts = np.zeros(len(role.ids), np.int64)
+        self._counts = np.zeros(len(role.ids), np.int64)
         self.malformed = 0
         self.ledger, self.sample_ledger = Ledger(True), Ledger(True)
         self._place = {index: n for n, index in enumerate(role.index)}
@@ -124,7 +124,8 @@ class Runtime:
         self._spike_topic = wire.topic(wire.SPIKES, role.name)
         self._sample_topic = wire.topic(wire.SAMPLES, role.name)
         self._answer_topic = wire.topic(wire.ANSWER, role.name)
-        self._duty_head = len(wire.topic(wire.DUTY, role.name))
+        self._duty_topic = wire.topic(wire.DUTY, role.name)
+        self._duty_head = len(self._duty_topic)
         self._poke_of = dict(zip(role.ids, role.index, strict=True))
         self._t0_ns: int | None = None
         self._limit = NEVER
@@ -189,6 +190,7 @@ class Runtime:
         self.bus.subscribe(wire.topic(wire.CONTROL, role.name))
         self.bus.subscribe(wire.topic(wire.CONTROL, wire.EVERYONE))
         self._hello = wire.topic(wire.HELLO, role.name)
+        self._echo = wire.hello(role.name)
         self.bus.subscribe(self._hello)
         self._joined = False
         self._loop.add_reader(self.bus.fd, self._readable)
@@ -196,7 +198,7 @@ class Runtime:
         while not self._joined:
             # It listens for its own voice: then its axon reaches the bus, and as ZeroMQ keeps the order
             # within a connection, every subscription above is in force.
-            self.bus.send(wire.frame(self._hello, [0]))
+            self.bus.send(self._echo)
             self._readable()
             if self._joined:
                 break
@@ -209,6 +211,19 @@ class Runtime:
         self._loop.remove_reader(self.bus.fd)
         if lifeline_fd is not None:
             self._loop.remove_reader(lifeline_fd)
+
+    @property
+    def spikes_sent(self) -> int:
+        """In this epoch."""
+        return self.core.seq
+
+    @property
+    def samples_sent(self) -> int:
+        return self.core.sample_seq
+
+    def counts(self) -> list[int]:
+        """Spikes of each neuron, in all epochs. For one neuron alone, `seq` counts them as they leave."""
+        return [int(self._counts[0]) + self.core.seq] if self._single else self._counts.tolist()
 
     def _watch(self, over: Callable[[], bool]) -> None:
         if over():
@@ -240,8 +255,8 @@ class Runtime:
     def _readable(self) -> None:
         """Take the frames that wait, act, and while traffic is dense stay by the bus for more."""
         if not self.role.wall:
-            while not self._done.is_set() and (data := self.bus.linger()) is not None:
-                self._guarded(data)
+            if not self._done.is_set():
+                self.bus.converse(self._answered)
             return
         for _ in range(LONGEST_STAY):
             while (data := self.bus.receive()) is not None:
@@ -253,6 +268,19 @@ class Runtime:
             if not self._stays() or (data := self.bus.linger()) is None:
                 return
             self._guarded(data)
+
+    def _answered(self, data: bytes) -> bytes | bytearray | bool:
+        """The answer to a frame, where that is all there is to it; else whether to wait for the next one."""
+        if data.startswith(self._duty_topic):
+            core = self.core
+            size = core.serve(data, self._duty_head)
+            if size > 0:
+                return core.answer[:size]
+            if size == T.TELL:
+                self._answer(core.duty_number, *core.served())
+                return True
+        self._guarded(data)
+        return not self._done.is_set()
 
     def _stays(self) -> bool:
         """Whether to wait for the next frame in ZeroMQ's own call, a wake through the event loop saved:
@@ -274,8 +302,9 @@ class Runtime:
             self._do(data)
             return
         if kind == wire.HELLO:
-            self._joined = True
-            self.bus.unsubscribe(self._hello)
+            if data == self._echo:
+                self._joined = True
+                self.bus.unsubscribe(self._hello)
             return
         event = wire.decode(data)
         if isinstance(event, Spikes):
@@ -384,7 +413,7 @@ class Runtime:
         elif event.verb == "report":
             step = event.args.get("step")
             v = self.core.potential_mv(step if type(step) is int else 0)
-            self._report("status", {**self.status(), "counts": self.counts.tolist(), "mv": v.tolist()})
+            self._report("status", {**self.status(), "counts": self.counts(), "mv": v.tolist()})
         elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
             self._capture_at = max(wire.integer(args, "step"), self.core.k)
             due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9 + 0.05
@@ -459,7 +488,7 @@ class Runtime:
             else:
                 row = ((steps * dt).tobytes(), (emission.keys & NEURON_MASK).astype("<u4").tobytes())
             self.bus.send(self._spike_topic + wire.pack((role.epoch, self.spikes_sent, False, *row)))
-            self.spikes_sent += len(emission.keys)
+            self.core.seq += len(emission.keys)
         if len(emission.sample_keys):
             steps = emission.sample_keys >> STEP_BITS
             if self._single:
@@ -471,13 +500,11 @@ class Runtime:
                     emission.sample_mv.tobytes(),
                 )
             self.bus.send(self._sample_topic + wire.pack((role.epoch, self.samples_sent, False, *row)))
-            self.samples_sent += len(emission.sample_keys)
+            self.core.sample_seq += len(emission.sample_keys)
 
     def _count(self, keys: Keys) -> None:
-        if self._single:
-            self.counts[0] += len(keys)
-        else:
-            np.add.at(self.counts, [self._place[index] for index in (keys & NEURON_MASK).tolist()], 1)
+        if not self._single:
+            np.add.at(self._counts, [self._place[index] for index in (keys & NEURON_MASK).tolist()], 1)
 
     def _end(self) -> None:
         """The limit is reached and what was under way has had its grace: commit, and say that was all."""
@@ -518,7 +545,7 @@ class Runtime:
             "core": self.core.dump(),
             "spikes_sent": self.spikes_sent,
             "samples_sent": self.samples_sent,
-            "counts": self.counts.tolist(),
+            "counts": self.counts(),
             "ledgers": [self.ledger.dump(), self.sample_ledger.dump()],
         }
 
@@ -526,7 +553,7 @@ class Runtime:
         """Continue from a snapshot; `same_run`: accounts go on too, else they begin anew."""
         self.core.restore(state["core"])
         if same_run:
-            self.counts[:] = state["counts"]
+            self._counts[:] = state["counts"]
             self.ledger, self.sample_ledger = (Ledger.restored(rows) for rows in state["ledgers"])
 
     def _take_capture(self) -> None:
@@ -559,23 +586,7 @@ class Runtime:
     # -- virtual clock ----------------------------------------------------------------------------
 
     def _do(self, data: bytes) -> None:
-        """One duty of the conductor: inputs, run, answer."""
-        core = self.core
-        size = core.serve(data, self._duty_head, self.spikes_sent, self.samples_sent)
-        if size > 0:
-            assert isinstance(core, Core)
-            self.bus.send(memoryview(core.answer)[:size])
-            if len(fired := core.fired()):
-                self.spikes_sent += len(fired)
-                self._count(fired)
-        elif size == T.TELL:
-            assert isinstance(core, Core)
-            self._answer(core.duty_number, *core.served())
-        elif size == T.OTHER:
-            self._do_other(data)
-
-    def _do_other(self, data: bytes) -> None:
-        """A duty with more than spikes in it, or of a core whose state is not plain."""
+        """A duty with more than spikes in it, or of a core whose state is not plain: inputs, run, answer."""
         try:
             number, horizon, keys, sample_keys, sample_mv, stimuli, order = wire.unpack(
                 data[self._duty_head :]
@@ -601,8 +612,8 @@ class Runtime:
         self.bus.send(self._answer_topic + wire.answered(answer))
         if len(emission.keys):
             self._count(emission.keys)
-        self.spikes_sent += len(emission.keys)
-        self.samples_sent += len(emission.sample_keys)
+        self.core.seq += len(emission.keys)
+        self.core.sample_seq += len(emission.sample_keys)
 
     def _order(self, order: str, emission: Emission) -> Emission:
         """The extra word of a duty. Returns what is to be emitted."""

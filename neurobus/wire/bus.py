@@ -20,6 +20,7 @@ one of many packs `times` as int64, `neurons` as uint32 and `potentials` as floa
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ EVERYONE = "*"
 NEVER = 1 << 30
 """A step that no run reaches (31 bits of a key hold steps: 59 h of model time at 0.1 ms)."""
 
+EPOCH_BITS = 32
+
 pack = msgpack.Packer(autoreset=True).pack
 
 
@@ -53,6 +56,7 @@ class Malformed(ValueError):
 class Duty(NamedTuple):
     """What the conductor asks of one process: take these inputs, run to `horizon` (steps), answer.
 
+    `number` counts within an epoch, from `epoch << EPOCH_BITS` on.
     `keys` are spikes as int64 `step << 32 | neuron`; `sample_keys`, `sample_mv` potentials likewise;
     `stimuli` rows `[step, neuron, weight]`; `order` None or one of: "snapshot" (write the state at
     `horizon`), "catch-up" (take this, a restarted process's past, and emit nothing), "stop" (the last duty).
@@ -152,6 +156,12 @@ def frame(prefix: bytes, payload: Any) -> bytes:
     """`prefix` is a `topic(…)`."""
     data: bytes = prefix + pack(payload)
     return data
+
+
+def hello(name: str) -> bytes:
+    """A frame by which its sender knows its own voice: that of a predecessor with the same name, dead and
+    still under way, would prove nothing."""
+    return frame(topic(HELLO, name), [int.from_bytes(os.urandom(6))])
 
 
 def split(data: bytes) -> tuple[bytes, str, bytes]:
