@@ -25,6 +25,8 @@ from neurobus.errors import InputError, RunError
 
 ROOT = Path(neurobus.__file__).parents[1]
 PROGRAM = ROOT / "build" / "sim" / "rig"
+FIRMWARE = ROOT / "build" / "firmware"
+"""Where `make firmware` puts .elf and .hex files."""
 STOP_S = 5.0
 
 
@@ -44,7 +46,7 @@ class SimBoard:
     chip: str = "ws2812"
     leds: int = 0
     order: str = ""
-    led: str = "B0"
+    led: str = "D6"
     backup: str = ""
     button: str = "D2"
     ppm: float = 0.0

@@ -23,6 +23,9 @@ VERBS = {
     "exhibit": "run a paper's claim: the number it must meet, and its picture",
     "check": "check a config and describe its network",
     "schema": "print the JSON Schema of configs",
+    "ports": "list boards that are plugged in, and what they run",
+    "flash": "write the firmware into a board",
+    "simboard": "start simulated boards",
     "doctor": "say what this machine lacks, and how to mend it",
 }
 

@@ -53,7 +53,7 @@ def probe(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Probe:
             built[flags] = folder / f"{len(built)}.elf"
             command = ["avr-gcc", *flags, "-O2", "-Wall", "-Werror", "-o", built[flags], HERE / "probe.c"]
             subprocess.run(command, check=True)
-        return SimBoard(built[flags], mcu, clock_hz, **more)
+        return SimBoard(built[flags], mcu, clock_hz, **{"led": "B0", **more})
 
     return make
 
