@@ -246,9 +246,11 @@ def missing() -> str | None:
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         lacking.append("gcc")
     if not shutil.which("avr-gcc"):
-        lacking.append("avr-gcc" if brew else "gcc-avr avr-libc")
+        lacking.append("osx-cross/avr/avr-gcc" if brew else "gcc-avr avr-libc")
     if not any(Path(place, "simavr", "sim_avr.h").exists() for place in INCLUDES):
-        lacking.append("simavr" if brew else "libsimavr-dev libelf-dev")
+        lacking.append("osx-cross/avr/simavr" if brew else "libsimavr-dev libelf-dev")
+    if not shutil.which("make"):
+        lacking.append("make")
     if not lacking:
         return None
     if brew:

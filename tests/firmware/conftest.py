@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,8 +24,6 @@ Start = Callable[..., Rig]
 def tools() -> None:
     """avr-gcc, simavr and a built rig."""
     lacking = simboard.missing()
-    if lacking is None and not shutil.which("make"):
-        lacking = "apt-get install make"
     if lacking is not None:
         word = f"no simulated boards here; run: {lacking}"
         if os.environ.get("CI") == "true":
