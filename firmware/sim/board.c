@@ -129,6 +129,9 @@ bool board_make(board_t *b, const char *name, const board_options_t *o)
 	eeprom_attach(&b->eeprom, b, avr, b->facts);
 	if (b->elf.eeprom && eesize <= b->facts->eeprom_size)
 		memcpy(b->eeprom.cell, b->elf.eeprom, eesize);
+	if (o->serial) /* where the firmware keeps it: the first four cells */
+		for (int i = 0; i < 4; i++)
+			b->eeprom.cell[i] = o->serial >> 8 * i;
 	if (!strip_attach(&b->strip, b, chip, o->led, o->leds, o->order)) {
 		fprintf(stderr, "rig: %s: no such pin for the LEDs\n", name);
 		return false;
@@ -247,10 +250,12 @@ bool board_idle(const board_t *b)
 	return !b->powered || (uart_idle(&b->uart) && (b->avr->state == cpu_Sleeping || board_dead(b)));
 }
 
+/* Untouched is what holds what it held at power-on, or what the firmware painted over all of it at its start. */
 int board_stack_free(const board_t *b)
 {
+	const uint8_t *data = b->avr->data;
 	uint32_t begin = b->facts->ram_begin + b->elf.datasize + b->elf.bsssize, at = begin;
-	while (at <= b->avr->ramend && b->avr->data[at] == b->ram_fill[at])
+	while (at <= b->avr->ramend && (data[at] == b->ram_fill[at] || data[at] == data[begin]))
 		at++;
 	return at - begin;
 }

@@ -14,8 +14,8 @@ from neurobus.bridge import port as ports
 from neurobus.bridge.port import Found, Line, Port, PortError, Unplugged, Why
 from neurobus.wire import framing, link
 
-BAUDS = (500_000, 250_000, 115_200)
-"""Rates that boards are built for, the most likely first: ATmega at 16 MHz, at 8 MHz, and a slow adapter."""
+BAUDS = (500_000, 250_000, 1_000_000)
+"""Rates that boards are built for, the most likely first: at 16 MHz, at 8 MHz, and by who is in a hurry."""
 EACH_S = 0.12
 """How long a rate is tried before the next."""
 SIMULATED_S, REAL_S = 1.5, 3.0

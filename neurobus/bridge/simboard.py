@@ -37,7 +37,8 @@ class SimBoard:
     `led`, `backup` and `button` are pins, `B0` to `D7`; `chip` is one of ws2811, 2812, 2813, 2815, 2818,
     `order` that of the colours on its line where it is not the chip's usual one, `leds` how many LEDs there
     are (0: not checked). `ppm`: how far off the crystal is. `own_supply`: pulling the cable leaves it
-    powered. `seed`: what its RAM holds at power-on and which bits go wrong.
+    powered. `seed`: what its RAM holds at power-on and which bits go wrong. `serial`: the serial number in its
+    EEPROM, 0 for none.
     """
 
     elf: Path
@@ -52,12 +53,14 @@ class SimBoard:
     ppm: float = 0.0
     own_supply: bool = False
     seed: int | None = None
+    serial: int = 0
 
     def spec(self, name: str) -> str:
         words = {
             "mcu": self.mcu, "clock": self.clock_hz, "elf": self.elf, "chip": self.chip, "leds": self.leds,
             "order": self.order, "led": self.led, "backup": self.backup, "button": self.button,
             "ppm": self.ppm, "supply": "own" if self.own_supply else "usb", "seed": self.seed,
+            "serial": self.serial or None,
         }  # fmt: skip
         given = [f"{key}={value}" for key, value in words.items() if value not in ("", None)]
         return ",".join([name, *given])
