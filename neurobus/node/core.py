@@ -567,6 +567,47 @@ class Core:
             self._at_plan += 1
         self.k = max(self.k, step)
 
+    def synapse_state(self) -> Array:
+        """What each synapse remembers beside its weight: rows of states, one column a synapse."""
+        return np.zeros((0, len(self.part.weight)))
+
+    def stand(
+        self,
+        step: int,
+        state: Array,
+        weight: Array,
+        synapses: Array,
+        keys: Keys,
+        pokes: list[tuple[int, int, float]],
+    ) -> None:
+        """Be a neuron that stands at `step` with this state, whatever came before.
+
+        `keys`: every spike stamped after `step - max_delay`; the effects of some of them are past. `pokes`:
+        (update, wire index, weight) from `step` on.
+        """
+        K, at, part = self.K, self._ring_end, self.part
+        self.state[:] = state
+        part.weight[:] = weight
+        ring = self.buffer[self._shape[0] * K : at].reshape(-1, self._receptors * K)
+        ring[:] = 0.0
+        keys = np.sort(keys)
+        poured = int(np.searchsorted(keys, (step - part.min_delay + 1) << STEP_BITS))
+        for key in keys[:poured].tolist():
+            stamp, source = key >> STEP_BITS, key & NEURON_MASK
+            for j in range(part.row[source], part.row[source + 1]):
+                update = stamp + int(part.delay[j]) - 1
+                if update >= step:
+                    ring[update & (len(ring) - 1), part.target[j]] += part.weight[j]
+        self.buffer[at + 2 * K : at + 3 * K] = np.inf
+        self.buffer[at + 3 * K : at + 4 * K] = -NEVER
+        waiting = keys[poured:]
+        self._keys, self._n_keys, self._at_key = np.append(waiting, np.zeros(64, np.int64)), len(waiting), 0
+        self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
+        self._rest_at, self._resting, self.k = None, False, step
+        self._set_plan([])
+        for update, neuron, value in pokes:
+            self.poke(update, neuron, value)
+
     # -- views and snapshots --------------------------------------------------------------------
 
     def potential_mv(self, at: int = 0) -> Array:

@@ -21,12 +21,16 @@ import numpy as np
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, SourceCore
+from neurobus.node.lender import VERBS as LENDING
+from neurobus.node.lender import Lender
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
 
 LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 2, 32
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
 it goes back to sleep in the event loop; under the wall clock at most so many times on end."""
+END_SHADOW_NS = 100_000_000
+"""How long a shadow that has reached the end waits for its board to give the neuron back."""
 END_TIMEOUT_S = 2.0
 """How long a neuron that has reached the end waits for the last spikes of those it listens to."""
 
@@ -115,6 +119,8 @@ class Runtime:
     def __init__(self, role: Role, core: Core | SourceCore):
         self.role, self.core = role, core
         self.spikes_sent = self.samples_sent = 0
+        self.seq = self.sample_seq = 0
+        """Of what this process sent in its present epoch; `…_sent` count what its neurons emitted."""
         self.counts = np.zeros(len(role.ids), np.int64)
         self.malformed = 0
         self.ledger, self.sample_ledger = Ledger(True), Ledger(True)
@@ -130,7 +136,7 @@ class Runtime:
         self._next = NEVER
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._ended = self._reported = False
+        self.ended = self._reported = False
         self._cpu_begun = self._heard_at = 0.0
         self._new = False
         self._new_keys: list[int] = []
@@ -140,6 +146,7 @@ class Runtime:
         self._capture: dict[str, Any] | None = None
         self._capture_at = NEVER
         self._duty_number = 0
+        self.lender = Lender(self)
         self._grace = max(0, role.grace_ns // role.dt_ns)
 
     # -- life -------------------------------------------------------------------------------------
@@ -169,12 +176,12 @@ class Runtime:
             self.bus.close()  # not before: a timer may still be due in the loop's last round
 
     async def _live(self, lifeline_fd: int | None) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._done: asyncio.Event = asyncio.Event()
         if self.stop_when is not None:
             self._watch(self.stop_when)
         if lifeline_fd is not None:
-            self._loop.add_reader(lifeline_fd, os._exit, 0)
+            self.loop.add_reader(lifeline_fd, os._exit, 0)
         role = self.role
         if role.wall:
             for stream in role.spikes_heard:
@@ -190,7 +197,7 @@ class Runtime:
         self._hello = wire.topic(wire.HELLO, role.name)
         self.bus.subscribe(self._hello)
         self._joined = False
-        self._loop.add_reader(self.bus.fd, self._readable)
+        self.loop.add_reader(self.bus.fd, self._readable)
         pause = 0.01
         while not self._joined:
             # It listens for its own voice: then its axon reaches the bus, and as ZeroMQ keeps the order
@@ -202,20 +209,20 @@ class Runtime:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.2)
         self._cpu_begun = time.process_time()
-        self._report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
+        self.report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
         self._readable()
         await self._done.wait()
-        self._loop.remove_reader(self.bus.fd)
+        self.loop.remove_reader(self.bus.fd)
         if lifeline_fd is not None:
-            self._loop.remove_reader(lifeline_fd)
+            self.loop.remove_reader(lifeline_fd)
 
     def _watch(self, over: Callable[[], bool]) -> None:
         if over():
             self._done.set()
         else:
-            self._loop.call_later(1.0, self._watch, over)
+            self.loop.call_later(1.0, self._watch, over)
 
-    def _report(self, verb: str, data: dict[str, Any]) -> None:
+    def report(self, verb: str, data: dict[str, Any]) -> None:
         self.bus.send(wire.encode(Report(self.role.name, verb, data)))
 
     def status(self) -> dict[str, Any]:
@@ -223,6 +230,7 @@ class Runtime:
         ledger, samples = self.ledger.totals(), self.sample_ledger.totals()
         return {
             "step": self.core.k,
+            **self.lender.status(),
             "spikes": self.spikes_sent,
             "deliveries": self.core.deliveries,
             "samples": self.samples_sent,
@@ -311,6 +319,9 @@ class Runtime:
         return len(keys) if known == REFUSED else known
 
     def _hear_spikes(self, event: Spikes) -> None:
+        if event.stream == self.role.name:
+            self.lender.heard(event)
+            return
         keys = self._keys(event)
         known = self._accept(self.ledger, event, keys)
         if known < len(keys):
@@ -348,6 +359,7 @@ class Runtime:
             core.admit_samples(sample_keys, mv)
             for step, neuron, weight in self._new_pokes:
                 core.poke(step, neuron, weight)
+            self.lender.keep(keys, self._new_pokes)
             if self._capture is not None:
                 self._capture_more(self._capture["core"], keys, sample_keys, mv)
         self._new_keys.clear()
@@ -383,16 +395,64 @@ class Runtime:
         elif event.verb == "report":
             step = event.args.get("step")
             v = self.core.potential_mv(step if type(step) is int else 0)
-            self._report("status", {**self.status(), "counts": self.counts.tolist(), "mv": v.tolist()})
+            self.report("status", {**self.status(), "counts": self.counts.tolist(), "mv": v.tolist()})
         elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
             self._capture_at = max(wire.integer(args, "step"), self.core.k)
             due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9 + 0.05
-            self._loop.call_later(max(0.0, due), self._write_capture)
+            self.loop.call_later(max(0.0, due), self._write_capture)
         elif event.verb == "stop" and self.role.wall:
             self._limit = min(self._limit, max(wire.integer(args, "step"), self.core.k))
             self._act(False)
         elif event.verb == "exit":
             self._done.set()
+        elif event.verb in LENDING:
+            self.lender.control(event.verb, args)
+
+    # -- for the lender ---------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        return self._t0_ns is not None or (not self.role.wall and self._duty_number > 0)
+
+    def step(self) -> int:
+        """Where model time stands for this process."""
+        return self._step_now() if self.role.wall else self.core.k
+
+    def time_of(self, step: int) -> float:
+        """When a step is, on the event loop's clock (wall clock only)."""
+        assert self._t0_ns is not None
+        return (self._t0_ns + step * self.role.dt_ns) * 1e-9
+
+    def hear(self) -> None:
+        """Take the frames that wait."""
+        self._readable()
+
+    def take_in(self) -> None:
+        """Hand what was heard to the core."""
+        if self._new and self._t0_ns is not None:
+            self._take_in()
+
+    def settle(self) -> None:
+        """Commit what nothing that may still arrive in time can change."""
+        if self.role.wall:
+            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+
+    def commit(self, step: int) -> None:
+        """Commit up to `step`, whatever may arrive."""
+        if self.role.wall:
+            self._advance(step)
+        else:
+            self.core.advance(step)
+
+    def act(self) -> None:
+        """Look ahead anew (wall clock; under the virtual clock the next duty does)."""
+        if self.role.wall and not self.ended:
+            self._act(False)
+
+    def own(self, epoch: int) -> None:
+        """Speak in this epoch from here on. A new owner counts from zero."""
+        self.role.epoch = epoch
+        self.seq = self.sample_seq = 0
 
     # -- wall clock -------------------------------------------------------------------------------
 
@@ -410,6 +470,9 @@ class Runtime:
         """Emit what is due, and sleep until the core must act again."""
         now, limit = self._step_now(), self._limit
         core = self.core
+        if self.lender.shadow:
+            self._follow(now, limit)
+            return
         if again and core.looks_ahead:
             # Nothing came up to here: a slow decay is not run anew from where it began at every look.
             self._advance(min(now - self._grace, self._next - 1, limit))
@@ -425,10 +488,21 @@ class Runtime:
             self._next = nearest
         if self._next > limit:
             self._next = limit + self._grace
-            if now >= self._next and not self._ended:
+            if now >= self._next and not self.ended:
                 self._end()
-        if self._next < NEVER and not self._ended:
+        if self._next < NEVER and not self.ended:
             self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
+
+    def _follow(self, now: int, limit: int) -> None:
+        """A shadow has nobody waiting for it: it runs `grace` behind, and wakes for inputs and questions."""
+        self._advance(min(now - self._grace, limit))
+        self._next = NEVER
+        if limit < NEVER and not self.ended:
+            self._next = limit + self._grace + END_SHADOW_NS // self.role.dt_ns
+            if now >= self._next:
+                self._end()
+            else:
+                self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
 
     def _sleep_until(self, when: float) -> None:
         """Arm the timer. One that is armed for earlier stays: it wakes, sees the time, and arms again."""
@@ -437,12 +511,12 @@ class Runtime:
                 return
             self._timer.cancel()
         self._timer_at = when
-        self._timer = self._loop.call_at(when, self._wake)
+        self._timer = self.loop.call_at(when, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
         self._readable()
-        if self._timer is None and not self._ended:
+        if self._timer is None and not self.ended:
             self._act(True)
 
     def _emit(self, emission: Emission) -> None:
@@ -451,16 +525,11 @@ class Runtime:
         role, dt = self.role, self.role.dt_ns
         if len(emission.keys):
             self._count(emission)
-            steps = emission.keys >> STEP_BITS
-            row: tuple[Any, ...]
-            if self._single:
-                row = ([step * dt for step in steps.tolist()], None)
-            else:
-                row = ((steps * dt).tobytes(), (emission.keys & NEURON_MASK).astype("<u4").tobytes())
-            self.bus.send(self._spike_topic + wire.pack((role.epoch, self.spikes_sent, False, *row)))
             self.spikes_sent += len(emission.keys)
+            self.publish(self.lender.withhold(emission.keys))
         if len(emission.sample_keys):
             steps = emission.sample_keys >> STEP_BITS
+            row: tuple[Any, ...]
             if self._single:
                 row = ([step * dt for step in steps.tolist()], None, emission.sample_mv.tolist())
             else:
@@ -469,8 +538,22 @@ class Runtime:
                     (emission.sample_keys & NEURON_MASK).astype("<u4").tobytes(),
                     emission.sample_mv.tobytes(),
                 )
-            self.bus.send(self._sample_topic + wire.pack((role.epoch, self.samples_sent, False, *row)))
+            self.bus.send(self._sample_topic + wire.pack((role.epoch, self.sample_seq, False, *row)))
             self.samples_sent += len(emission.sample_keys)
+            self.sample_seq += len(emission.sample_keys)
+
+    def publish(self, keys: Any) -> None:
+        """Spikes as keys onto the bus, in the present epoch."""
+        if not len(keys):
+            return
+        steps, dt = keys >> STEP_BITS, self.role.dt_ns
+        row: tuple[Any, ...]
+        if self._single:
+            row = ([step * dt for step in steps.tolist()], None)
+        else:
+            row = ((steps * dt).tobytes(), (keys & NEURON_MASK).astype("<u4").tobytes())
+        self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.seq, False, *row)))
+        self.seq += len(keys)
 
     def _count(self, emission: Emission) -> None:
         if self._single:
@@ -482,18 +565,19 @@ class Runtime:
     def _end(self) -> None:
         """The limit is reached and what was under way has had its grace: commit, and say that was all."""
         self._advance(self._limit)
-        self._ended = True
+        self.ended = True
+        self.lender.end()
         none, many = ([], None) if self._single else (b"", b"")
-        self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.spikes_sent, True, none, many)))
+        self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.seq, True, none, many)))
         if self.role.sends_samples:
-            row = (self.role.epoch, self.samples_sent, True, none, many, none)
+            row = (self.role.epoch, self.sample_seq, True, none, many, none)
             self.bus.send(self._sample_topic + wire.pack(row))
-        self._end_timer = self._loop.call_later(END_TIMEOUT_S, self._final)
+        self._end_timer = self.loop.call_later(END_TIMEOUT_S, self._final)
         self._maybe_end()
 
     def _maybe_end(self) -> None:
         accounts = [*self.ledger.accounts.values(), *self.sample_ledger.accounts.values()]
-        if self._ended and all(account.ended for account in accounts):
+        if self.ended and all(account.ended for account in accounts):
             self._final()
 
     def _final(self) -> None:
@@ -508,7 +592,7 @@ class Runtime:
             if not account.ended
         ]
         gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
-        self._report("final", {**self.status(), "gaps": gaps, "unended": unended})
+        self.report("final", {**self.status(), "gaps": gaps, "unended": unended})
 
     # -- snapshots --------------------------------------------------------------------------------
 
@@ -552,9 +636,9 @@ class Runtime:
         try:
             write_snapshot(self.role.snapshots, self.role.name, step, state)
         except OSError as error:
-            self._report("trouble", {"what": f"snapshot not written: {error.strerror}"})
+            self.report("trouble", {"what": f"snapshot not written: {error.strerror}"})
         else:
-            self._report("saved", {"step": step})
+            self.report("saved", {"step": step})
 
     # -- virtual clock ----------------------------------------------------------------------------
 
@@ -573,26 +657,34 @@ class Runtime:
         if order is not None:
             emission = self._order(order, emission)
             next_step = NEVER if order == "stop" else next_step
-        head = (number, self.role.epoch, next_step)
-        if emission is NOTHING:
-            answer = (*head, -1, self.spikes_sent, b"", self.samples_sent, b"", b"")
-        else:
-            answer = (
-                *head,
-                emission.first,
-                self.spikes_sent,
-                emission.keys.tobytes(),
-                self.samples_sent,
-                emission.sample_keys.tobytes(),
-                emission.sample_mv.tobytes(),
-            )
+        if emission is not NOTHING:
             if len(emission.keys):
                 self._count(emission)
             self.spikes_sent += len(emission.keys)
             self.samples_sent += len(emission.sample_keys)
-        self.bus.send(self._answer_topic + wire.pack(answer))
+        if self.lender.loan is None or not self.lender.instead(number, next_step, keys, stimuli, emission):
+            self.answer(number, next_step, emission)
         if order == "stop":
-            self._report("final", {**self.status(), "gaps": {}, "unended": []})
+            self.report("final", {**self.status(), "gaps": {}, "unended": []})
+
+    def answer(self, number: int, next_step: int, emission: Emission) -> None:
+        """Tell the conductor what came of a duty."""
+        head = (number, self.role.epoch, next_step)
+        if emission is NOTHING:
+            answer = (*head, -1, self.seq, b"", self.sample_seq, b"", b"")
+        else:
+            answer = (
+                *head,
+                emission.first,
+                self.seq,
+                emission.keys.tobytes(),
+                self.sample_seq,
+                emission.sample_keys.tobytes(),
+                emission.sample_mv.tobytes(),
+            )
+            self.seq += len(emission.keys)
+            self.sample_seq += len(emission.sample_keys)
+        self.bus.send(self._answer_topic + wire.pack(answer))
 
     def _order(self, order: str, emission: Emission) -> Emission:
         """The extra word of a duty. Returns what is to be emitted."""
