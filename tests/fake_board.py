@@ -219,11 +219,11 @@ class FakeBoard:
                 if m is link.INPUT
                 else [(None, p.values["weight"])]
             )
+            if due < chip.tick:
+                self.counts["late"] += len(rows)
+                numbers = tuple(link.NO_SYNAPSE if synapse is None else synapse for synapse, _ in rows)
+                self._say(link.LATE, now, synapses=numbers, due=due & 0xFFFF, acts=chip.tick & 0xFFFF)
             for synapse, weight in rows:
-                if due < chip.tick:
-                    self.counts["late"] += 1
-                    number = link.NO_SYNAPSE if synapse is None else synapse
-                    self._say(link.LATE, now, synapse=number, due=due & 0xFFFF, acts=chip.tick & 0xFFFF)
                 self._inputs.append((max(due, chip.tick), synapse, weight))
         elif m is link.HORIZON:
             self._horizon = max(self._horizon, p.values["tick"])

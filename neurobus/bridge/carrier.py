@@ -23,18 +23,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
+from neurobus import led
 from neurobus.bridge import session as link_session
 from neurobus.bridge.image import STATE_AT, Chip, State
 from neurobus.bridge.session import Hello, Session
 from neurobus.errors import InputError
-from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
-from neurobus.led import strip
+from neurobus.events import Control, Led, Report, Spikes, Stimulus
 from neurobus.ledger import Ledger
 from neurobus.model import Model, load
 from neurobus.wire import bus as wire
@@ -122,6 +122,7 @@ class World:
     word: Callable[[Carrier, str], None]
     lost: Callable[[Carrier, str], None]
     over: Callable[[Carrier, str], None]
+    new_serial: Callable[[], int]
 
 
 @dataclass
@@ -133,7 +134,7 @@ class Carrier:
     port: str
     token: int
     lag_s: float = 0.0
-    """The board runs so far behind the bus: inputs are late that much later, and spikes come that much later."""
+    """The board runs so far behind the bus: fewer inputs are late, and its spikes come later."""
     batch: int = 1
     stage: Stage = Stage.IDENTIFYING
     figures: Figures = field(default_factory=Figures)
@@ -171,8 +172,8 @@ class Carrier:
         self._shadow: dict[int, dict[str, Any]] = {}
         self._duties_agreed = 0
         self._cede_marked = False
-        self._led: tuple[int, ...] = ()
         self._strip_at_ns = 0
+        self._palette: dict[str, int] = {}
 
     # -- to the bus -----------------------------------------------------------------------------------
 
@@ -188,8 +189,9 @@ class Carrier:
         return f"board {self.hello.name} ({self.port})" if self.hello else self.port
 
     def opened(self, now: float) -> None:
-        """The port is open."""
-        self.stage, self._begun_s = Stage.IDENTIFYING, now
+        """The port is open, for the first time or again."""
+        if self.stage is not Stage.AWAY:
+            self.stage, self._begun_s = Stage.IDENTIFYING, now
         self.session.open(now)
 
     def _lend(self, now: float) -> None:
@@ -232,7 +234,7 @@ class Carrier:
                 self.figures.late += 1
                 self._disturbed(now)
             case link_session.Poked(tick, weight):
-                self._pressed(tick, weight)
+                self._pressed(tick, weight, now)
             case link_session.Image(_, data):
                 self._read(data)
             case link_session.Loaded(tick):
@@ -253,6 +255,10 @@ class Carrier:
             self._over(f"another board is there: {hello.name}, not {self.serial:08X}")
             return
         self.hello, self.serial = hello, hello.serial
+        if not hello.serial:
+            self.serial = self.world.new_serial()
+            self.hello = replace(hello, serial=self.serial)
+            self.session.send(link.NAME, now, serial=self.serial)
         if hello.chip != "lif":
             self._over(f"the board runs the chip '{hello.chip}', not 'lif'; flash it with firmware for 'lif'")
             return
@@ -261,13 +267,14 @@ class Carrier:
             return
         self.session.send(link.IDENTIFY, now, seconds=BLINK_S)
         self.session.send(link.MIRROR, now, every=MIRROR_EVERY if hello.leds else 0)
+        if self._palette:
+            self.session.send(link.PALETTE, now, **self._palette)
         self._lend(now)
 
     def _refused(self, why: str, now: float) -> None:
-        if self.stage in (Stage.OWNING, Stage.CEDING, Stage.RETURNING) or "no board answers" not in why:
-            self._over(why)
-        elif self.figures.hand_overs:
-            self._lose(why, now)
+        """No session. A board that was ours once may be slow to come back."""
+        if self.stage is Stage.AWAY and "no board answers" in why:
+            self.world.lost(self, why)
         else:
             self._over(why)
 
@@ -340,8 +347,8 @@ class Carrier:
             self.figures.attempts += 1
             if self.figures.attempts >= ATTEMPTS:
                 self._give_up(
-                    f"board and process did not agree in {ATTEMPTS} attempts ({self.figures.late} inputs came "
-                    f"late); longer delays, a faster baud or --lag would help",
+                    f"board and process did not agree in {ATTEMPTS} attempts "
+                    f"({self.figures.late} inputs came late); longer delays, a faster baud, --lag would help",
                     now,
                 )
             elif self.stage is not Stage.CEDING:
@@ -391,14 +398,23 @@ class Carrier:
         self.world.bus(wire.encode(spikes))
         self._seq += len(ticks)
 
-    def _pressed(self, tick: int, weight: int) -> None:
+    def _pressed(self, tick: int, weight: int, now: float) -> None:
         """The button: the shadow, and whoever records, hears of it as of any stimulus."""
         if self.lent is None or self.stage not in (Stage.OWNING, Stage.CEDING, Stage.BESIDE):
             return
         self.figures.pokes += 1
+        if not self.world.wall:
+            # The conductor cannot go back to that update; the shadow learns of it by the board's state.
+            self._disturbed(now)
+            return
         weight_pa = weight * self.lent.chip.u
         event = Stimulus(self.neuron, tick * self.world.dt_ns, weight_pa, self._origin)
         self.world.bus(wire.encode(event))
+
+    def palette(self, colours: dict[str, int], now: float) -> None:
+        """Colours of the strip, by field of PALETTE; a board that comes back gets them again."""
+        self._palette = colours
+        self.session.send(link.PALETTE, now, **colours)
 
     @property
     def _origin(self) -> str:
@@ -408,7 +424,7 @@ class Carrier:
         if self.hello is None:
             return
         t_ns = max(0, int((now - self.world.t0_s()) * 1e9)) if self.world.wall else self._strip_at_ns
-        colours = strip(lights.level, lights.flash, lights.blink, self.hello.leds)
+        colours = led.strip(lights.level, lights.flash, lights.blink, self.hello.leds)
         self.world.bus(wire.encode(Led(self.neuron, t_ns, colours)))
 
     # -- from the bus -----------------------------------------------------------------------------------
@@ -752,6 +768,3 @@ def refuse(neuron: str, ids: list[str], n_neurons: int, streams: list[str]) -> N
         raise InputError(
             f"'{neuron}' shares a process with others; a board is one neuron: run.neurons_per_process = 1"
         )
-
-
-__all__ = ["Carrier", "Samples", "Stage", "World"]

@@ -4,8 +4,8 @@
 fields. What differs is said here, once:
 
 - on the chip plastic synapses come first; `number[j]` is the place of synapse j
-- the twin holds V in mV, weights in pA, and counts units of trace time since 0; the chip holds 2^-16 mV, u, and
-  marks that go round in 255 steps, where 0 is none
+- the twin holds V in mV, weights in pA, and counts units of trace time since 0; the chip holds 2^-16 mV, u,
+  and marks that go round in 255 steps, where 0 is none
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class State:
 
 
 class Chip:
-    """One neuron's image. `constants`: of the twin's `prepare`, for one neuron; `plastic` (synapses,) bool."""
+    """One neuron's image. `constants`: of the twin's `prepare`; `plastic` (synapses,) bool."""
 
     def __init__(self, constants: dict[str, Any], plastic: npt.NDArray[np.bool_]):
         self.constants = {name: float(np.ravel(value)[0]) for name, value in constants.items()}
@@ -74,7 +74,9 @@ class Chip:
 
     def pack(self, state: State) -> bytes:
         """The image of a neuron in this state. Raises ValueError where a value does not fit."""
-        fields = {f.name: round(self.constants[f.name]) for f in LIF_PARAMS.fields if f.name in self.constants}
+        fields = {
+            f.name: round(self.constants[f.name]) for f in LIF_PARAMS.fields if f.name in self.constants
+        }
         params = LIF_PARAMS.pack({**fields, "synapses": self.n, "plastic": self.n_plastic})
         rows = dict(zip(ROWS, state.rows.tolist(), strict=True))
         head = LIF_STATE.pack({

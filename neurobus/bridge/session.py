@@ -128,9 +128,9 @@ class Spiked:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """An input meant for update `due` acts in `acts`. `synapse` None: a kick."""
+    """Inputs meant for update `due` act in `acts`. No `synapses`: a kick."""
 
-    synapse: int | None
+    synapses: tuple[int, ...]
     due: int
     acts: int
 
@@ -382,7 +382,9 @@ class Session:
         reset = self._nonce is not None and hello.nonce != self._nonce
         if packet.values["token"] == 0 or (reset and self.stage is not Stage.ASKING):
             reset = True
-        if reset:
+        if reset and hello.nonce == self._nonce:
+            events.append(Reset(f"the board heard nothing for {link.SILENCE_MS} ms and ended the session"))
+        elif reset:
             cause = " and ".join(hello.reset) or "an unknown cause"
             events.append(Reset(f"the board was reset ({cause})"))
         self._forget()
@@ -415,9 +417,9 @@ class Session:
                 self._goal = None if self.stage is Stage.STEPPED else self._goal
                 events.append(Done(v["tick"]))
         elif message is link.LATE:
-            self.late += 1
-            synapse = None if v["synapse"] == link.NO_SYNAPSE else v["synapse"]
-            events.append(Late(synapse, link.widen(v["due"], self.at), link.widen(v["acts"], self.at)))
+            synapses = tuple(synapse for synapse in v["synapses"] if synapse != link.NO_SYNAPSE)
+            self.late += len(v["synapses"])
+            events.append(Late(synapses, link.widen(v["due"], self.at), link.widen(v["acts"], self.at)))
         elif message is link.POKE:
             events.append(Poked(link.widen(v["tick"], self.at), v["weight"]))
         elif message is link.LOADED:

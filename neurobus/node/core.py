@@ -567,6 +567,17 @@ class Core:
             self._at_plan += 1
         self.k = max(self.k, step)
 
+    def synapses(self) -> dict[str, npt.NDArray[Any]]:
+        """The synapses of a core of one neuron, by source: `source` (wire index), `delay` (steps), `receptor`,
+        `weight` as it is now."""
+        part = self.part
+        return {
+            "source": np.repeat(np.arange(len(part.row) - 1), np.diff(part.row)).astype(np.int64),
+            "delay": part.delay.astype(np.int64),
+            "receptor": (part.target // self.K).astype(np.int64),
+            "weight": part.weight.copy(),
+        }
+
     def synapse_state(self) -> Array:
         """What each synapse remembers beside its weight: rows of states, one column a synapse."""
         return np.zeros((0, len(self.part.weight)))

@@ -179,8 +179,7 @@ class Lender:
         data = {
             "claim": loan.claim, "epoch": loan.epoch, "model": part.model_name,
             "params": {name: float(values[0]) for name, values in part.params.items()},
-            "synapse_params": {k: v.tobytes() for k, v in getattr(part, "synapse_params", {}).items()},
-            "row": part.row.tobytes(), "delay": part.delay.tobytes(), "weight": part.weight.tobytes(),
+            **{name: values.tobytes() for name, values in core.synapses().items()},
             "min_delay": part.min_delay, "max_delay": part.max_delay, "dt_ns": part.dt_ns,
             "index": int(part.index[0]), "heard": runtime.role.spikes_heard, "errors": self._errors,
         }  # fmt: skip
@@ -202,7 +201,7 @@ class Lender:
         keys, pokes = loan.inputs(core.k, core.part.max_delay)
         runtime.report("state", {
             "claim": loan.claim, "step": core.k, "state": core.state.tobytes(),
-            "weight": core.part.weight.tobytes(), "synapses": core.synapse_state().tobytes(),
+            "weight": core.synapses()["weight"].tobytes(), "synapses": core.synapse_state().tobytes(),
             "keys": keys.tobytes(), "pokes": [list(poke) for poke in pokes], "errors": self._errors,
         })  # fmt: skip
 
@@ -213,7 +212,7 @@ class Lender:
         self._errors.update(worst)
         keys, pokes = loan.inputs(core.k, core.part.max_delay)
         twin.late, twin.deliveries = core.late, core.deliveries
-        twin.stand(core.k, state, twin.part.weight, twin.synapse_state(), keys, pokes)
+        twin.stand(core.k, state, twin.synapses()["weight"], twin.synapse_state(), keys, pokes)
         runtime.core, self._twin = twin, None
         runtime.act()
         return twin
@@ -376,7 +375,7 @@ class Lender:
             state = np.frombuffer(args["state"], np.float64).reshape(core.state.shape)
             weight = np.frombuffer(args["weight"], np.float64)
             synapses = np.frombuffer(args["synapses"], np.float64).reshape(core.synapse_state().shape)
-            if weight.shape != core.part.weight.shape:
+            if weight.shape != core.synapses()["weight"].shape:
                 raise ValueError("weights of another neuron")
         except (KeyError, TypeError, ValueError) as error:
             raise wire.Malformed("not a state of this neuron") from error

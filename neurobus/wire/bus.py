@@ -16,8 +16,8 @@ subscription to `topic("s", "n1")` hears n1 alone. All kinds are defined here:
 | `a`  | stream         | `Answer`                                         | process to conductor            |
 
 Times are nanoseconds of model time. A stream of one neuron lists times as integers with `neurons` nil;
-one of many packs `times` as int64, `neurons` as uint32 and `potentials` as float64, little-endian. `rgb` is three
-bytes a LED.
+one of many packs `times` as int64, `neurons` as uint32 and `potentials` as float64, little-endian.
+`rgb` is three bytes a LED.
 """
 
 from __future__ import annotations
