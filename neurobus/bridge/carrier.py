@@ -424,7 +424,10 @@ class Carrier:
         if self.hello is None:
             return
         t_ns = max(0, int((now - self.world.t0_s()) * 1e9)) if self.world.wall else self._strip_at_ns
-        colours = led.strip(lights.level, lights.flash, lights.blink, self.hello.leds)
+        strip = getattr(led, "strip", None)
+        if strip is None:
+            return
+        colours = strip(lights.level, lights.flash, lights.blink, self.hello.leds)
         self.world.bus(wire.encode(Led(self.neuron, t_ns, colours)))
 
     # -- from the bus -----------------------------------------------------------------------------------

@@ -568,7 +568,7 @@ class Core:
         self.k = max(self.k, step)
 
     def synapses(self) -> dict[str, npt.NDArray[Any]]:
-        """The synapses of a core of one neuron, by source: `source` (wire index), `delay` (steps), `receptor`,
+        """Of a core of one neuron, ascending by `source` (wire index): that, `delay` (steps), `receptor`, and
         `weight` as it is now."""
         part = self.part
         return {
