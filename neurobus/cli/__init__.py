@@ -25,6 +25,7 @@ VERBS = {
     "plot": "draw a log: raster, rates, potentials",
     "exhibit": "run a paper's claim: the number it must meet, and its picture",
     "check": "check a config and describe its network",
+    "describe": "the structure of a network: degrees, clustering, paths, weights",
     "schema": "print the JSON Schema of configs",
     "ports": "list boards that are plugged in, and what they run",
     "flash": "write the firmware into a board",
