@@ -110,10 +110,8 @@ def _matrix(axis: Axes, network: Network) -> None:
         axis.tick_params(length=0)
     axis.set(title="Who drives whom", xlabel="from", ylabel="to")
     there = bool(np.any(weight > 0)), bool(np.any(weight < 0)), bool(network.gap_a.size)
-    names = ("excitatory", "inhibitory", "junction")
-    _key(
-        axis, [entry for entry, shown in zip(zip(names, COLOURS, strict=False), there, strict=True) if shown]
-    )
+    kinds = zip(("excitatory", "inhibitory", "junction"), COLOURS, there, strict=False)
+    _key(axis, [(kind, colour) for kind, colour, shown in kinds if shown])
 
 
 def _blend(onto: npt.NDArray[Any], counts: npt.NDArray[Any], colour: str) -> None:
