@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurobus.config.schema import STATIC
 from neurobus.model import Array
 from neurobus.node import kernels
 from neurobus.node import table as T
@@ -55,6 +56,21 @@ class Emission:
 
     def __bool__(self) -> bool:
         return bool(len(self.keys) or len(self.sample_keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Synapses in columns: wire index of both neurons, row of the receptor, delay in steps, weight in the
+    neuron's unit, and which of `types` it is (-1: the last). Synapses that learn of their neuron's spikes
+    late stand as of their own last spike."""
+
+    pre: Keys
+    post: Keys
+    receptor: Keys
+    delay: Keys
+    weight: Array
+    kind: Keys
+    types: tuple[str, ...]
 
 
 NOTHING = Emission()
@@ -183,7 +199,12 @@ class Core:
         self._shape = (len(states), K, self._receptors, slots, n_gaps, self.potential_row)
         body = len(states) * K
         self._ring_end = body + slots * self._receptors * K
-        self.buffer = np.zeros(self._ring_end + 5 * K + n_gaps)
+        owned = part.owned
+        self._owned_at = self._ring_end + 5 * K + n_gaps
+        self.buffer = np.zeros(self._owned_at + (len(owned.start) if owned else 0))
+        if owned:
+            self.buffer[self._owned_at :] = owned.start
+        self._own = (owned.integers, owned.constants) if owned else ()
         self.state = self.buffer[:body].reshape(len(states), K)
         for name, values in model.initial(part.params).items():
             self.state[states.index(name)] = values
@@ -204,11 +225,13 @@ class Core:
         self._spare = self.buffer.copy()
         self._fired = np.zeros(K, np.uint8)
         self._room(64)
-        kernel = kernels.kernel(part.model_name, model)
+        kernel = kernels.kernel(part.model_name, model, part.types)
         self._kernel_run, self._kernel_duty = kernel.run, kernel.duty
         self._restful = not noisy and not model.stochastic
         self._local = {int(g): n for n, g in enumerate(part.index)}
-        self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index]))
+        self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index])) or bool(
+            owned and np.isin(owned.source, part.index).any()
+        )
         self.gapped = bool(n_gaps)
         self._recurrent_gaps = bool(
             n_gaps and np.any(part.gap_row[part.index + 1] > part.gap_row[part.index])
@@ -226,6 +249,7 @@ class Core:
         self.acts = False
         self._resting = False
         self._rest_at: int | None = None
+        self._rest_deliveries = 0
 
     # -- inputs ---------------------------------------------------------------------------------
 
@@ -240,6 +264,7 @@ class Core:
         poured = self.k - self.part.min_delay
         if int(keys[0]) >> STEP_BITS <= poured:
             self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
+            keys = self.in_time(keys, self.k)
         self._rest_at = None
         merged = np.concatenate([self._keys[self._at_key : self._n_keys], keys])
         merged.sort(kind="stable")
@@ -248,6 +273,14 @@ class Core:
             self._stale = True
         self._keys[: len(merged)] = merged
         self._n_keys, self._at_key = len(merged), 0
+
+    def in_time(self, keys: Keys, k: int) -> Keys:
+        """Keys as they can be admitted at step `k`. Where synapses have memory, how far each delay has got
+        among the keys follows from k; so a late spike is stamped anew, and all it does is as late."""
+        if not self.part.owned:
+            return keys
+        first = k - self.part.min_delay + 1
+        return np.sort(np.maximum(keys >> STEP_BITS, first) << STEP_BITS | keys & NEURON_MASK)
 
     def admit_samples(self, keys: Keys, mv: Array) -> None:
         """Membrane potentials of electrical partners, keys as in `admit`."""
@@ -271,7 +304,7 @@ class Core:
         self.late += late
         self._rest_at = None
         local = self._local[neuron]
-        if self._receptors > 1 and weight < 0:
+        if self._receptors > 1 and self.part.model.by_sign and weight < 0:
             local += self.K
         # Equal steps in the order (neuron, weight), so that two pokes sum the same whichever came first.
         waiting = [
@@ -395,6 +428,7 @@ class Core:
             self.acts = True
             return k
         used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
+        self._rest_deliveries = table[T.RUN_DELIVERIES]
         if again and self._restful and used_up and self._still(k):
             self._rest_at = k
             return NEVER
@@ -437,8 +471,7 @@ class Core:
     def _take_rest(self) -> None:
         """Commit the copy that the last look left at rest. Nothing has arrived since."""
         assert self._rest_at is not None
-        keys = self._keys[self._at_key : self._n_keys] & NEURON_MASK
-        self.deliveries += int(np.sum(self.part.row[keys + 1] - self.part.row[keys]))
+        self.deliveries += self._rest_deliveries
         self.buffer[:] = self._spare
         self.k = self._rest_at
         self._at_key, self._at_plan, self._at_sample = self._ends()
@@ -502,6 +535,7 @@ class Core:
         last = int(table[T.LAST])
         if table[T.ACTS]:
             return emission, last
+        self._rest_deliveries = 0
         if (
             not new
             and self._restful
@@ -523,17 +557,18 @@ class Core:
         """Write the sizes and addresses that the kernel needs. What they point to belongs to this object."""
         part = self.part
         n_states, K, n_receptors, slots, n_gaps, potential = self._shape
-        self._table[T.N_NEURONS : T.OUT_STEPS + 1] = [
+        self._table[T.N_NEURONS : T.N_OWNED + 1] = [
             K, n_states, n_receptors, slots, n_gaps, potential, len(part.weight), len(part.row) - 1,
             len(part.watched), len(self._noise[0]), part.potential_interval, part.min_delay - 1,
             len(self._keys), len(self._constants), len(self._plan_k), len(self._sample_keys), self._out_steps,
+            len(self.buffer) - self._owned_at,
         ]  # fmt: skip
         arrays = (
             self._keys, self.buffer, self._spare, self._constants, self._delta, part.key, self._fired,
             part.row, part.target, part.delay, part.weight, self._plan_k, self._plan_what, self._plan_i,
             self._plan_value, self._sample_keys, self._sample_mv, *self._gaps,
             part.watched, self._zero, self._peak, *self._noise, part.index,
-            self._out, self._out_sample, self._out_mv,
+            self._out, self._out_sample, self._out_mv, *self._own,
         )  # fmt: skip
         assert all(array.flags.c_contiguous for array in arrays)
         self._table[T.SCALARS : T.SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
@@ -634,6 +669,31 @@ class Core:
                 self._run(buffer, k0, min(at, k0 + LONGEST_LOOK), True)
         potential = buffer[self.potential_row * self.K : (self.potential_row + 1) * self.K]
         return np.asarray(potential + self._zero)
+
+    def weights(self) -> Weights:
+        """Every synapse of the neurons here, at the committed step, in the order (post, pre, declaration)."""
+        part, owned, at = self.part, self.part.owned, self._owned_at
+        plain = len(part.weight)
+        pre = np.repeat(np.arange(len(part.row) - 1), np.diff(part.row))
+        columns: list[tuple[npt.NDArray[Any], ...]] = [
+            (pre, part.target % self.K, part.target // self.K, part.delay, part.weight, np.full(plain, -1))
+        ]
+        if owned:
+            now = self.buffer[at : at + owned.n]
+            columns.append((owned.source, owned.neuron, owned.receptor, owned.delay, now, owned.type_of))
+        pre, local, receptor, delay, weight, kind = (np.concatenate(c) for c in zip(*columns, strict=True))
+        order = np.lexsort((pre, local))
+        kinds = part.model_name if part.model.arrive is not None else STATIC
+        return Weights(
+            pre[order], part.index[local[order]], receptor[order], delay[order], weight[order], kind[order],
+            (*part.types, kinds),
+        )  # fmt: skip
+
+    def synapse_states(self) -> Array:
+        """States of the synapses with memory, in the order of `part.owned`: (states, synapses)."""
+        n, n_z = self.part.owned.integers[:2] if self.part.owned else (0, 0)
+        at = self._owned_at + n
+        return self.buffer[at : at + n_z * n].reshape(n_z, n)
 
     def dump(self) -> dict[str, Any]:
         """The committed state with everything that waits: plain values for a snapshot."""

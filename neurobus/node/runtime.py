@@ -361,7 +361,9 @@ class Runtime:
                 core.poke(step, neuron, weight)
             self.lender.keep(keys, self._new_pokes)
             if self._capture is not None:
-                self._capture_more(self._capture["core"], keys, sample_keys, mv)
+                captured = self._capture["core"]
+                keys = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
+                self._capture_more(captured, keys, sample_keys, mv)
         self._new_keys.clear()
         self._new_sample_keys.clear()
         self._new_sample_mv.clear()
@@ -396,6 +398,8 @@ class Runtime:
             step = event.args.get("step")
             v = self.core.potential_mv(step if type(step) is int else 0)
             self.report("status", {**self.status(), "counts": self.counts.tolist(), "mv": v.tolist()})
+        elif event.verb == "weights" and isinstance(self.core, Core):
+            self.report("weights", self._weights(args.get("neuron")))
         elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
             self._capture_at = max(wire.integer(args, "step"), self.core.k)
             due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9 + 0.05
@@ -453,6 +457,17 @@ class Runtime:
         """Speak in this epoch from here on. A new owner counts from zero."""
         self.role.epoch = epoch
         self.seq = self.sample_seq = 0
+
+    def _weights(self, neuron: Any) -> dict[str, Any]:
+        """The synapses of one neuron here, or of all: columns, as in `core.Weights`."""
+        assert isinstance(self.core, Core)
+        now = self.core.weights()
+        chosen = slice(None) if neuron not in self._poke_of else now.post == self._poke_of[neuron]
+        columns = {
+            name: getattr(now, name)[chosen].tolist()
+            for name in ("pre", "post", "receptor", "delay", "weight", "kind")
+        }
+        return {"step": self.core.k, "types": list(now.types), **columns}
 
     # -- wall clock -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
     {"errors", "units", "events", "model", "ledger", "led", "picture"},
-    {"config", "network", "placement", "describe", "structure"},
+    {"config", "network", "placement", "owned", "describe", "structure"},
     {"wire"},
     {"node"},
     {"bus"},
@@ -29,7 +29,7 @@ LAYERS = [
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
 PURE = {"errors", "units", "events", "model", "ledger", "led", "picture",
-        "config", "network", "placement", "describe", "structure", "wire",
+        "config", "network", "placement", "owned", "describe", "structure", "wire",
         "node.core", "node.kernels", "node.loan", "bus.schedule", "cluster.policy", "cluster.live",
         "log.diff", "log.replay", "log.recorder",
         "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
