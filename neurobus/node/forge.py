@@ -307,7 +307,10 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
 
 
 def forge(path: Path, name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> None:
-    """Compile a model with synapses of these types, and write its kernel file, atomically. Raises what numba raises."""
+    """Compile a model with synapses of these types, and write its kernel file, atomically.
+
+    Raises what numba raises.
+    """
     (compiled,) = entrance(name, model, synapses).overloads.values()
     functions = compiled.library._final_module.functions
     declared = {function.name for function in functions if function.is_declaration}
