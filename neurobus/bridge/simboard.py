@@ -187,6 +187,12 @@ class Rig:
         found = self.ask("marks", board, *(["clear"] if clear else []))
         return {int(number): stretch for number, stretch in found.items()}
 
+    def profile(self, board: int = 0, address: int | None = None) -> dict[int, dict[str, float]]:
+        """Cycles of each call of the functions watched, by their addresses in bytes of flash: n, min, mean,
+        max, last. `address`: watch this one too."""
+        found = self.ask("profile", board, *([] if address is None else [address]))
+        return {int(number): calls for number, calls in found.items()}
+
     def bursts(self, board: int = 0) -> list[tuple[str, int, float, float]]:
         """Bytes in one go on the line: ("in" or "out", how many, begin and end in ns of board time)."""
         return [(way, n, begin, end) for way, n, begin, end in self.ask("bursts", board)]
