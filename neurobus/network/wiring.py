@@ -322,11 +322,10 @@ class Wiring:
             raise self.error((*place, "reach"), f"reach must be > 0 mm, not '{table.reach}'")
         peak, name = self._share((*place, "probability"), table.probability), table.kernel
 
-        def chance(some: Int32s) -> Array:
-            apart = space.distance(self.who.at_mm[some][:, None], self.who.at_mm[post][None])
-            return peak * kernel(name, apart, reach_mm)
+        def chance(a: Int32s, b: Int32s) -> Array:
+            return peak * kernel(name, space.distance(self.who.at_mm[a], self.who.at_mm[b]), reach_mm)
 
-        return rules.by_chance(pre, post, chance, table.allow_self, stream)
+        return rules.by_chance(pre, post, peak, chance, table.allow_self, stream)
 
     def _space(self, place: Place, ends: Ends) -> Space:
         """The space that both ends stand in."""

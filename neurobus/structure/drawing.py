@@ -145,20 +145,32 @@ def _map(axis: Axes, network: Network) -> None:
         length = at[:, 0].max() + np.diff(np.unique(at[:, 0])).min(initial=np.inf) if n > 1 else 1.0
         angle = at[:, 0] / length * 2 * np.pi
         at = np.column_stack([np.sin(angle), np.cos(angle)]) * length / (2 * np.pi)
-    shown, words = np.ones(pre.size, bool), "all synapses"
+    shown, words, width, alpha = np.ones(pre.size, bool), "all synapses", 0.5, 0.35
     if pre.size > MOST_LINES:
-        few = np.unique(np.linspace(0, n - 1, 7).astype(int)[1:-1] + int(np.sqrt(n)) // 2)
+        few = _spread_out(at)
         shown, words = np.isin(pre, few), f"synapses of {few.size} neurons"
+        width, alpha = 0.9, 0.8
         axis.plot(*at[few].T, "o", markersize=6, color=INK, zorder=3)
     jump = np.linalg.norm(at[pre] - at[post], axis=1)
     shown &= jump < 0.6 * np.ptp(at, axis=0).max() if not ring else True
     for colour, mine in ((_PLUS, weight >= 0), (_MINUS, weight < 0)):
         lines = np.stack([at[pre[shown & mine]], at[post[shown & mine]]], axis=1)
-        axis.add_collection(LineCollection(list(lines), colors=colour, linewidths=0.5, alpha=0.35))
+        axis.add_collection(LineCollection(list(lines), colors=colour, linewidths=width, alpha=alpha))
     for (_, first, last), colour in zip(_groups(network) or [("", 0, n)], COLOURS[2:] * 9, strict=False):
         size = float(np.clip(60 / np.sqrt(n), 1.5, 6.0))
-        axis.plot(*at[first:last].T, "o", markersize=size, markeredgewidth=0, color=colour)
+        axis.plot(*at[first:last].T, "o", markersize=size, markeredgewidth=0, color=colour, zorder=1)
     axis.set(aspect="equal", title=f"Where they stand: {words}", xlabel="mm", ylabel="mm")
+
+
+def _spread_out(at: npt.NDArray[Any], most: int = 6) -> npt.NDArray[Any]:
+    """Neurons far from each other and not at the edge: each next one is the farthest from those before."""
+    centre = (at.max(axis=0) + at.min(axis=0)) / 2
+    inner = np.flatnonzero(np.max(np.abs(at - centre), axis=1) < 0.38 * np.ptp(at, axis=0).max())
+    found = [int(inner[np.argmin(np.linalg.norm(at[inner] - centre, axis=1))])] if inner.size else [0]
+    while len(found) < min(most, inner.size):
+        apart = np.linalg.norm(at[inner][:, None] - at[found][None], axis=2).min(axis=1)
+        found.append(int(inner[np.argmax(apart)]))
+    return np.array(found)
 
 
 def _degrees(axis: Axes, network: Network) -> None:
@@ -203,6 +215,8 @@ def _histogram(axis: Axes, values: npt.NDArray[Any], colour: str, name: str) -> 
         axis.set_xscale("log")
     else:
         bins = np.linspace(low, high, 41) if high > low else np.array([0.97, 1.03]) * (high or 1.0)
+    if high == low:
+        axis.set_xlim(0, 1.4 * max(high, axis.get_xlim()[1] / 1.4 if axis.patches else 0.0))
     axis.hist(values, sorted(bins), color=colour, alpha=0.75, label=name)
 
 
