@@ -1,8 +1,9 @@
-"""Adaptive exponential integrate-and-fire neuron (Brette & Gerstner 2005, doi:10.1152/jn.00686.2005).
+"""Adaptive exponential integrate-and-fire (Brette & Gerstner 2005, doi:10.1152/jn.00686.2005).
 
-    C dV/dt = -g_L (V - E_L) + g_L Delta_T exp((V - V_T) / Delta_T) - w - g_ex (V - E_ex) - g_in (V - E_in) + I
+    C dV/dt = -g_L (V - E_L) + g_L Delta_T exp((V - V_T) / Delta_T) - w + I
+              - g_ex (V - E_ex) - g_in (V - E_in)
     tau_w dw/dt = a (V - E_L) - w
-    dg/dt = -g / tau_syn            a synapse with weight w >= 0 adds w to g_ex, one with w < 0 adds |w| to g_in
+    dg/dt = -g / tau_syn        a synapse with weight w >= 0 adds w to g_ex, one with w < 0 adds |w| to g_in
     V >= V_peak:  spike, V := V_r, w := w + b, held for t_ref
 
 Integrated by adaptive Runge–Kutta–Fehlberg steps (error `tol` in value and slope); spike and reset take place
@@ -67,8 +68,8 @@ class AdEx(Model):
 
     @staticmethod
     def prepare(p, dt_ms):
-        names = ("C", "g_L", "E_L", "V_T", "Delta_T", "a", "tau_w", "E_ex", "E_in", "tau_syn_ex", "tau_syn_in",
-                 "I_e", "V_peak", "V_r", "b", "tol")  # fmt: skip
+        names = ("C", "g_L", "E_L", "V_T", "Delta_T", "a", "tau_w", "E_ex", "E_in",
+                 "tau_syn_ex", "tau_syn_in", "I_e", "V_peak", "V_r", "b", "tol")  # fmt: skip
         steps = {"t_ref": np.rint(p["t_ref"] / dt_ms), "dt": np.full(p["C"].shape, dt_ms)}
         return {name: p[name] for name in names} | steps
 

@@ -1,4 +1,4 @@
-"""Exponential integrate-and-fire neuron (Fourcaud-Trocmé et al. 2003, doi:10.1523/JNEUROSCI.23-37-11628.2003).
+"""Exponential integrate-and-fire (Fourcaud-Trocmé et al. 2003, doi:10.1523/JNEUROSCI.23-37-11628.2003).
 
     C dV/dt = -g_L (V - V_L) + g_L Delta_T exp((V - V_T) / Delta_T) - g_ex (V - E_ex) - g_in (V - E_in) + I
     dg/dt = -g / tau_syn        a synapse with weight w >= 0 adds w to g_ex, one with w < 0 adds |w| to g_in
