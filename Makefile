@@ -4,8 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
 PYTHON ?=
-# What the tests want beyond Python: command:package pairs.
-NEEDS :=
+# What the tests want beyond Python, as command:package or file:package. The packages of Homebrew come from
+# its tap osx-cross/avr.
+ifeq ($(shell uname -s),Darwin)
+NEEDS := cc:gcc avr-gcc:osx-cross/avr/avr-gcc simavr:osx-cross/avr/simavr
+else
+NEEDS := cc:gcc avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc \
+	/usr/include/simavr/sim_avr.h:libsimavr-dev /usr/include/libelf.h:libelf-dev
+endif
 
 .PHONY: help install system demo papers test check bench clean
 .PHONY: rig
@@ -47,14 +53,18 @@ $(BIN)/python:
 
 system: ## what the tests need from the system, installed when root
 	@missing() { \
-	  for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || printf '%s ' "$${need##*:}"; done; \
+	  for need in $(NEEDS); do \
+	    case $$need in (/*) test -e "$${need%%:*}";; (*) command -v "$${need%%:*}" >/dev/null;; esac \
+	      || printf '%s ' "$${need##*:}"; \
+	  done; \
 	}; \
 	packages=$$(missing); \
 	[ -n "$$packages" ] || exit 0; \
 	if command -v apt-get >/dev/null; then \
 	  if [ "$$(id -u)" = 0 ]; then \
 	    echo "installing $$packages..."; \
-	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$packages >/dev/null; \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$packages \
+	      >/dev/null; \
 	  else \
 	    echo "run: sudo apt-get install $$packages"; \
 	  fi; \

@@ -68,4 +68,13 @@ class Report:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-Event = Spikes | Samples | Stimulus | Control | Report
+@dataclass(frozen=True, slots=True)
+class Led:
+    """What the strip on a neuron's board shows: red, green, blue of each LED, 3 bytes a LED."""
+
+    neuron: str
+    t_ns: int
+    rgb: bytes
+
+
+Event = Spikes | Samples | Stimulus | Control | Report | Led

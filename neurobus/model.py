@@ -24,6 +24,17 @@ knows no clock, no random generator, no socket: time step, inputs and counter-ba
             return n
 
 `step` is compiled by numba in the process that forks the neurons, so it is plain loops over arrays.
+
+What a presynaptic spike does can be said in two places, both local to the postsynaptic process:
+
+- a *synapse type* (`Synapse`), any model's: `synapse = "nodes.stdp"` in a config;
+- a *model that owns its synapses*: it defines `arrive`, sees every spike at each of its synapses, and
+  walks through them in `step` when it likes. Such is a chip with learning of its own.
+
+Order, in every update k: (1) spikes that act in it, by (stamp, source, order of declaration), each through
+the hook of its synapse; (2) pokes, background, electrical currents; (3) `step`; (4) for those who fired, the
+hooks of their synapses' types. Weights and states of synapses are part of the neuron's state: looked ahead
+on a copy, in snapshots, the same for any packing.
 """
 
 from __future__ import annotations
@@ -55,6 +66,8 @@ class Param:
     high: float | None = None
     above: float | None = None
     doc: str = ""
+    weight: bool = False
+    """Of a synapse type: plain here, written in a config in the weight unit of the postsynaptic model."""
 
     @property
     def unit(self) -> str:
@@ -86,6 +99,22 @@ class State:
     doc: str = ""
 
 
+@dataclass(frozen=True)
+class SynapseState:
+    """A state of each synapse of a model that owns them: one row of `z`, float64, 0 at the start."""
+
+    unit: str = ""
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A state that a neuron's synapses of one type and one set of parameters share: an entry of `g`."""
+
+    unit: str = ""
+    doc: str = ""
+
+
 def _declared(cls: type, kind: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
@@ -110,11 +139,13 @@ class Node:
 class Model(Node):
     """A neuron model. See the module's docstring for the shape of a whole one.
 
-    `receptors` name the input rows of `x`. Where there are two, a synapse with weight >= 0 goes to the
-    first and one with weight < 0 to the second; where there is one, all go there.
+    `receptors` name the input rows of `x`. A synapse goes to the one its config names (`receptor = "…"`).
+    Where none is named, and where there are several and `by_sign`, weights >= 0 go to the first and weights
+    < 0 to the second; else all go to the first. So do pokes and background.
     """
 
     receptors: ClassVar[tuple[str, ...]] = ("input",)
+    by_sign: ClassVar[bool] = True
     weight_unit: ClassVar[str] = "pA"
     potential: ClassVar[str] = "V"
     """The state that is the membrane potential in mV: plotted, and seen through electrical synapses."""
@@ -125,10 +156,32 @@ class Model(Node):
     stochastic: ClassVar[bool] = False
     """True where `step` uses `key`: such a neuron is never at rest for good."""
 
+    arrive: ClassVar[Any] = None
+    """Defined by a model that owns its synapses: called once per synapse and spike, in the update k in which
+    the spike acts (stamp + delay - 1), before `step`.
+
+        @staticmethod
+        def arrive(k, i, receptor, j, w, z, s, c, x):
+            x[receptor, i] += w[j]                   # what a static synapse would do
+
+    i local neuron; receptor its row; j synapse; w (synapses,) weights and z (synapse states, synapses), both
+    to be changed at will; s, c, x as in `step`. With it, `step` has four more arguments,
+
+        def step(k, s, c, x, I, key, fired, at, receptor, w, z):
+
+    where the synapses of neuron i are `at[i]` … `at[i + 1]` of `receptor`, `w` and the columns of `z`,
+    in the order (source, declaration).
+    """
+
     @classmethod
     def states(cls) -> dict[str, State]:
         """State variables in the order declared: the rows of `s`."""
         return _declared(cls, State)
+
+    @classmethod
+    def synapse_states(cls) -> dict[str, SynapseState]:
+        """States of each synapse in the order declared: the rows of `z`."""
+        return _declared(cls, SynapseState)
 
     @staticmethod
     def prepare(p: Mapping[str, Array], dt_ms: float) -> dict[str, Array]:
@@ -149,6 +202,70 @@ class Model(Node):
         I (K,) pA from electrodes and electrical synapses; key (K,) random stream of each neuron.
         """
         raise NotImplementedError
+
+
+class Synapse(Node):
+    """A synapse type: what a spike does at a synapse with memory, all of it local to the neuron it ends on.
+
+    `Param`s are per [[synapses]] table (or per synapse, where drawn), `State`s per synapse, `Trace`s per
+    neuron and set of parameters. Hooks are compiled and called with times t in ms:
+
+        def arrive(t, back, j, w, z, c, g, y):       a spike at synapse j; returns what acts on the neuron
+        def fire(t, c, g):                           the neuron fired: update its traces
+        def post(t, j, w, z, c, g, y):               synapse j learns of a spike of its neuron
+        def modulate(m, value, t, j0, j1, w, z, c, g):   `value` arrived at `modulators[m]` of this neuron
+
+    w (synapses,) weights; z (states, synapses); c constants in the order of `prepare`; g traces now; y traces
+    as they were right after the neuron's last spike strictly before `back`, zeros before the first (in
+    `post`: right after the spike it tells of). A type without `post` keeps no such past; its y is g. Only
+    `arrive` is needed.
+
+    Where `dendritic` (NEST's convention), all of the delay lies between synapse and soma: the synapse sees a
+    presynaptic spike when it is sent, t = stamp, and a spike of its neuron a delay after, t = stamp + delay;
+    so `back` = t - delay, and of what is simultaneous there `post` comes first. Else the delay is the axon's:
+    t = back = stamp + delay, a spike of the neuron is seen at once, and `arrive` at that step comes first.
+    `post` is called late but in order: before the next `arrive` or `modulate` of that synapse.
+    """
+
+    dendritic: ClassVar[bool] = False
+    modulators: ClassVar[tuple[str, ...]] = ()
+    """Names that a [[synapses]] table may give as `receptor` on a neuron with synapses of this type: spikes
+    that arrive there, with their weight as `value`, reach `modulate`. Not for a dendritic type."""
+    fire: ClassVar[Any] = None
+    post: ClassVar[Any] = None
+    modulate: ClassVar[Any] = None
+
+    @classmethod
+    def states(cls) -> dict[str, State]:
+        """States of a synapse in the order declared: the rows of `z`."""
+        return _declared(cls, State)
+
+    @classmethod
+    def traces(cls) -> dict[str, Trace]:
+        """Traces in the order declared: the entries of `g` and `y`."""
+        return _declared(cls, Trace)
+
+    @staticmethod
+    def check_weights(p: Mapping[str, Array], w: Array) -> str | None:
+        """A word on weights that contradict the parameters, or None. `p`: name → shape (n,); w (n,)."""
+        return None
+
+    @staticmethod
+    def prepare(p: Mapping[str, Array], dt_ms: float) -> dict[str, Array]:
+        """Constants, name → shape (sets of parameters,), in the order of `c`."""
+        return {}
+
+    @staticmethod
+    def initial(p: Mapping[str, Array], w: Array) -> dict[str, Array]:
+        """States that do not start at zero, name → shape (synapses,); `p` likewise, w the weights."""
+        return {}
+
+    @staticmethod
+    def initial_traces(p: Mapping[str, Array]) -> dict[str, Array]:
+        """Traces that do not start at zero, name → shape (sets of parameters,)."""
+        return {}
+
+    arrive: ClassVar[Any] = None
 
 
 class Source(Node):
@@ -222,6 +339,21 @@ def load(name: str) -> type[Model] | type[Source]:
 
     Raises ImportError with a word on what would be right.
     """
+    found = _load(name)
+    if issubclass(found, Synapse):
+        raise ImportError(f"'{name}' is a synapse type; it stands as synapse = \"{name}\" in [[synapses]]")
+    return cast(type[Model] | type[Source], found)
+
+
+def load_synapse(name: str) -> type[Synapse]:
+    """The synapse type behind a dotted name, as `load`."""
+    found = _load(name)
+    if not issubclass(found, Synapse):
+        raise ImportError(f"'{name}' is no synapse type")
+    return found
+
+
+def _load(name: str) -> type[Node]:
     try:
         module: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -242,7 +374,7 @@ def load(name: str) -> type[Model] | type[Source]:
         return own[0]
     if not (isinstance(module, type) and issubclass(module, Node)):
         raise ImportError(f"'{name}' is no neurobus Model or Source")
-    return cast(type[Model] | type[Source], module)
+    return module
 
 
 def splitmix64(x: int) -> int:

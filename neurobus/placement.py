@@ -16,6 +16,7 @@ import numpy.typing as npt
 from neurobus.errors import InputError
 from neurobus.model import Array, Model, Shown, Source, load, stream_key
 from neurobus.network import Network
+from neurobus.owned import Owned, Type, lay_out
 
 Ints = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -39,7 +40,8 @@ class Process:
 class NeuronPart:
     """What a process of K neurons needs. Rows of `row` and `gap_row` are sources by neuron index.
 
-    Synapses: `row` (N + 1,), `target` (receptor * K + local neuron), `delay` steps, `weight`.
+    Synapses: `row` (N + 1,), `target` (receptor * K + local neuron), `delay` steps, `weight`; those with
+    memory are in `owned`.
     Electrical: `gap_row` (N + 1,) into `gap_of`, which points into arrays sorted by local target
     (`gap_at` (K + 1,)): `gap_ns`, `gap_v0` (mV of the other side at the start).
     Plan of currents: `plan_k` step, `plan_i` local neuron, `plan_pa`.
@@ -72,6 +74,12 @@ class NeuronPart:
     watched: Int32s
     potential_delta_mv: float
     potential_interval: int
+    owned: Owned | None = None
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The synapse types in use here; with the model's name they are what a kernel is made from."""
+        return self.owned.types if self.owned else ()
 
 
 @dataclass(frozen=True)
@@ -202,8 +210,9 @@ class Plan:
         n, members = len(process.members), process.members
         order, begins = self._order
         mine = order[begins[number] : begins[number + 1]]
-        weight = net.weight[mine]
-        receptor = ((weight < 0) if len(model.receptors) > 1 else np.zeros(len(mine))).astype(np.int32)
+        owned = self._owned(number, mine)
+        if owned is not None:
+            mine = mine[self._plain(model, mine)]
         here = self.process_of
         a, b, g = net.gap_a, net.gap_b, net.gap_ns
         to_b, to_a = here[b] == number, here[a] == number
@@ -235,9 +244,9 @@ class Plan:
             min_delay=net.min_delay,
             max_delay=net.max_delay,
             row=np.searchsorted(net.pre[mine], rows).astype(np.int64),
-            target=self._local[net.post[mine]] + receptor * n,
+            target=self._local[net.post[mine]] + net.receptor[mine] * np.int32(n),
             delay=net.delay[mine],
-            weight=weight,
+            weight=net.weight[mine],
             gap_row=np.searchsorted(other[gap_of], rows).astype(np.int64),
             gap_of=gap_of,
             gap_at=np.searchsorted(me, np.arange(n + 1)).astype(np.int64),
@@ -251,7 +260,37 @@ class Plan:
             watched=watched.astype(np.int32),
             potential_delta_mv=net.potential_delta_mv,
             potential_interval=net.potential_interval,
+            owned=owned,
         )
+
+    def _plain(self, model: type[Model], synapses: Ints) -> npt.NDArray[np.bool_]:
+        """Which of these synapses on neurons of a model are nothing but a weight and a delay."""
+        net = self.network
+        if model.arrive is not None:
+            return np.zeros(len(synapses), bool)
+        return (net.kind[synapses] < 0) & (net.receptor[synapses] < len(model.receptors))
+
+    def types(self, number: int) -> tuple[str, ...]:
+        """The synapse types in use in a process, as `NeuronPart.types`."""
+        order, begins = self._order
+        kind = self.network.kind[order[begins[number] : begins[number + 1]]]
+        return tuple(sorted(self.network.kinds.names[k] for k in np.unique(kind[kind >= 0]).tolist()))
+
+    def _owned(self, number: int, mine: Ints) -> Owned | None:
+        """The synapses with memory among those (by index) that end in a process."""
+        process, net = self.processes[number], self.network
+        model = net.models[process.model]
+        assert issubclass(model, Model)
+        kept = mine[~self._plain(model, mine)]
+        if not len(kept) and model.arrive is None:
+            return None
+        kinds = net.kinds
+        types = [Type(*of) for of in zip(kinds.names, kinds.types, kinds.params, strict=True)]
+        return lay_out(
+            model, len(process.members), len(net.ids), net.dt_ns, types, kinds.modulators, net.pre[kept],
+            self._local[net.post[kept]], net.receptor[kept], net.delay[kept], net.weight[kept],
+            net.kind[kept], net.row[kept],
+        )  # fmt: skip
 
     def is_source(self, number: int) -> bool:
         return issubclass(self.network.models[self.processes[number].model], Source)
@@ -363,6 +402,9 @@ def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
         post=network.post[acts],
         weight=network.weight[acts],
         delay=network.delay[acts],
+        receptor=network.receptor[acts],
+        kind=network.kind[acts],
+        row=network.row[acts],
         gap_a=network.gap_a[joined],
         gap_b=network.gap_b[joined],
         gap_ns=network.gap_ns[joined],

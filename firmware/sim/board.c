@@ -35,6 +35,10 @@ static void run(avr_t *avr)
 {
 	board_t *b = avr->custom.data;
 	avr_flashaddr_t pc = avr->pc;
+	if (b->marks.profiles) {
+		avr->run_cycle_limit = 1;
+		marks_look(&b->marks, avr);
+	}
 	if (avr->state == cpu_Running)
 		pc = avr_run_one(avr);
 	avr_cycle_count_t sleep = avr_cycle_timer_process(avr);
@@ -129,6 +133,9 @@ bool board_make(board_t *b, const char *name, const board_options_t *o)
 	eeprom_attach(&b->eeprom, b, avr, b->facts);
 	if (b->elf.eeprom && eesize <= b->facts->eeprom_size)
 		memcpy(b->eeprom.cell, b->elf.eeprom, eesize);
+	if (o->serial) /* where the firmware keeps it: the first four cells */
+		for (int i = 0; i < 4; i++)
+			b->eeprom.cell[i] = o->serial >> 8 * i;
 	if (!strip_attach(&b->strip, b, chip, o->led, o->leds, o->order)) {
 		fprintf(stderr, "rig: %s: no such pin for the LEDs\n", name);
 		return false;
@@ -247,12 +254,21 @@ bool board_idle(const board_t *b)
 	return !b->powered || (uart_idle(&b->uart) && (b->avr->state == cpu_Sleeping || board_dead(b)));
 }
 
+/* Untouched is what holds what it held at power-on, or what the firmware painted over all of it at its start.
+ * Variables that are not set to anything at the start may lie before it. */
 int board_stack_free(const board_t *b)
 {
-	uint32_t begin = b->facts->ram_begin + b->elf.datasize + b->elf.bsssize, at = begin;
-	while (at <= b->avr->ramend && b->avr->data[at] == b->ram_fill[at])
-		at++;
-	return at - begin;
+	const uint8_t *data = b->avr->data;
+	uint32_t begin = b->facts->ram_begin + b->elf.datasize + b->elf.bsssize;
+	int most = 0;
+	for (uint32_t from = begin; from < begin + 8; from++) {
+		uint32_t at = from;
+		while (at <= b->avr->ramend && (data[at] == b->ram_fill[at] || data[at] == data[from]))
+			at++;
+		if ((int)(at - from) > most)
+			most = at - from;
+	}
+	return most;
 }
 
 void board_stats(board_t *b, FILE *out)

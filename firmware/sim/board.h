@@ -61,6 +61,7 @@ typedef struct board_options {
 	int leds;
 	char order[4];
 	uint64_t seed;
+	uint32_t serial;
 } board_options_t;
 
 /* On failure false, and the reason on stderr. */

@@ -8,7 +8,7 @@
 #define WORDS 8
 
 static const char HELP[] =
-	"boards | stats B | leds B | frames B [SINCE] | bursts B | marks B [clear] | "
+	"boards | stats B | leds B | frames B [SINCE] | bursts B | marks B [clear] | profile B [ADDRESS] | "
 	"unplug B [keep-power] | plug B | reset B | power B on|off | press B [MS] | "
 	"errors B IN OUT [SEED] | eeprom B get [FROM N] | eeprom B set FROM HEX | ram B FROM N | "
 	"pace real [FACTOR] | pace free [LINGER_MS] | pace hold | run MS [B] | quit; "
@@ -177,6 +177,17 @@ static bool do_marks(request_t *r, board_t *b)
 	return true;
 }
 
+static bool do_profile(request_t *r, board_t *b)
+{
+	double address = -1;
+	if (!number(r, 2, &address))
+		return false;
+	if (address >= 0 && !marks_profile(&b->marks, address))
+		return wrong(r, "no more than %d functions are watched", PROFILES);
+	marks_report_profile(&b->marks, r->out);
+	return true;
+}
+
 static bool do_bursts(request_t *r, board_t *b)
 {
 	const uart_t *u = &b->uart;
@@ -193,7 +204,8 @@ static bool do_bursts(request_t *r, board_t *b)
 
 static const struct { const char *name; bool (*act)(request_t *, board_t *); bool tells; } ACTS[] = {
 	{"stats", do_stats, true}, {"leds", do_leds, true}, {"frames", do_frames, true},
-	{"bursts", do_bursts, true}, {"marks", do_marks, true}, {"ram", do_ram, true}, {"eeprom", do_eeprom, true},
+	{"bursts", do_bursts, true}, {"marks", do_marks, true}, {"profile", do_profile, true},
+	{"ram", do_ram, true}, {"eeprom", do_eeprom, true},
 	{"unplug", do_unplug, false}, {"plug", do_plug, false}, {"reset", do_reset, false},
 	{"power", do_power, false}, {"press", do_press, false}, {"errors", do_errors, false},
 };

@@ -346,6 +346,7 @@ static bool board_from(board_t *b, char *spec, const char *folder, uint64_t seed
 			else if (!strcmp(word, "button")) good = pin_of(value, &o.button);
 			else if (!strcmp(word, "ppm")) o.ppm = strtod(value, NULL);
 			else if (!strcmp(word, "supply")) o.own_supply = !strcmp(value, "own");
+			else if (!strcmp(word, "serial")) o.serial = strtoul(value, NULL, 0);
 			else if (!strcmp(word, "seed")) o.seed = strtoull(value, NULL, 10);
 			else good = false;
 		}

@@ -89,6 +89,15 @@ class Port:
     def fileno(self) -> int:
         return self.fd
 
+    def set_baud(self, baud: int) -> None:
+        """Go on at another rate. Raises PortError where it cannot be had, and Unplugged."""
+        try:
+            self._serial.baudrate = self.baud = baud
+        except (OSError, ValueError, termios.error) as error:
+            if _errno(error) in GONE:
+                raise Unplugged("the port has ended") from error
+            raise _refusal(self.name, baud, error) from error
+
     def read(self) -> bytes:
         """What has come; empty when nothing has. Raises Unplugged."""
         try:
@@ -213,7 +222,7 @@ def _refusal(name: str, baud: int, error: Exception) -> PortError:
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO) and not os.path.exists(name):
         return PortError(name, Why.MISSING, "no such port; 'neurobus ports' lists those there are")
     if number in (errno.EACCES, errno.EPERM):
-        return PortError(name, Why.DENIED, _denied(name))
+        return PortError(name, Why.DENIED, denied(name))
     if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK):
         return PortError(name, Why.HELD, f"held by {holder(name) or 'another program'}")
     if number in GONE:
@@ -235,7 +244,7 @@ def _errno(error: BaseException | None) -> int | None:
     return None
 
 
-def _denied(name: str) -> str:
+def denied(name: str) -> str:
     try:
         group = grp.getgrgid(os.stat(name).st_gid).gr_name
     except (OSError, KeyError):

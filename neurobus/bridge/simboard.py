@@ -25,6 +25,8 @@ from neurobus.errors import InputError, RunError
 
 ROOT = Path(neurobus.__file__).parents[1]
 PROGRAM = ROOT / "build" / "sim" / "rig"
+FIRMWARE = ROOT / "build" / "firmware"
+"""Where `make firmware` puts .elf and .hex files."""
 STOP_S = 5.0
 
 
@@ -35,7 +37,8 @@ class SimBoard:
     `led`, `backup` and `button` are pins, `B0` to `D7`; `chip` is one of ws2811, 2812, 2813, 2815, 2818,
     `order` that of the colours on its line where it is not the chip's usual one, `leds` how many LEDs there
     are (0: not checked). `ppm`: how far off the crystal is. `own_supply`: pulling the cable leaves it
-    powered. `seed`: what its RAM holds at power-on and which bits go wrong.
+    powered. `seed`: what its RAM holds at power-on and which bits go wrong. `serial`: the serial number in its
+    EEPROM, 0 for none.
     """
 
     elf: Path
@@ -44,18 +47,20 @@ class SimBoard:
     chip: str = "ws2812"
     leds: int = 0
     order: str = ""
-    led: str = "B0"
+    led: str = "D6"
     backup: str = ""
     button: str = "D2"
     ppm: float = 0.0
     own_supply: bool = False
     seed: int | None = None
+    serial: int = 0
 
     def spec(self, name: str) -> str:
         words = {
             "mcu": self.mcu, "clock": self.clock_hz, "elf": self.elf, "chip": self.chip, "leds": self.leds,
             "order": self.order, "led": self.led, "backup": self.backup, "button": self.button,
             "ppm": self.ppm, "supply": "own" if self.own_supply else "usb", "seed": self.seed,
+            "serial": self.serial or None,
         }  # fmt: skip
         given = [f"{key}={value}" for key, value in words.items() if value not in ("", None)]
         return ",".join([name, *given])
@@ -182,6 +187,12 @@ class Rig:
         found = self.ask("marks", board, *(["clear"] if clear else []))
         return {int(number): stretch for number, stretch in found.items()}
 
+    def profile(self, board: int = 0, address: int | None = None) -> dict[int, dict[str, float]]:
+        """Cycles of each call of the functions watched, by their addresses in bytes of flash: n, min, mean,
+        max, last. `address`: watch this one too."""
+        found = self.ask("profile", board, *([] if address is None else [address]))
+        return {int(number): calls for number, calls in found.items()}
+
     def bursts(self, board: int = 0) -> list[tuple[str, int, float, float]]:
         """Bytes in one go on the line: ("in" or "out", how many, begin and end in ns of board time)."""
         return [(way, n, begin, end) for way, n, begin, end in self.ask("bursts", board)]
@@ -244,9 +255,11 @@ def missing() -> str | None:
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         lacking.append("gcc")
     if not shutil.which("avr-gcc"):
-        lacking.append("avr-gcc" if brew else "gcc-avr avr-libc")
+        lacking.append("osx-cross/avr/avr-gcc" if brew else "gcc-avr avr-libc")
     if not any(Path(place, "simavr", "sim_avr.h").exists() for place in INCLUDES):
-        lacking.append("simavr" if brew else "libsimavr-dev libelf-dev")
+        lacking.append("osx-cross/avr/simavr" if brew else "libsimavr-dev libelf-dev")
+    if not shutil.which("make"):
+        lacking.append("make")
     if not lacking:
         return None
     if brew:

@@ -16,7 +16,7 @@ import zmq
 
 from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, await_frame, receive
 from neurobus.bus.schedule import Schedule
-from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import EPOCH_BITS, NEVER, Answer
@@ -164,6 +164,8 @@ class Conductor:
                 self._control(event)
             else:
                 self._publish(data)
+        elif isinstance(event, Led):
+            self._publish(data)
         else:
             self.malformed += 1  # spikes reach the conductor in answers only
 

@@ -19,10 +19,17 @@ VERBS = {
     "record": "record a running cluster into a log",
     "replay": "play a log back, onto a running cluster or a bus of its own",
     "log": "look into logs: info, export, diff, recover, verify",
+    "attach": "let a board be a neuron of a running cluster",
+    "detach": "take a neuron back from its board",
+    "boards": "boards that are attached, and their links",
     "plot": "draw a log: raster, rates, potentials",
     "exhibit": "run a paper's claim: the number it must meet, and its picture",
     "check": "check a config and describe its network",
+    "describe": "the structure of a network: degrees, clustering, paths, weights",
     "schema": "print the JSON Schema of configs",
+    "ports": "list boards that are plugged in, and what they run",
+    "flash": "write the firmware into a board",
+    "simboard": "start simulated boards",
     "doctor": "say what this machine lacks, and how to mend it",
 }
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neurobus import __version__
-from neurobus.cli.common import json_option, print_json
+from neurobus.cli.common import install_command, json_option, print_json
 from neurobus.errors import NeurobusError
 
 OK, NOTE, BAD = "ok", "note", "bad"
@@ -277,14 +277,8 @@ def _tool(program: str, purpose: str, apt: str, brew: str) -> Finding:
     names = (program, "chromium-browser", "google-chrome") if program == "chromium" else (program,)
     path = next((path for name in names if (path := shutil.which(name))), None)
     if path is None:
-        return Finding(program, NOTE, f"not found; needed for {purpose}", _install(apt, brew))
+        return Finding(program, NOTE, f"not found; needed for {purpose}", install_command(apt, brew))
     return Finding(program, OK, path)
-
-
-def _install(apt: str, brew: str) -> str:
-    if shutil.which("brew"):
-        return f"brew install {brew}"
-    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install {apt}"
 
 
 def _show(findings: list[Finding]) -> None:

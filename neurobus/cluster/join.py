@@ -28,6 +28,7 @@ from neurobus.events import Control, Report
 from neurobus.model import Model, Param, Source, load, stream_key
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime
+from neurobus.owned import lay_out
 from neurobus.placement import NeuronPart, SourcePart
 from neurobus.wire import bus as wire
 
@@ -54,7 +55,7 @@ def main(model_name: str, argv: Sequence[str] | None = None) -> None:
         metavar="NAME=VALUE",
         help="; ".join(f"{n} = {p.default} ({p.doc})" for n, p in model.params().items()),
     )
-    parser.add_argument("--synapse", action="append", default=[], metavar='"PRE, WEIGHT, DELAY"')
+    parser.add_argument("--synapse", action="append", default=[], metavar='"PRE, WEIGHT, DELAY[, RECEPTOR]"')
     given = parser.parse_args(argv)
     try:
         join(model, model_name, given.id, given.bus, given.param, given.synapse)
@@ -94,6 +95,7 @@ def join(
         core = Core(part)
         core.advance(0)
         sources = np.flatnonzero(np.diff(part.row)).tolist()
+        sources += part.owned.source.tolist() if part.owned else []
         heard = sorted({manifest.streams[i] for i in sources if ids[i] != neuron})
     index_of = {name: i for i, name in enumerate(manifest.ids) if manifest.streams[i] == name}
     role = Role(
@@ -182,18 +184,32 @@ def _neuron_part(
     rows = []
     for text in synapses:
         parts = [part.strip() for part in text.split(",")]
-        if len(parts) != 3 or parts[0] not in ids:
-            raise InputError(f'--synapse "{text}": write "PRE, WEIGHT, DELAY" with PRE an id of the cluster')
+        if len(parts) not in (3, 4) or parts[0] not in ids:
+            right = '"PRE, WEIGHT, DELAY" or "PRE, WEIGHT, DELAY, RECEPTOR" with PRE an id of the cluster'
+            raise InputError(f'--synapse "{text}": write {right}')
+        if parts[3:] and parts[3] not in model.receptors:
+            raise InputError(f'--synapse "{text}": the receptors are {", ".join(model.receptors)}')
         try:
             weight, delay_ns = units.parse(parts[1], model.weight_unit), units.to_ns(parts[2])
         except units.UnitError as error:
             raise InputError(f'--synapse "{text}": {error}') from error
         if delay_ns <= 0 or delay_ns % manifest.dt_ns:
             raise InputError(f'--synapse "{text}": the delay must be a multiple of dt, {manifest.dt_ns} ns')
-        rows.append((ids.index(parts[0]), weight, delay_ns // manifest.dt_ns))
+        by_sign = model.by_sign and len(model.receptors) > 1 and weight < 0
+        receptor = model.receptors.index(parts[3]) if parts[3:] else int(by_sign)
+        rows.append((ids.index(parts[0]), weight, delay_ns // manifest.dt_ns, receptor))
     rows.sort(key=lambda row: row[0])
     none = np.empty(0)
     delays = [row[2] for row in rows]
+    owned = None
+    if model.arrive is not None:
+        source, weights, steps, receptors = np.array(rows, np.float64).reshape(-1, 4).T
+        zeros, whole = np.zeros(len(rows), int), [a.astype(int) for a in (source, receptors, steps)]
+        owned = lay_out(
+            model, 1, len(ids), manifest.dt_ns, [], [], whole[0], zeros, whole[1], whole[2], weights,
+            zeros - 1, zeros,
+        )  # fmt: skip
+        rows = []
     return NeuronPart(
         name=neuron,
         model_name=model_name,
@@ -206,8 +222,8 @@ def _neuron_part(
         min_delay=min([manifest.min_delay, *delays]),
         max_delay=max([manifest.min_delay, *delays]),
         row=np.searchsorted([row[0] for row in rows], np.arange(len(ids) + 1)).astype(np.int64),
-        target=np.array([len(model.receptors) > 1 and row[1] < 0 for row in rows], np.int32),
-        delay=np.array(delays, np.int32),
+        target=np.array([row[3] for row in rows], np.int32),
+        delay=np.array([row[2] for row in rows], np.int32),
         weight=np.array([row[1] for row in rows], np.float64),
         gap_row=np.zeros(len(ids) + 1, np.int64),
         gap_of=np.empty(0, np.int32),
@@ -222,4 +238,5 @@ def _neuron_part(
         watched=np.empty(0, np.int32),
         potential_delta_mv=1.0,
         potential_interval=1,
+        owned=owned,
     )

@@ -361,12 +361,29 @@ class Launcher:
             self._note_saved(wire.integer(data, "step"))
         elif event.verb == "snapshot" and name == CONDUCTOR and not self._wall:
             self._write_resume(wire.integer(data, "step"))
+        elif event.verb in ("ceded", "owner") and ours:
+            self._changed_hands(name, event.verb, data)
         elif event.verb == "trouble" and (ours or name in self._programs):
             note = f"{name}: {data.get('what')}"
             self.summary.notes.append(note)
             self.launch.hooks.word(note)
             if data.get("stop"):
                 self.stop()
+
+    def _changed_hands(self, name: str, verb: str, data: dict[str, Any]) -> None:
+        """A board took a neuron, or its process took it back: when, why, and what it cost."""
+        self._epochs[name] = max(self._epochs[name], wire.integer(data, "epoch"))
+        if verb == "owner" and not data.get("owned"):
+            return
+        at = f"{wire.integer(data, 'step') * self.built['dt_ns'] * 1e-9:.3f} s"
+        if verb == "ceded":
+            note = f"{name} is {data.get('board')} from {at} on"
+        else:
+            late = wire.integer(data, "late")
+            cost = f"{late} spikes up to {data.get('waited_ms')} ms late" if late else "no spike late"
+            note = f"{name} came back from {data.get('board')} at {at} ({data.get('why')}): none lost, {cost}"
+        self.summary.notes.append(note)
+        self.launch.hooks.word(note)
 
     # -- snapshots --------------------------------------------------------------------------------
 

@@ -102,12 +102,13 @@ class Nursery:
     def _compile(self) -> None:
         """Load the kernels of the models in use. One that is new is compiled by a child that ends then:
         the compiler's memory would be inherited by every neuron."""
-        first = {process.model: process.number for process in reversed(self.plan.processes)}
-        for number, process in first.items():
+        first = {(process.model, self.plan.types(process.number)): process.number
+                 for process in reversed(self.plan.processes)}  # fmt: skip
+        for (number, types), process in first.items():
             model, name = self.network.models[number], self.network.model_names[number]
             if not issubclass(model, Model):
                 continue
-            if not kernels.object_path(name, model).exists():
+            if not kernels.object_path(name, model, types).exists():
                 tell(compiling=name)
                 pid = os.fork()
                 if pid == 0:

@@ -16,6 +16,9 @@ Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree"
 Kernel = Literal["gaussian", "exponential", "disc"]
 Placed = Literal["grid", "random"]
 
+STATIC = "static"
+"""The synapse without memory: what a synapse is where no type is named."""
+
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 ID_RULE = "use letters, digits and _ . - (not . or - at the front)"
 Id = Annotated[str, Meta(pattern=ID_PATTERN)]
@@ -231,7 +234,11 @@ class Structure(Table, kw_only=True):
 
 
 class Synapses(Structure, kw_only=True):
-    """Chemical synapses: one, a projection by `rule`, or the rows of `csv`."""
+    """Chemical synapses: one, a projection by `rule`, or the rows of `csv`.
+
+    `receptor` names an input of the postsynaptic model (default: by the sign of the weight), or what its
+    synapses' types listen to, such as "dopamine". `synapse` is the dotted name of a type, with its `params`.
+    """
 
     pre: str | None = None
     post: str | None = None
@@ -244,6 +251,9 @@ class Synapses(Structure, kw_only=True):
     delay: Value | None = None
     velocity: Plain | None = None
     """Where the neurons have places: distance / velocity is added to `delay`."""
+    receptor: str | None = None
+    synapse: str = STATIC
+    params: dict[str, Value] = field(default_factory=dict)
 
 
 class Electrical(Structure, kw_only=True):

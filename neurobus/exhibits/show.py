@@ -58,9 +58,18 @@ def show(name: str, folder: Path | None, changes: Sequence[str] = (),
     """
     begun = time.monotonic()
     exhibit = load(name)()
+    rows: list[Row] = []
+    picture = None
     with Lab(changes, word) as lab:
-        rows = exhibit.measure(lab)
-        picture = None if folder is None else draw(exhibit, folder / f"{name}.png", rows)
+        try:
+            rows += exhibit.measure(lab)
+            picture = None if folder is None else draw(exhibit, folder / f"{name}.png", rows)
+        except (ValueError, IndexError, ZeroDivisionError) as error:
+            # Whoever changes the config may take away what there is to measure; without that it is a bug.
+            if not changes:
+                raise
+            what = "picture" if rows else "measurement"
+            rows.append(Row.that(what, False, f"{type(error).__name__}: {error}", "possible"))
         taken = time.monotonic() - begun
         return Shown(name, exhibit.claim, exhibit.source, rows, lab.runs, taken, picture)
 

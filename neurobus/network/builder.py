@@ -16,7 +16,7 @@ from neurobus.config.schema import Background, Current
 from neurobus.model import Array, Model, Shown, Source
 from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
-from neurobus.network.wiring import Wiring
+from neurobus.network.wiring import Kinds, Wiring
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Network:
     `model_of` (N,) index into `models`, -1: external. `params[model]`: name → (members,) in the
     parameter's unit, members in order of neuron index. `times`: source → spike steps, ascending.
     `shown`: encoder → what it is shown.
-    Synapses `pre post weight delay` (weight in the unit of the postsynaptic model, delay in steps) are
-    sorted by (pre, post, order in the config). Junctions `gap_*` stand once each, in nS.
+    Synapses `pre post weight delay receptor kind row` are sorted by (pre, post, order in the config): weight
+    in the unit of the postsynaptic model, delay in steps, receptor and kind as in `wiring.Chemical`.
+    Junctions `gap_*` stand once each, in nS.
     `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
     `min_delay` is also the delay of electrical samples. `skipped`: file → rows with unknown ids.
     `groups`: what a config may call by name (group, neuron, source, pattern) → its members.
@@ -49,6 +50,10 @@ class Network:
     post: Int32s
     weight: Array
     delay: Int32s
+    receptor: Int32s
+    kind: Int32s
+    row: Int32s
+    kinds: Kinds
     gap_a: Int32s
     gap_b: Int32s
     gap_ns: Array
@@ -71,7 +76,8 @@ def build(config: Config, seed: int | None = None) -> Network:
     read = Quantities(config, config.run.seed if seed is None else seed)
     who = Population(read)
     wiring = Wiring(who)
-    pre, post, weight, delay = wiring.synapses()
+    made = wiring.synapses()
+    delay = made.delay
     gap_a, gap_b, gap_ns = wiring.electrical()
     background_rate_hz, background_weight = _background(who, wiring)
     one_ms = max(1, 1_000_000 // read.dt_ns)
@@ -87,10 +93,8 @@ def build(config: Config, seed: int | None = None) -> Network:
         params=who.params,
         times=who.times,
         shown=who.shown,
-        pre=pre,
-        post=post,
-        weight=weight,
-        delay=delay,
+        **made._asdict(),
+        kinds=wiring.kinds,
         gap_a=gap_a,
         gap_b=gap_b,
         gap_ns=gap_ns,

@@ -288,7 +288,7 @@ class Population:
                 param = model.params()[name]
                 values = found[name] = csv.numbers(name, param.unit)
                 for row in np.flatnonzero([not param.admits(value) for value in values])[:1]:
-                    raise csv.error(int(row), _out_of_bounds(name, param, values[row]))
+                    raise csv.error(int(row), out_of_bounds(name, param, values[row]))
             elif unit:
                 known = meant(name, model.params())
                 raise csv.error(None, f"{model_name} has no parameter '{name}'{known}")
@@ -313,7 +313,7 @@ class Population:
                 for value in (values[name].min(), values[name].max()):
                     if not param.admits(value):
                         hint = "; clip it with min and max" if isinstance(given[name], Distribution) else ""
-                        raise self.error((*place, name), _out_of_bounds(name, param, value) + hint)
+                        raise self.error((*place, name), out_of_bounds(name, param, value) + hint)
             else:
                 values[name] = np.full(n, param.value)
         return values
@@ -349,5 +349,5 @@ class Population:
         return np.split(at, np.searchsorted(whose, np.arange(1, len(ids))))
 
 
-def _out_of_bounds(name: str, param: Param, value: float) -> str:
+def out_of_bounds(name: str, param: Param, value: float) -> str:
     return f"{name} = {value:g} {param.unit}".rstrip() + f" is out of bounds; it must be {param.bounds()}"

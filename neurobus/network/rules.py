@@ -17,8 +17,8 @@ from neurobus.network.draw import Ints, Stream, exp, log
 Int32s = npt.NDArray[np.int32]
 Pairs = tuple[Int32s, Int32s]
 
-_BLOCK = 1 << 24
-"""Pairs tried at a time by `_tried`: 128 MB of random bits."""
+_BLOCK = 1 << 23
+"""Pairs tried at a time: 64 MB of random bits."""
 
 
 def all_to_all(pre: Int32s, post: Int32s, allow_self: bool) -> Pairs:
@@ -38,12 +38,20 @@ def fixed_probability(
 
 
 def by_chance(
-    pre: Int32s, post: Int32s, chance: Callable[[Int32s], Array], allow_self: bool, stream: Stream
-) -> Pairs:
-    """Every pair with its own probability: `chance` of some of `pre`, shape (some, post)."""
-    return _tried(
-        pre, post, lambda some: stream.uniforms(some.size * post.size) < chance(some).ravel(), allow_self
-    )
+    pre: Int32s, post: Int32s, most: float, chance: Callable[[Int32s, Int32s], Array], allow_self: bool,
+    stream: Stream,
+) -> Pairs:  # fmt: skip
+    """Every pair with its own probability, `chance` (of pairs), which nowhere exceeds `most`."""
+
+    def hits(some: Int32s) -> npt.NDArray[np.bool_]:
+        draws = stream.uniforms(some.size * post.size)
+        likely = np.flatnonzero(draws < most)
+        taken = draws[likely] < chance(some[likely // post.size], post[likely % post.size])
+        found = np.zeros(draws.size, bool)
+        found[likely[taken]] = True
+        return found
+
+    return _tried(pre, post, hits, allow_self)
 
 
 def _tried(

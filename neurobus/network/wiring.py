@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from neurobus.config.locate import Place, meant
-from neurobus.config.schema import Distribution, Electrical, Plain, Structure, Synapses, Value
+from neurobus.config.schema import STATIC, Distribution, Electrical, Plain, Structure, Synapses, Value
 from neurobus.config.tables import CsvTable
-from neurobus.model import Array, Model
+from neurobus.model import Array, Model, Synapse, load_synapse
 from neurobus.network import rules
 from neurobus.network.draw import Stream
-from neurobus.network.population import Int32s, Population, Steps
+from neurobus.network.population import Int32s, Population, Steps, out_of_bounds
 from neurobus.network.quantities import MOST_STEPS
 from neurobus.network.space import Space, kernel
 
-Chemical = tuple[Int32s, Int32s, Array, Int32s]
-"""pre, post, weight, delay (steps): one element each per synapse."""
 Ends = tuple[str, str]
 """What the config calls the two populations of a projection."""
 RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -34,6 +34,57 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "assemblies": ((), ("allow_self",)),
 }
 """Rule → the keys it needs, and those it may have."""
+
+
+class Chemical(NamedTuple):
+    """One element each per synapse. `delay` in steps; `receptor` a row of the postsynaptic model's, or that
+    many and the number of a modulator; `kind` a synapse type or -1, `row` its parameters."""
+
+    pre: Int32s
+    post: Int32s
+    weight: Array
+    delay: Int32s
+    receptor: Int32s
+    kind: Int32s
+    row: Int32s
+
+
+@dataclass
+class Kinds:
+    """The synapse types in use. `params[kind]`: name → (sets of parameters,)."""
+
+    names: list[str] = field(default_factory=list)
+    types: list[type[Synapse]] = field(default_factory=list)
+    params: list[dict[str, Array]] = field(default_factory=list)
+    modulators: list[str] = field(default_factory=list)
+
+    def number(self, name: str) -> int:
+        """The number of a type by its dotted name. Raises ImportError."""
+        if name not in self.names:
+            kind = load_synapse(name)
+            self.names.append(name)
+            self.types.append(kind)
+            self.params.append({key: np.empty(0) for key in kind.params()})
+            self.modulators += [m for m in kind.modulators if m not in self.modulators]
+        return self.names.index(name)
+
+    def add(self, kind: int, values: Mapping[str, Array]) -> int:
+        """Keep sets of parameters; returns the number of the first."""
+        mine = self.params[kind]
+        first = self.rows(kind)
+        self._rows[kind] = first + len(next(iter(values.values()), [0]))
+        for name, value in values.items():
+            mine[name] = np.concatenate([mine[name], value])
+        return first
+
+    def rows(self, kind: int) -> int:
+        return self._rows.get(kind, 0)
+
+    _rows: dict[int, int] = field(default_factory=dict)
+
+
+Joined = tuple[Int32s, Int32s, Array, Int32s, list[str] | None]
+"""pre, post, weight, delay, and the receptors named in a CSV."""
 Junctions = tuple[Int32s, Int32s, Array]
 """a, b, conductance (nS)."""
 
@@ -48,20 +99,135 @@ class Wiring:
         self.who, self.read, self.config, self.error = who, who.read, who.config, who.error
         self.skipped: dict[str, int] = {}
         self._count: Counter[str] = Counter()
+        self.kinds = Kinds()
 
     def synapses(self) -> Chemical:
         empty = np.empty(0, np.int32)
-        made = [(empty, empty, np.empty(0), empty)]
+        made = [Chemical(empty, empty, np.empty(0), empty, empty, empty, empty)]
+        places: list[Place] = []
+        for place, table in self.config.active("synapses"):
+            # All types first: a table may name what another table's type listens to.
+            self._kind(place, table)
         for place, table in self.config.active("synapses"):
             label = table.csv or f"{table.pre}>{table.post}"
             self._count[label] += 1
             label = f"synapses {label} {self._count[label]}"
-            made.append((self._from_csv if table.csv else self._by_rule)(place, table, label))
-        pre, post, weight, delay = (np.concatenate(parts) for parts in zip(*made, strict=True))
-        order = np.argsort(pre.astype(np.int64) << 32 | post, kind="stable")
-        return pre[order], post[order], weight[order], delay[order].astype(np.int32)
+            found = (self._from_csv if table.csv else self._by_rule)(place, table, label)
+            made.append(self._typed(place, table, label, *found))
+            places.append(place)
+        parts = [np.concatenate(parts) for parts in zip(*made, strict=True)]
+        self._require_listeners(Chemical(*parts), places, [one.pre.size for one in made[1:]])
+        order = np.argsort(parts[0].astype(np.int64) << 32 | parts[1], kind="stable")
+        return Chemical(*(part[order] for part in parts))
 
-    def _by_rule(self, place: Place, table: Synapses, label: str) -> Chemical:
+    # -- what a synapse is ------------------------------------------------------------------------
+
+    def _kind(self, place: Place, table: Synapses) -> int:
+        if table.synapse == STATIC:
+            self._forbid(place, table, ("params",), 'goes with a synapse type; name it as synapse = "…"')
+            return -1
+        try:
+            return self.kinds.number(table.synapse)
+        except ImportError as error:
+            raise self.error((*place, "synapse"), str(error)) from error
+
+    def _typed(self, place: Place, table: Synapses, label: str, pre: Int32s, post: Int32s, weight: Array,
+               delay: Int32s, names: Sequence[str] | None) -> Chemical:  # fmt: skip
+        """With receptor, type and parameters of each synapse. `names`: a CSV's receptors."""
+        kind = self._kind(place, table)
+        receptor = self._receptors(place, table, post, weight, names)
+        none = np.full(pre.size, -1, np.int32)
+        if kind < 0:
+            return Chemical(pre, post, weight, delay.astype(np.int32), receptor, none, none)
+        type_ = self.kinds.types[kind]
+        for model, mine in self._models(post):
+            if model.arrive is not None:
+                owner = self.who.ids[post[mine][0]]
+                raise self.error((*place, "synapse"), f"'{owner}' is of a model that owns its synapses; "
+                                 f"they cannot be {table.synapse}")  # fmt: skip
+            if np.any(receptor[mine] >= len(model.receptors)):
+                message = f"a synapse on '{table.receptor}' is {STATIC}; it cannot be {table.synapse}"
+                raise self.error((*place, "synapse"), message)
+        values, drawn = self._parameters((*place, "params"), table, type_, post, label)
+        for word in (type_.check(values), type_.check_weights(values, weight)):
+            if word is not None:
+                raise self.error((*place, "params") if table.params else place, word)
+        if not drawn:
+            values = {name: value[:1] for name, value in values.items()}
+        rows = np.arange(pre.size) if drawn else np.zeros(pre.size, np.int64)
+        row = (rows + self.kinds.add(kind, values)).astype(np.int32)
+        return Chemical(pre, post, weight, delay.astype(np.int32), receptor, none + 1 + kind, row)
+
+    def _parameters(
+        self, place: Place, table: Synapses, kind: type[Synapse], post: Int32s, label: str
+    ) -> tuple[dict[str, Array], bool]:
+        """All parameters, each (synapses,), and whether any differs from synapse to synapse."""
+        declared = kind.params()
+        for name in table.params:
+            if name not in declared:
+                known = meant(name, declared)
+                raise self.error((*place, name), f"{table.synapse} has no parameter '{name}'{known}")
+        values = {}
+        for name, param in declared.items():
+            value = np.full(max(post.size, 1), param.value)
+            given = table.params.get(name)
+            if given is not None:
+                units = self._weight_units(post) if param.weight else [(param.unit, slice(None))]
+                for unit, mine in units:
+                    drawn = self.read.drawn((*place, name), given, post.size, unit, f"{label} {name}")
+                    value[: post.size][mine] = drawn[mine]
+                for one in (value.min(), value.max()):
+                    if not param.admits(one):
+                        hint = "; clip it with min and max" if isinstance(given, Distribution) else ""
+                        raise self.error((*place, name), out_of_bounds(name, param, one) + hint)
+            values[name] = value
+        return values, any(np.any(value != value[0]) for value in values.values())
+
+    def _receptors(self, place: Place, table: Synapses, post: Int32s, weight: Array,
+                   names: Sequence[str] | None) -> Int32s:  # fmt: skip
+        receptor = np.zeros(post.size, np.int32)
+        named = np.array(names if names is not None else [table.receptor or ""] * (post.size > 0))
+        for model, mine in self._models(post):
+            if model.by_sign and len(model.receptors) > 1:
+                receptor[mine] = weight[mine] < 0
+            known = {name: n for n, name in enumerate((*model.receptors, *self.kinds.modulators))}
+            for name in np.unique(named).tolist():
+                if not name:
+                    continue
+                chosen = mine & (named == name)
+                if name not in known and np.any(chosen):
+                    owner = self.who.ids[post[chosen][0]]
+                    message = f"'{owner}' has no receptor '{name}'; it has {', '.join(known)}"
+                    raise self.error((*place, "receptor") if names is None else (*place, "csv"), message)
+                receptor[chosen] = known.get(name, 0)
+        return receptor
+
+    def _require_listeners(self, made: Chemical, places: list[Place], sizes: list[int]) -> None:
+        """Whoever hears a modulator must have a synapse that listens to it."""
+        n_receptors = np.array(
+            [len(m.receptors) if issubclass(m, Model) else 0 for m in self.who.models] or [0], np.int32
+        )
+        number = made.receptor - n_receptors[self.who.model_of[made.post]]
+        table_of = np.repeat(np.arange(len(sizes)), sizes)
+        for m, name in enumerate(self.kinds.modulators):
+            listens = [n for n, kind in enumerate(self.kinds.types) if name in kind.modulators]
+            heard = np.flatnonzero(number == m)
+            deaf = heard[~np.isin(made.post[heard], made.post[np.isin(made.kind, listens)])]
+            for synapse in deaf[:1]:
+                message = f"'{self.who.ids[made.post[synapse]]}' has no synapse that listens to '{name}'"
+                raise self.error((*places[table_of[synapse]], "receptor"), message)
+
+    def _models(self, post: Int32s) -> Iterable[tuple[type[Model], npt.NDArray[np.bool_]]]:
+        """The postsynaptic models, each with the synapses that end on it."""
+        model_of = self.who.model_of[post]
+        for number in np.unique(model_of).tolist():
+            model = self.who.models[number]
+            assert issubclass(model, Model)
+            yield model, model_of == number
+
+    # -- who is joined to whom --------------------------------------------------------------------
+
+    def _by_rule(self, place: Place, table: Synapses, label: str) -> Joined:
         for key in ("pre", "post", "weight", "delay"):
             if getattr(table, key) is None:
                 raise self.error(place, f"[[synapses]] needs '{key}' (or csv)")
@@ -75,7 +241,7 @@ class Wiring:
         if table.stored or table.rule == "assemblies":
             weight = weight * self._covariance(place, table, ends, (pre, post))
         delay = self._delays((*place, "delay"), table.delay, pre.size, f"{label} delay")
-        return pre, post, weight, delay + self._way(place, table, ends, pre, post)
+        return pre, post, weight, delay + self._way(place, table, ends, pre, post), None
 
     def _pairs(
         self, place: Place, table: Structure, ends: Ends, pre: Int32s, post: Int32s, label: str
@@ -156,11 +322,10 @@ class Wiring:
             raise self.error((*place, "reach"), f"reach must be > 0 mm, not '{table.reach}'")
         peak, name = self._share((*place, "probability"), table.probability), table.kernel
 
-        def chance(some: Int32s) -> Array:
-            apart = space.distance(self.who.at_mm[some][:, None], self.who.at_mm[post][None])
-            return peak * kernel(name, apart, reach_mm)
+        def chance(a: Int32s, b: Int32s) -> Array:
+            return peak * kernel(name, space.distance(self.who.at_mm[a], self.who.at_mm[b]), reach_mm)
 
-        return rules.by_chance(pre, post, chance, table.allow_self, stream)
+        return rules.by_chance(pre, post, peak, chance, table.allow_self, stream)
 
     def _space(self, place: Place, ends: Ends) -> Space:
         """The space that both ends stand in."""
@@ -224,7 +389,7 @@ class Wiring:
             raise self.error(place, f"{place[-1]} must be from 0 to 1, not {value}")
         return value
 
-    def _from_csv(self, place: Place, table: Synapses, label: str) -> Chemical:
+    def _from_csv(self, place: Place, table: Synapses, label: str) -> Joined:
         keys = ("pre", "post", *_STRUCTURE, "stored", "velocity")
         self._forbid(place, table, keys, "does not go with csv")
         csv, sections = self._sections(table)
@@ -251,7 +416,11 @@ class Wiring:
             raise self.error(place, why)
         else:
             delay = self._delays((*place, "delay"), table.delay, rows.size, f"{label} delay")
-        return pre, post, weight, delay
+        if "receptor" not in csv.cells:
+            return pre, post, weight, delay, None
+        if table.receptor is not None:
+            raise self.error((*place, "receptor"), f"{csv.file} has a column receptor already")
+        return pre, post, weight, delay, [csv.cells["receptor"][row] for row in rows.tolist()]
 
     def _sections(self, table: Synapses | Electrical) -> tuple[CsvTable, Array]:
         """A connection CSV and, for each row, how many times the table's weight or conductance counts."""
@@ -286,11 +455,8 @@ class Wiring:
 
     def _weight_units(self, post: Int32s) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
         """The weight units of the postsynaptic models, each with the synapses it holds for."""
-        model_of = self.who.model_of[post]
-        for number in np.unique(model_of).tolist():
-            model = self.who.models[number]
-            assert issubclass(model, Model)
-            yield model.weight_unit, model_of == number
+        for model, mine in self._models(post):
+            yield model.weight_unit, mine
 
     def weights(self, place: Place, value: Value, post: Int32s, label: str) -> Array:
         """One weight for each element of `post`, in the unit of that neuron's model."""

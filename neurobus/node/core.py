@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurobus.config.schema import STATIC
 from neurobus.model import Array
 from neurobus.node import kernels
 from neurobus.node import table as T
@@ -50,6 +51,21 @@ class Emission:
 
     def __bool__(self) -> bool:
         return bool(len(self.keys) or len(self.sample_keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Synapses in columns: wire index of both neurons, row of the receptor, delay in steps, weight in the
+    neuron's unit, and which of `types` it is (-1: the last). Synapses that learn of their neuron's spikes
+    late stand as of their own last spike."""
+
+    pre: Keys
+    post: Keys
+    receptor: Keys
+    delay: Keys
+    weight: Array
+    kind: Keys
+    types: tuple[str, ...]
 
 
 NOTHING = Emission()
@@ -90,7 +106,8 @@ class SourceCore:
 
     def __init__(self, part: SourcePart):
         self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
-        self.acts, self.seq, self.sample_seq, self.duty_number, self.limit = False, 0, 0, 0, NEVER
+        self.acts, self.seq, self.sample_seq, self.n_served = False, 0, 0, 0
+        self.duty_number, self.epoch, self.limit = 0, 0, NEVER
 
     def _stamps(self, k0: int, k1: int) -> Keys:
         part, found = self.part, []
@@ -175,6 +192,9 @@ class Core:
     seq: int = _in_table(T.SEQ)
     sample_seq: int = _in_table(T.SAMPLE_SEQ)
     """Spikes and samples sent in this epoch."""
+    epoch: int = _in_table(T.EPOCH)
+    n_served: int = _in_table(T.N_SERVED)
+    """Spikes in answers that the kernel wrote."""
     duty_number: int = _in_table(T.NUMBER)
     """Number of the last duty carried out."""
     limit: int = _in_table(T.LIMIT)
@@ -200,7 +220,12 @@ class Core:
         self._shape = (len(states), K, self._receptors, slots, n_gaps, self.potential_row)
         body = len(states) * K
         self._ring_end = body + slots * self._receptors * K
-        self.buffer = np.zeros(self._ring_end + 5 * K + n_gaps)
+        owned = part.owned
+        self._owned_at = self._ring_end + 5 * K + n_gaps
+        self.buffer = np.zeros(self._owned_at + (len(owned.start) if owned else 0))
+        if owned:
+            self.buffer[self._owned_at :] = owned.start
+        self._own = (owned.integers, owned.constants) if owned else ()
         self.state = self.buffer[:body].reshape(len(states), K)
         for name, values in model.initial(part.params).items():
             self.state[states.index(name)] = values
@@ -223,12 +248,14 @@ class Core:
         self._answer_head = b""
         self._room(64)
         self.limit = NEVER
-        kernel = kernels.kernel(part.model_name, model)
+        kernel = kernels.kernel(part.model_name, model, part.types)
         self._kernel_run, self._kernel_duty = kernel.run, kernel.duty
         self._restful = not noisy and not model.stochastic
         self._table[T.RESTFUL] = self._restful
         self._local = {int(g): n for n, g in enumerate(part.index)}
-        self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index]))
+        self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index])) or bool(
+            owned and np.isin(owned.source, part.index).any()
+        )
         self.gapped = bool(n_gaps)
         self._recurrent_gaps = bool(
             n_gaps and np.any(part.gap_row[part.index + 1] > part.gap_row[part.index])
@@ -246,6 +273,7 @@ class Core:
         self.acts = False
         self._resting = False
         self._rest_at: int | None = None
+        self._rest_deliveries = 0
 
     # -- inputs ---------------------------------------------------------------------------------
 
@@ -260,6 +288,7 @@ class Core:
         poured = self.k - self.part.min_delay
         if int(keys[0]) >> STEP_BITS <= poured:
             self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
+            keys = self.in_time(keys, self.k)
         self._rest_at = None
         merged = np.concatenate([self._keys[self._at_key : self._n_keys], keys])
         merged.sort(kind="stable")
@@ -268,6 +297,14 @@ class Core:
             self._stale = True
         self._keys[: len(merged)] = merged
         self._n_keys, self._at_key = len(merged), 0
+
+    def in_time(self, keys: Keys, k: int) -> Keys:
+        """Keys as they can be admitted at step `k`. Where synapses have memory, how far each delay has got
+        among the keys follows from k; so a late spike is stamped anew, and all it does is as late."""
+        if not self.part.owned:
+            return keys
+        first = k - self.part.min_delay + 1
+        return np.sort(np.maximum(keys >> STEP_BITS, first) << STEP_BITS | keys & NEURON_MASK)
 
     def admit_samples(self, keys: Keys, mv: Array) -> None:
         """Membrane potentials of electrical partners, keys as in `admit`."""
@@ -291,7 +328,7 @@ class Core:
         self.late += late
         self._rest_at = None
         local = self._local[neuron]
-        if self._receptors > 1 and weight < 0:
+        if self._receptors > 1 and self.part.model.by_sign and weight < 0:
             local += self.K
         # Equal steps in the order (neuron, weight), so that two pokes sum the same whichever came first.
         waiting = [
@@ -420,6 +457,7 @@ class Core:
             self.acts = True
             return k
         used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
+        self._rest_deliveries = table[T.RUN_DELIVERIES]
         if again and self._restful and used_up and self._still(k):
             self._rest_at = k
             return NEVER
@@ -462,8 +500,7 @@ class Core:
     def _take_rest(self) -> None:
         """Commit the copy that the last look left at rest. Nothing has arrived since."""
         assert self._rest_at is not None
-        keys = self._keys[self._at_key : self._n_keys] & NEURON_MASK
-        self.deliveries += int(np.sum(self.part.row[keys + 1] - self.part.row[keys]))
+        self.deliveries += self._rest_deliveries
         self.buffer[:] = self._spare
         self.k = self._rest_at
         self._at_key, self._at_plan, self._at_sample = self._ends()
@@ -513,8 +550,8 @@ class Core:
 
     def answers_as(self, head: bytes, epoch: int) -> None:
         """Answers begin with `head`, their topic, and are of this epoch, as are the duties."""
-        self._answer_head, self.duty_number = head, epoch << EPOCH_BITS
-        self._table[T.EPOCH], self._table[T.HEAD] = epoch, len(head)
+        self._answer_head, self.epoch, self.duty_number = head, epoch, epoch << EPOCH_BITS
+        self._table[T.HEAD] = len(head)
         self._room(self._out_steps)
 
     def serve(self, frame: bytes, head: int) -> int:
@@ -559,6 +596,7 @@ class Core:
         last = int(table[T.LAST])
         if table[T.ACTS]:
             return emission, last
+        self._rest_deliveries = 0
         if (
             not new
             and self._restful
@@ -580,17 +618,18 @@ class Core:
         """Write the sizes and addresses that the kernel needs. What they point to belongs to this object."""
         part = self.part
         n_states, K, n_receptors, slots, n_gaps, potential = self._shape
-        self._table[T.N_NEURONS : T.OUT_STEPS + 1] = [
+        self._table[T.N_NEURONS : T.N_OWNED + 1] = [
             K, n_states, n_receptors, slots, n_gaps, potential, len(part.weight), len(part.row) - 1,
             len(part.watched), len(self._noise[0]), part.potential_interval, part.min_delay - 1,
             len(self._keys), len(self._constants), len(self._plan_k), len(self._sample_keys), self._out_steps,
+            len(self.buffer) - self._owned_at,
         ]  # fmt: skip
         arrays = (
             self._keys, self.buffer, self._spare, self._constants, self._delta, part.key, self._fired,
             part.row, part.target, part.delay, part.weight, self._plan_k, self._plan_what, self._plan_i,
             self._plan_value, self._sample_keys, self._sample_mv, *self._gaps,
             part.watched, self._zero, self._peak, *self._noise, part.index,
-            self._out, self._out_sample, self._out_mv,
+            self._out, self._out_sample, self._out_mv, *self._own,
         )  # fmt: skip
         assert all(array.flags.c_contiguous for array in arrays)
         self._table[T.SCALARS : T.SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
@@ -624,6 +663,58 @@ class Core:
             self._at_plan += 1
         self.k = max(self.k, step)
 
+    def synapses(self) -> dict[str, npt.NDArray[Any]]:
+        """Of a core of one neuron, ascending by `source` (wire index): that, `delay` (steps), `receptor`, and
+        `weight` as it is now."""
+        part = self.part
+        return {
+            "source": np.repeat(np.arange(len(part.row) - 1), np.diff(part.row)).astype(np.int64),
+            "delay": part.delay.astype(np.int64),
+            "receptor": (part.target // self.K).astype(np.int64),
+            "weight": part.weight.copy(),
+        }
+
+    def synapse_state(self) -> Array:
+        """What each synapse remembers beside its weight: rows of states, one column a synapse."""
+        return np.zeros((0, len(self.part.weight)))
+
+    def stand(
+        self,
+        step: int,
+        state: Array,
+        weight: Array,
+        synapses: Array,
+        keys: Keys,
+        pokes: list[tuple[int, int, float]],
+    ) -> None:
+        """Be a neuron that stands at `step` with this state, whatever came before.
+
+        `keys`: every spike stamped after `step - max_delay`; the effects of some of them are past. `pokes`:
+        (update, wire index, weight) from `step` on.
+        """
+        K, at, part = self.K, self._ring_end, self.part
+        self.state[:] = state
+        part.weight[:] = weight
+        ring = self.buffer[self._shape[0] * K : at].reshape(-1, self._receptors * K)
+        ring[:] = 0.0
+        keys = np.sort(keys)
+        poured = int(np.searchsorted(keys, (step - part.min_delay + 1) << STEP_BITS))
+        for key in keys[:poured].tolist():
+            stamp, source = key >> STEP_BITS, key & NEURON_MASK
+            for j in range(part.row[source], part.row[source + 1]):
+                update = stamp + int(part.delay[j]) - 1
+                if update >= step:
+                    ring[update & (len(ring) - 1), part.target[j]] += part.weight[j]
+        self.buffer[at + 2 * K : at + 3 * K] = np.inf
+        self.buffer[at + 3 * K : at + 4 * K] = -NEVER
+        waiting = keys[poured:]
+        self._keys, self._n_keys, self._at_key = np.append(waiting, np.zeros(64, np.int64)), len(waiting), 0
+        self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
+        self._rest_at, self._resting, self.k = None, False, step
+        self._set_plan([])
+        for update, neuron, value in pokes:
+            self.poke(update, neuron, value)
+
     # -- views and snapshots --------------------------------------------------------------------
 
     def potential_mv(self, at: int = 0) -> Array:
@@ -639,6 +730,31 @@ class Core:
                 self._run(buffer, k0, min(at, k0 + T.LONGEST_LOOK), True)
         potential = buffer[self.potential_row * self.K : (self.potential_row + 1) * self.K]
         return np.asarray(potential + self._zero)
+
+    def weights(self) -> Weights:
+        """Every synapse of the neurons here, at the committed step, in the order (post, pre, declaration)."""
+        part, owned, at = self.part, self.part.owned, self._owned_at
+        plain = len(part.weight)
+        pre = np.repeat(np.arange(len(part.row) - 1), np.diff(part.row))
+        columns: list[tuple[npt.NDArray[Any], ...]] = [
+            (pre, part.target % self.K, part.target // self.K, part.delay, part.weight, np.full(plain, -1))
+        ]
+        if owned:
+            now = self.buffer[at : at + owned.n]
+            columns.append((owned.source, owned.neuron, owned.receptor, owned.delay, now, owned.type_of))
+        pre, local, receptor, delay, weight, kind = (np.concatenate(c) for c in zip(*columns, strict=True))
+        order = np.lexsort((pre, local))
+        kinds = part.model_name if part.model.arrive is not None else STATIC
+        return Weights(
+            pre[order], part.index[local[order]], receptor[order], delay[order], weight[order], kind[order],
+            (*part.types, kinds),
+        )  # fmt: skip
+
+    def synapse_states(self) -> Array:
+        """States of the synapses with memory, in the order of `part.owned`: (states, synapses)."""
+        n, n_z = self.part.owned.integers[:2] if self.part.owned else (0, 0)
+        at = self._owned_at + n
+        return self.buffer[at : at + n_z * n].reshape(n_z, n)
 
     def dump(self) -> dict[str, Any]:
         """The committed state with everything that waits: plain values for a snapshot."""

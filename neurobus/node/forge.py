@@ -7,6 +7,11 @@ Order of summation. Spikes wait in `keys` (int64 `stamp << 32 | source`, ascendi
 the ring in update stamp + min_delay - 1, the first at which they could act. By then every spike of that
 stamp is known, so each ring slot sums in the order (stamp, source) whatever messages brought them:
 the same bits for any packing, scheduling or number of hosts.
+
+Synapses with memory (`neurobus.owned`) act through their hooks (`neurobus.node.hooks`), in update stamp +
+delay - 1 itself, in the order (stamp, source, declaration), after the static ones. Their keys are kept until
+the longest delay is over; how far each delay has got among the keys follows from k alone, so there is no such
+state to save. A late spike is stamped anew, to the first stamp that is still in time.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from neurobus.model import Model
+from neurobus.node import hooks
 from neurobus.node import table as T
 
 TINY = 1e-30
@@ -114,9 +120,13 @@ def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
     return made[function]
 
 
-def entrance(model: type[Model]) -> Any:
-    """The function behind `neurobus.node.kernels.Kernel` for a model."""
+def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Any:
+    """The function behind `neurobus.node.kernels.Kernel` for a model with synapses of these types."""
     step = jitted(model.step)
+    owns, typed = model.arrive is not None, bool(synapses)
+    remembers = owns or typed
+    by_sign = model.by_sign and len(model.receptors) > 1
+    begin, act, owned_step, fire, rest_of_keys = hooks.compiled(name, model, synapses, jitted, view, view2)
 
     # With signatures given, or numba compiles each once for every constant it is called with.
     @njit(f"void(int64[::1]{9 * ', int64'})", error_model="numpy")
@@ -165,6 +175,13 @@ def entrance(model: type[Model]) -> Any:
         ring_at = view(ring, slots * width, np.float64)
         delivered, n_out0, n_mv0 = 0, n_out, n_mv
         k = k0
+        own = b + 40 * K + 8 * n_gaps
+        first_key = at_key
+        due = 1 << 40
+        if remembers:
+            due = begin(t, k, at_key)
+            while at_key < n_keys and (keys[at_key] >> 32) < k - lag:
+                at_key += 1
         while k < k1:
             at = (k & mask) * width
             while at_key < n_keys and (keys[at_key] >> 32) <= k - lag:
@@ -175,6 +192,8 @@ def entrance(model: type[Model]) -> Any:
                     ring_at[slot * width + syn_target[j]] += syn_weight[j]
                 delivered += row[source + 1] - row[source]
                 at_key += 1
+            if remembers and k >= due:
+                due = act(t, own, ring + 8 * at, state, k)
             while at_plan < n_plan and plan_k[at_plan] <= k:
                 if plan_what[at_plan] == 0:
                     electrode[plan_i[at_plan]] += plan_value[at_plan]
@@ -186,7 +205,7 @@ def entrance(model: type[Model]) -> Any:
                     if noise_mean[i] > 0.0:
                         arrivals = poisson_count(key[i], k, noise_mean[i], noise_p0[i])
                         w = noise_weight[i]
-                        ring_at[at + (0 if w >= 0.0 or n_rec == 1 else K) + i] += arrivals * w
+                        ring_at[at + (K if by_sign and w < 0.0 else 0) + i] += arrivals * w
             x = view2(ring + 8 * at, n_rec, K, np.float64)
             if n_gaps:
                 while at_sample < n_samples and (sample_keys[at_sample] >> 32) <= k - lag:
@@ -205,7 +224,12 @@ def entrance(model: type[Model]) -> Any:
                     at_sample += 1
                 for i in range(K):
                     current[i] = electrode[i] + (gap_sum[i] - gap_total[i] * (s[potential, i] + zero[i]))
-                hits = step(k, s, constants, x, current, key, fired)
+                if owns:
+                    hits = owned_step(t, own, k, s, constants, x, current, key, fired)
+                else:
+                    hits = step(k, s, constants, x, current, key, fired)
+            elif owns:
+                hits = owned_step(t, own, k, s, constants, x, electrode, key, fired)
             else:
                 hits = step(k, s, constants, x, electrode, key, fired)
             for i in range(width):
@@ -221,6 +245,8 @@ def entrance(model: type[Model]) -> Any:
                     if fired[i]:
                         out[n_out] = (k << 32) | index[i]
                         n_out += 1
+                        if typed:
+                            fire(t, own, i, k)
             for w in range(n_watched):
                 i = watched[w]
                 if fired[i]:
@@ -236,6 +262,9 @@ def entrance(model: type[Model]) -> Any:
                 n_mv += 1
             if stop and (n_out > n_out0 or n_mv > n_mv0):
                 break
+        if remembers:
+            delivered += rest_of_keys(t)
+            at_key = max(first_key, min(at_key, t[T.RUN_AT_KEY]))
         t[T.LAST], t[T.N_OUT], t[T.N_MV] = k, n_out, n_mv
         t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN], t[T.RUN_AT_SAMPLE] = at_key, at_plan, at_sample
         t[T.RUN_DELIVERIES] = delivered
@@ -253,6 +282,8 @@ def entrance(model: type[Model]) -> Any:
             spike = fresh[j]
             if (spike >> 32) < poured:
                 t[T.LATE] += 1
+                if remembers:
+                    spike = poured << 32 | (spike & 0xFFFFFFFF)
             i = n_keys
             while i > 0 and keys[i - 1] > spike:
                 keys[i] = keys[i - 1]
@@ -276,6 +307,7 @@ def entrance(model: type[Model]) -> Any:
         if look > to:
             K = t[T.N_NEURONS]
             n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
+            n += t[T.N_OWNED]
             buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
             for i in range(n):
                 spare[i] = buffer[i]
@@ -340,6 +372,7 @@ def entrance(model: type[Model]) -> Any:
         to_big_endian(a, end + 10, 4, 0)
         to_big_endian(a, end + 15, 4, 0)
         t[T.SEQ] += n_out
+        t[T.N_SERVED] += n_out
         t[T.SERVED] = t[T.HEAD] + end + 19
 
     @njit(  # type: ignore[call-overload]
@@ -360,9 +393,12 @@ def entrance(model: type[Model]) -> Any:
     return call
 
 
-def forge(path: Path, name: str, model: type[Model]) -> None:
-    """Compile a model and write its kernel file, atomically. Raises what numba raises."""
-    (compiled,) = entrance(model).overloads.values()
+def forge(path: Path, name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> None:
+    """Compile a model with synapses of these types, and write its kernel file, atomically.
+
+    Raises what numba raises.
+    """
+    (compiled,) = entrance(name, model, synapses).overloads.values()
     functions = compiled.library._final_module.functions
     declared = {function.name for function in functions if function.is_declaration}
     code = {

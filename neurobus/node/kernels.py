@@ -29,8 +29,10 @@ import msgpack
 import numpy as np
 from llvmlite.binding.object_file import ObjectFileRef
 
-from neurobus.model import Model
+from neurobus.model import Model, load_synapse
 
+HOOKS = ("step", "arrive", "fire", "post", "modulate")
+"""What models and synapse types may define to be compiled."""
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _RUN = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT)
 _DUTY = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, ctypes.c_char_p, _INT, _INT)
@@ -70,17 +72,26 @@ def called(function: Any, seen: dict[Any, None] | None = None) -> Iterator[Funct
         yield from called(function.__globals__.get(name), seen)
 
 
-def object_path(name: str, model: type[Model]) -> Path:
-    """Where the kernel of a model is kept. Its name is a hash of everything the kernel is made from, so an
-    edited model gets another file, never a stale kernel; and so does another processor."""
-    modules = {sys.modules[model.__module__]} | {
-        sys.modules[part.__module__] for part in called(model.step) if part.__module__ in sys.modules
+def object_path(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Path:
+    """Where the kernel of a model with synapses of these types is kept. Its name is a hash of everything the
+    kernel is made from, so an edited model gets another file, never a stale kernel; and so does another
+    processor."""
+    nodes = [model, *map(load_synapse, synapses)]
+    functions = (getattr(node, hook, None) for node in nodes for hook in HOOKS)
+    modules = {sys.modules[node.__module__] for node in nodes} | {
+        sys.modules[part.__module__]
+        for function in functions
+        for part in called(function)
+        if part.__module__ in sys.modules
     }
     sources = sorted(inspect.getsource(module) for module in modules)
-    here = [Path(__file__).with_name(f"{part}.py").read_text() for part in ("kernels", "forge", "table")]
-    what = [name, *sources, *here, llvmlite.__version__, np.__version__, sys.version, _processor()]
+    here = [
+        Path(__file__).with_name(f"{part}.py").read_text() for part in ("kernels", "forge", "hooks", "table")
+    ]
+    what = [name, *synapses, *sources, *here, llvmlite.__version__, np.__version__, sys.version, _processor()]
     digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
-    return cache_dir() / f"{name.replace('.', '_')}_{digest}.kernel"
+    short = "_".join((name, *(synapse.rpartition(".")[2] for synapse in synapses))).replace(".", "_")
+    return cache_dir() / f"{short[:80]}_{digest}.kernel"
 
 
 @functools.cache
@@ -88,26 +99,26 @@ def _processor() -> str:
     return f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
-_loaded: dict[tuple[str, type[Model]], Kernel] = {}
+_loaded: dict[tuple[str, type[Model], tuple[str, ...]], Kernel] = {}
 _engines: list[Any] = []
 """They own the machine code."""
 _NEVER_CALLED = "NRT_MemInfo_call_dtor"
 """Frees an array's memory. It is linked into every kernel, but the arrays of a kernel own none."""
 
 
-def kernel(name: str, model: type[Model]) -> Kernel:
-    """The kernel of a model, from memory, from the cache folder, or compiled now.
+def kernel(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Kernel:
+    """The kernel of a model with synapses of these types: from memory, the cache folder, or compiled now.
 
-    Raises what numba raises where the model's `step` cannot be compiled.
+    Raises what numba raises where the model's `step` or a hook cannot be compiled.
     """
-    if (name, model) not in _loaded:
-        path = object_path(name, model)
+    if (name, model, synapses) not in _loaded:
+        path = object_path(name, model, synapses)
         if not path.exists():
             from neurobus.node import forge
 
-            forge.forge(path, name, model)
-        _loaded[name, model] = _load(path)
-    return _loaded[name, model]
+            forge.forge(path, name, model, synapses)
+        _loaded[name, model, synapses] = _load(path)
+    return _loaded[name, model, synapses]
 
 
 def _load(path: Path) -> Kernel:

@@ -22,12 +22,16 @@ from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.node import table as T
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
+from neurobus.node.lender import VERBS as LENDING
+from neurobus.node.lender import Lender
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
 
 LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 2, 32
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
 it goes back to sleep in the event loop; under the wall clock at most so many times on end."""
+END_SHADOW_NS = 100_000_000
+"""How long a shadow that has reached the end waits for its board to give the neuron back."""
 END_TIMEOUT_S = 2.0
 """How long a neuron that has reached the end waits for the last spikes of those it listens to."""
 
@@ -116,6 +120,7 @@ class Runtime:
 
     def __init__(self, role: Role, core: Core | SourceCore):
         self.role, self.core = role, core
+        self._spikes = self.samples_sent = 0
         self._counts = np.zeros(len(role.ids), np.int64)
         self.malformed = 0
         self.ledger, self.sample_ledger = Ledger(True), Ledger(True)
@@ -132,7 +137,7 @@ class Runtime:
         self._next = NEVER
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._ended = self._reported = False
+        self.ended = self._reported = False
         self._cpu_begun = self._heard_at = 0.0
         self._new = False
         self._new_keys: list[int] = []
@@ -141,6 +146,7 @@ class Runtime:
         self._new_pokes: list[tuple[int, int, float]] = []
         self._capture: dict[str, Any] | None = None
         self._capture_at = NEVER
+        self.lender = Lender(self)
         self._grace = max(0, role.grace_ns // role.dt_ns)
 
     # -- life -------------------------------------------------------------------------------------
@@ -171,12 +177,12 @@ class Runtime:
             self.bus.close()  # not before: a timer may still be due in the loop's last round
 
     async def _live(self, lifeline_fd: int | None) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._done: asyncio.Event = asyncio.Event()
         if self.stop_when is not None:
             self._watch(self.stop_when)
         if lifeline_fd is not None:
-            self._loop.add_reader(lifeline_fd, os._exit, 0)
+            self.loop.add_reader(lifeline_fd, os._exit, 0)
         role = self.role
         if role.wall:
             for stream in role.spikes_heard:
@@ -193,7 +199,7 @@ class Runtime:
         self._echo = wire.hello(role.name)
         self.bus.subscribe(self._hello)
         self._joined = False
-        self._loop.add_reader(self.bus.fd, self._readable)
+        self.loop.add_reader(self.bus.fd, self._readable)
         pause = 0.01
         while not self._joined:
             # It listens for its own voice: then its axon reaches the bus, and as ZeroMQ keeps the order
@@ -205,33 +211,56 @@ class Runtime:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.2)
         self._cpu_begun = time.process_time()
-        self._report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
+        self.report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
         self._readable()
         await self._done.wait()
-        self._loop.remove_reader(self.bus.fd)
+        self.loop.remove_reader(self.bus.fd)
         if lifeline_fd is not None:
-            self._loop.remove_reader(lifeline_fd)
+            self.loop.remove_reader(lifeline_fd)
+
+    @property
+    def seq(self) -> int:
+        """Spikes sent by this process in its present epoch; `spikes_sent`: what its neurons emitted."""
+        return self.core.seq
+
+    @seq.setter
+    def seq(self, value: int) -> None:
+        self.core.seq = value
+
+    @property
+    def sample_seq(self) -> int:
+        return self.core.sample_seq
+
+    @sample_seq.setter
+    def sample_seq(self, value: int) -> None:
+        self.core.sample_seq = value
 
     @property
     def spikes_sent(self) -> int:
-        """In this epoch."""
-        return self.core.seq
-
-    @property
-    def samples_sent(self) -> int:
-        return self.core.sample_seq
+        return self._spikes + self.core.n_served
 
     def counts(self) -> list[int]:
-        """Spikes of each neuron, in all epochs. For one neuron alone, `seq` counts them as they leave."""
-        return [int(self._counts[0]) + self.core.seq] if self._single else self._counts.tolist()
+        """Spikes of each neuron. Those in answers of the kernel are of one neuron, and counted there."""
+        counts = self._counts.copy()
+        counts[0] += self.core.n_served
+        return [int(n) for n in counts]
+
+    def replace_core(self, core: Core) -> None:
+        """Go on as another core, which stands where the old one stood."""
+        old, self.core = self.core, core
+        self._spikes += old.n_served
+        self._counts[0] += old.n_served
+        core.answers_as(self._answer_topic, self.role.epoch)
+        core.seq, core.sample_seq, core.duty_number = old.seq, old.sample_seq, old.duty_number
+        core.limit = old.limit
 
     def _watch(self, over: Callable[[], bool]) -> None:
         if over():
             self._done.set()
         else:
-            self._loop.call_later(1.0, self._watch, over)
+            self.loop.call_later(1.0, self._watch, over)
 
-    def _report(self, verb: str, data: dict[str, Any]) -> None:
+    def report(self, verb: str, data: dict[str, Any]) -> None:
         self.bus.send(wire.encode(Report(self.role.name, verb, data)))
 
     def status(self) -> dict[str, Any]:
@@ -239,6 +268,7 @@ class Runtime:
         ledger, samples = self.ledger.totals(), self.sample_ledger.totals()
         return {
             "step": self.core.k,
+            **self.lender.status(),
             "spikes": self.spikes_sent,
             "deliveries": self.core.deliveries,
             "samples": self.samples_sent,
@@ -271,13 +301,17 @@ class Runtime:
 
     def _answered(self, data: bytes) -> bytes | bytearray | bool:
         """The answer to a frame, where that is all there is to it; else whether to wait for the next one."""
-        if data.startswith(self._duty_topic):
+        if data.startswith(self._duty_topic) and self._single and self.lender.loan is None:
             core = self.core
             size = core.serve(data, self._duty_head)
             if size > 0:
                 return core.answer[:size]
             if size == T.TELL:
-                self._answer(core.duty_number, *core.served())
+                emission, next_step = core.served()
+                if len(emission.keys):
+                    self._count(emission.keys)
+                self.samples_sent += len(emission.sample_keys)
+                self.answer(core.duty_number, next_step, emission)
                 return True
         self._guarded(data)
         return not self._done.is_set()
@@ -341,6 +375,9 @@ class Runtime:
         return len(keys) if known == REFUSED else known
 
     def _hear_spikes(self, event: Spikes) -> None:
+        if event.stream == self.role.name:
+            self.lender.heard(event)
+            return
         keys = self._keys(event)
         known = self._accept(self.ledger, event, keys)
         if known < len(keys):
@@ -378,8 +415,11 @@ class Runtime:
             core.admit_samples(sample_keys, mv)
             for step, neuron, weight in self._new_pokes:
                 core.poke(step, neuron, weight)
+            self.lender.keep(keys, self._new_pokes)
             if self._capture is not None:
-                self._capture_more(self._capture["core"], keys, sample_keys, mv)
+                captured = self._capture["core"]
+                keys = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
+                self._capture_more(captured, keys, sample_keys, mv)
         self._new_keys.clear()
         self._new_sample_keys.clear()
         self._new_sample_mv.clear()
@@ -413,16 +453,77 @@ class Runtime:
         elif event.verb == "report":
             step = event.args.get("step")
             v = self.core.potential_mv(step if type(step) is int else 0)
-            self._report("status", {**self.status(), "counts": self.counts(), "mv": v.tolist()})
+            self.report("status", {**self.status(), "counts": self.counts(), "mv": v.tolist()})
+        elif event.verb == "weights" and isinstance(self.core, Core):
+            self.report("weights", self._weights(args.get("neuron")))
         elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
             self._capture_at = max(wire.integer(args, "step"), self.core.k)
             due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9 + 0.05
-            self._loop.call_later(max(0.0, due), self._write_capture)
+            self.loop.call_later(max(0.0, due), self._write_capture)
         elif event.verb == "stop" and self.role.wall:
             self._limit = min(self._limit, max(wire.integer(args, "step"), self.core.k))
             self._act(False)
         elif event.verb == "exit":
             self._done.set()
+        elif event.verb in LENDING:
+            self.lender.control(event.verb, args)
+
+    # -- for the lender ---------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        return self._t0_ns is not None or (not self.role.wall and self.core.duty_number & wire.COUNT_MASK > 0)
+
+    def step(self) -> int:
+        """Where model time stands for this process."""
+        return self._step_now() if self.role.wall else self.core.k
+
+    def time_of(self, step: int) -> float:
+        """When a step is, on the event loop's clock (wall clock only)."""
+        assert self._t0_ns is not None
+        return (self._t0_ns + step * self.role.dt_ns) * 1e-9
+
+    def hear(self) -> None:
+        """Take the frames that wait."""
+        self._readable()
+
+    def take_in(self) -> None:
+        """Hand what was heard to the core."""
+        if self._new and self._t0_ns is not None:
+            self._take_in()
+
+    def settle(self) -> None:
+        """Commit what nothing that may still arrive in time can change."""
+        if self.role.wall:
+            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+
+    def commit(self, step: int) -> None:
+        """Commit up to `step`, whatever may arrive."""
+        if self.role.wall:
+            self._advance(step)
+        else:
+            self.core.advance(step)
+
+    def act(self) -> None:
+        """Look ahead anew (wall clock; under the virtual clock the next duty does)."""
+        if self.role.wall and not self.ended:
+            self._act(False)
+
+    def own(self, epoch: int) -> None:
+        """Speak in this epoch from here on. A new owner counts from zero."""
+        self.role.epoch = self.core.epoch = epoch
+        self.seq = self.sample_seq = 0
+
+    def _weights(self, neuron: Any) -> dict[str, Any]:
+        """The synapses of one neuron here, or of all: columns, as in `core.Weights`."""
+        assert isinstance(self.core, Core)
+        now = self.core.weights()
+        chosen = slice(None) if neuron not in self._poke_of else now.post == self._poke_of[neuron]
+        columns = {
+            name: getattr(now, name)[chosen].tolist()
+            for name in ("pre", "post", "receptor", "delay", "weight", "kind")
+        }
+        return {"step": self.core.k, "types": list(now.types), **columns}
 
     # -- wall clock -------------------------------------------------------------------------------
 
@@ -440,6 +541,9 @@ class Runtime:
         """Emit what is due, and sleep until the core must act again."""
         now, limit = self._step_now(), self._limit
         core = self.core
+        if self.lender.shadow:
+            self._follow(now, limit)
+            return
         if again and core.looks_ahead:
             # Nothing came up to here: a slow decay is not run anew from where it began at every look.
             self._advance(min(now - self._grace, self._next - 1, limit))
@@ -455,10 +559,21 @@ class Runtime:
             self._next = nearest
         if self._next > limit:
             self._next = limit + self._grace
-            if now >= self._next and not self._ended:
+            if now >= self._next and not self.ended:
                 self._end()
-        if self._next < NEVER and not self._ended:
+        if self._next < NEVER and not self.ended:
             self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
+
+    def _follow(self, now: int, limit: int) -> None:
+        """A shadow has nobody waiting for it: it runs `grace` behind, and wakes for inputs and questions."""
+        self._advance(min(now - self._grace, limit))
+        self._next = NEVER
+        if limit < NEVER and not self.ended:
+            self._next = limit + self._grace + END_SHADOW_NS // self.role.dt_ns
+            if now >= self._next:
+                self._end()
+            else:
+                self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
 
     def _sleep_until(self, when: float) -> None:
         """Arm the timer. One that is armed for earlier stays: it wakes, sees the time, and arms again."""
@@ -467,12 +582,12 @@ class Runtime:
                 return
             self._timer.cancel()
         self._timer_at = when
-        self._timer = self._loop.call_at(when, self._wake)
+        self._timer = self.loop.call_at(when, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
         self._readable()
-        if self._timer is None and not self._ended:
+        if self._timer is None and not self.ended:
             self._act(True)
 
     def _emit(self, emission: Emission) -> None:
@@ -481,16 +596,10 @@ class Runtime:
         role, dt = self.role, self.role.dt_ns
         if len(emission.keys):
             self._count(emission.keys)
-            steps = emission.keys >> STEP_BITS
-            row: tuple[Any, ...]
-            if self._single:
-                row = ([step * dt for step in steps.tolist()], None)
-            else:
-                row = ((steps * dt).tobytes(), (emission.keys & NEURON_MASK).astype("<u4").tobytes())
-            self.bus.send(self._spike_topic + wire.pack((role.epoch, self.spikes_sent, False, *row)))
-            self.core.seq += len(emission.keys)
+            self.publish(self.lender.withhold(emission.keys))
         if len(emission.sample_keys):
             steps = emission.sample_keys >> STEP_BITS
+            row: tuple[Any, ...]
             if self._single:
                 row = ([step * dt for step in steps.tolist()], None, emission.sample_mv.tolist())
             else:
@@ -499,28 +608,46 @@ class Runtime:
                     (emission.sample_keys & NEURON_MASK).astype("<u4").tobytes(),
                     emission.sample_mv.tobytes(),
                 )
-            self.bus.send(self._sample_topic + wire.pack((role.epoch, self.samples_sent, False, *row)))
-            self.core.sample_seq += len(emission.sample_keys)
+            self.bus.send(self._sample_topic + wire.pack((role.epoch, self.sample_seq, False, *row)))
+            self.samples_sent += len(emission.sample_keys)
+            self.sample_seq += len(emission.sample_keys)
+
+    def publish(self, keys: Any) -> None:
+        """Spikes as keys onto the bus, in the present epoch."""
+        if not len(keys):
+            return
+        steps, dt = keys >> STEP_BITS, self.role.dt_ns
+        row: tuple[Any, ...]
+        if self._single:
+            row = ([step * dt for step in steps.tolist()], None)
+        else:
+            row = ((steps * dt).tobytes(), (keys & NEURON_MASK).astype("<u4").tobytes())
+        self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.seq, False, *row)))
+        self.seq += len(keys)
 
     def _count(self, keys: Keys) -> None:
-        if not self._single:
+        self._spikes += len(keys)
+        if self._single:
+            self._counts[0] += len(keys)
+        else:
             np.add.at(self._counts, [self._place[index] for index in (keys & NEURON_MASK).tolist()], 1)
 
     def _end(self) -> None:
         """The limit is reached and what was under way has had its grace: commit, and say that was all."""
         self._advance(self._limit)
-        self._ended = True
+        self.ended = True
+        self.lender.end()
         none, many = ([], None) if self._single else (b"", b"")
-        self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.spikes_sent, True, none, many)))
+        self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.seq, True, none, many)))
         if self.role.sends_samples:
-            row = (self.role.epoch, self.samples_sent, True, none, many, none)
+            row = (self.role.epoch, self.sample_seq, True, none, many, none)
             self.bus.send(self._sample_topic + wire.pack(row))
-        self._end_timer = self._loop.call_later(END_TIMEOUT_S, self._final)
+        self._end_timer = self.loop.call_later(END_TIMEOUT_S, self._final)
         self._maybe_end()
 
     def _maybe_end(self) -> None:
         accounts = [*self.ledger.accounts.values(), *self.sample_ledger.accounts.values()]
-        if self._ended and all(account.ended for account in accounts):
+        if self.ended and all(account.ended for account in accounts):
             self._final()
 
     def _final(self) -> None:
@@ -535,7 +662,7 @@ class Runtime:
             if not account.ended
         ]
         gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
-        self._report("final", {**self.status(), "gaps": gaps, "unended": unended})
+        self.report("final", {**self.status(), "gaps": gaps, "unended": unended})
 
     # -- snapshots --------------------------------------------------------------------------------
 
@@ -579,9 +706,9 @@ class Runtime:
         try:
             write_snapshot(self.role.snapshots, self.role.name, step, state)
         except OSError as error:
-            self._report("trouble", {"what": f"snapshot not written: {error.strerror}"})
+            self.report("trouble", {"what": f"snapshot not written: {error.strerror}"})
         else:
-            self._report("saved", {"step": step})
+            self.report("saved", {"step": step})
 
     # -- virtual clock ----------------------------------------------------------------------------
 
@@ -600,20 +727,23 @@ class Runtime:
         if order is not None:
             emission = self._order(order, emission)
             next_step = NEVER if order == "stop" else next_step
-        self._answer(number, emission, next_step)
-        if order == "stop":
-            self._report("final", {**self.status(), "gaps": {}, "unended": []})
-
-    def _answer(self, number: int, emission: Emission, next_step: int) -> None:
-        answer = wire.Answer(
-            number, self.role.epoch, next_step, emission.first, self.spikes_sent, emission.keys.tobytes(),
-            self.samples_sent, emission.sample_keys.tobytes(), emission.sample_mv.tobytes(),
-        )  # fmt: skip
-        self.bus.send(self._answer_topic + wire.answered(answer))
         if len(emission.keys):
             self._count(emission.keys)
-        self.core.seq += len(emission.keys)
-        self.core.sample_seq += len(emission.sample_keys)
+        self.samples_sent += len(emission.sample_keys)
+        if self.lender.loan is None or not self.lender.instead(number, next_step, keys, stimuli, emission):
+            self.answer(number, next_step, emission)
+        if order == "stop":
+            self.report("final", {**self.status(), "gaps": {}, "unended": []})
+
+    def answer(self, number: int, next_step: int, emission: Emission) -> None:
+        """Tell the conductor what came of a duty."""
+        answer = wire.Answer(
+            number, self.role.epoch, next_step, emission.first, self.seq, emission.keys.tobytes(),
+            self.sample_seq, emission.sample_keys.tobytes(), emission.sample_mv.tobytes(),
+        )  # fmt: skip
+        self.bus.send(self._answer_topic + wire.answered(answer))
+        self.seq += len(emission.keys)
+        self.sample_seq += len(emission.sample_keys)
 
     def _order(self, order: str, emission: Emission) -> Emission:
         """The extra word of a duty. Returns what is to be emitted."""

@@ -8,11 +8,13 @@ LAST, N_OUT, N_MV, RUN_AT_KEY, RUN_AT_PLAN, RUN_AT_SAMPLE, RUN_DELIVERIES, ACTS 
 """Scalars that tell of the last run: the step where it ended, what it put out, how far it used the queues,
 and, of a look, how many emissions it met."""
 (N_NEURONS, N_STATES, N_RECEPTORS, SLOTS, N_GAPS, POTENTIAL, N_SYNAPSES, N_SOURCES, N_WATCHED, N_NOISY,
- INTERVAL, LAG, ROOM_KEYS, N_CONSTANTS, N_PLAN, N_SAMPLES, OUT_STEPS) = range(16, 33)  # fmt: skip
-"""Scalars that are sizes: they change only when the arrays do."""
-(NUMBER, EPOCH, SEQ, SAMPLE_SEQ, LIMIT, LOOK_LENGTH, RESTFUL, HEAD, NEXT, SERVED) = range(33, 43)
+ INTERVAL, LAG, ROOM_KEYS, N_CONSTANTS, N_PLAN, N_SAMPLES, OUT_STEPS, N_OWNED) = range(16, 34)  # fmt: skip
+"""Scalars that are sizes: they change only when the arrays do. N_OWNED: numbers of the state that belong to
+synapses with memory."""
+(NUMBER, EPOCH, SEQ, SAMPLE_SEQ, LIMIT, LOOK_LENGTH, RESTFUL, HEAD, NEXT, SERVED, N_SERVED) = range(34, 45)
 """Scalars of SERVE: number of the last duty, what an answer tells besides, how far to look, the step before
-which nothing more is emitted (0: is it at rest?), and the length of the answer or one of the words below."""
+which nothing more is emitted (0: is it at rest?), the length of the answer or one of the words below, and
+spikes in all answers so far."""
 SCALARS, ARRAYS = 48, 40
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
 

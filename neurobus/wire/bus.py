@@ -10,12 +10,14 @@ subscription to `topic("s", "n1")` hears n1 alone. All kinds are defined here:
 | `p`  | neuron         | `[t, weight, origin]`                            | a stimulus (poke)               |
 | `c`  | stream or `*`  | `[verb, {…}]`                                    | control                         |
 | `r`  | origin         | `[verb, {…}]`                                    | report                          |
+| `l`  | neuron         | `[t, rgb]`                                       | what a board's strip shows      |
 | `h`  | peer           | `[n]`                                            | a peer listening for its echo   |
 | `d`  | stream         | `Duty`                                           | conductor to process            |
 | `a`  | stream         | `Answer`                                         | process to conductor            |
 
 Times are nanoseconds of model time. A stream of one neuron lists times as integers with `neurons` nil;
 one of many packs `times` as int64, `neurons` as uint32 and `potentials` as float64, little-endian.
+`rgb` is three bytes a LED.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from neurobus.events import Control, Event, Report, Samples, Spikes, Stimulus
+from neurobus.events import Control, Event, Led, Report, Samples, Spikes, Stimulus
 
-SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER = (
+SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER, LED = (
     b"s",
     b"v",
     b"p",
@@ -39,12 +41,13 @@ SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER = (
     b"h",
     b"d",
     b"a",
+    b"l",
 )
 EVERYONE = "*"
 NEVER = 1 << 30
 """A step that no run reaches (31 bits of a key hold steps: 59 h of model time at 0.1 ms)."""
 
-EPOCH_BITS = 32
+EPOCH_BITS, COUNT_MASK = 32, 0xFFFFFFFF
 
 pack = msgpack.Packer(autoreset=True).pack
 
@@ -204,7 +207,7 @@ def _header(row: list[Any]) -> tuple[int, int, bool]:
 
 
 def decode(data: bytes) -> Event:
-    """The event in a frame of kind s, v, p, c or r. Raises `Malformed` on anything else."""
+    """The event in a frame of kind s, v, p, c, r or l. Raises `Malformed` on anything else."""
     kind, name, payload = split(data)
     row = unpack(payload)
     if not isinstance(row, list) or not name:
@@ -228,6 +231,11 @@ def decode(data: bytes) -> Event:
             if not abs(weight) < 1e300:
                 raise Malformed("weight is not finite")
             return Stimulus(name, t_ns, float(weight), origin)
+        if kind == LED:
+            t_ns, rgb = row
+            if type(t_ns) is not int or not isinstance(rgb, bytes) or len(rgb) % 3:
+                raise Malformed("a strip is [t, rgb]")
+            return Led(name, t_ns, rgb)
         verb, args = row
         if not isinstance(verb, str) or not isinstance(args, dict):
             raise Malformed("not [verb, arguments]")
@@ -255,6 +263,8 @@ def encode(event: Event) -> bytes:
         return frame(topic(SAMPLES, event.stream), [*head, *_packed(event.t_ns, event.neurons), v])
     if isinstance(event, Stimulus):
         return frame(topic(STIMULUS, event.neuron), [event.t_ns, event.weight, event.origin])
+    if isinstance(event, Led):
+        return frame(topic(LED, event.neuron), [event.t_ns, event.rgb])
     if isinstance(event, Control):
         return frame(topic(CONTROL, event.to), [event.verb, event.args])
     return frame(topic(REPORT, event.origin), [event.verb, event.data])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,12 +20,16 @@ Probe = Callable[..., SimBoard]
 Start = Callable[..., Rig]
 
 
+def symbols(elf: Path) -> dict[str, int]:
+    """Addresses of functions, in bytes of flash."""
+    told = subprocess.run(["avr-nm", elf], check=True, capture_output=True, text=True).stdout
+    return {name: int(at, 16) for at, kind, name in map(str.split, told.splitlines()) if kind in "Tt"}
+
+
 @pytest.fixture(scope="session")
 def tools() -> None:
     """avr-gcc, simavr and a built rig."""
     lacking = simboard.missing()
-    if lacking is None and not shutil.which("make"):
-        lacking = "apt-get install make"
     if lacking is not None:
         word = f"no simulated boards here; run: {lacking}"
         if os.environ.get("CI") == "true":
@@ -53,7 +56,7 @@ def probe(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Probe:
             built[flags] = folder / f"{len(built)}.elf"
             command = ["avr-gcc", *flags, "-O2", "-Wall", "-Werror", "-o", built[flags], HERE / "probe.c"]
             subprocess.run(command, check=True)
-        return SimBoard(built[flags], mcu, clock_hz, **more)
+        return SimBoard(built[flags], mcu, clock_hz, **{"led": "B0", **more})
 
     return make
 

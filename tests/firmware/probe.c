@@ -76,7 +76,7 @@ static uint8_t take(void)
 }
 
 /* T0H cycles after the rise it falls where the bit is zero, T1H after it in any case; BIT to the next. */
-static void led_byte(uint8_t byte)
+static __attribute__((noinline)) void led_byte(uint8_t byte)
 {
 	uint8_t down = PORTB & ~3, up = down | LED_PINS, bits = 8;
 	asm volatile(

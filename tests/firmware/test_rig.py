@@ -20,7 +20,7 @@ from neurobus.bridge import simboard
 from neurobus.bridge.port import Port, Unplugged
 from neurobus.bridge.simboard import Rig, RigError
 from neurobus.errors import InputError
-from tests.firmware.conftest import BAUD, Probe, Start
+from tests.firmware.conftest import BAUD, Probe, Start, symbols
 from tests.helpers import until
 
 pytestmark = pytest.mark.process
@@ -330,6 +330,18 @@ def test_marks_count_cycles(probe: Probe, start: Start, mcu: str, clock_hz: int)
             found.append(rig.marks(clear=True)[1])
     assert [mark["n"] for mark in found] == [1, 1, 1]
     assert [b["last"] - a["last"] for a, b in pairwise(found)] == [100, 100]
+
+
+def test_calls_of_a_function_are_counted_in_cycles(probe: Probe, start: Start) -> None:
+    board = probe()
+    rig = start(board)
+    address = symbols(board.elf)["led_byte"]
+    assert rig.profile(address=address) == {address: {"n": 0, "min": 0, "mean": 0, "max": 0, "last": 0}}
+    with opened(rig) as port:
+        asked(rig, port, LEDS, 4)
+    calls = rig.profile()[address]
+    assert calls["n"] == 12
+    assert calls["min"] == calls["max"] and 8 * 20 < calls["min"] < 8 * 20 + 25
 
 
 def test_the_free_stack_is_what_was_never_touched(probe: Probe, start: Start) -> None:

@@ -18,7 +18,14 @@ import numpy as np
 from neurobus.config import load
 from neurobus.network import build
 
-MODELS = {"nodes.lif": "iaf_psc_exp", "nodes.lif_delta": "iaf_psc_delta"}
+MODELS = {
+    "nodes.lif": "iaf_psc_exp",
+    "nodes.lif_delta": "iaf_psc_delta",
+    "nodes.lif_cond": "iaf_cond_exp",
+    "nodes.adex": "aeif_cond_exp",
+    "nodes.hodgkin_huxley": "hh_psc_alpha",
+}
+THEIR_NAMES = {"C": "C_m", "V_T": "V_th", "V_r": "V_reset", "w_0": "w", "tol": "gsl_error_tol"}
 
 
 def main(config: Path, model_ms: float) -> list[list[int]]:
@@ -35,7 +42,8 @@ def main(config: Path, model_ms: float) -> list[list[int]]:
         members = np.flatnonzero(net.model_of == number)
         made = nest.Create(MODELS[name], len(members))
         known = made[0].get()
-        made.set({key: values.tolist() for key, values in net.params[number].items() if key in known})
+        params = {THEIR_NAMES.get(key, key): values for key, values in net.params[number].items()}
+        made.set({key: values.tolist() for key, values in params.items() if key in known})
         gids[members] = made.tolist()
     for index, steps in net.times.items():
         made = nest.Create("spike_generator", params={"spike_times": np.round(steps * h, 6)})

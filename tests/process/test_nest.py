@@ -34,6 +34,23 @@ DELTA = {
     "model": "nodes.lif_delta",
     "params": '{ tau_m = "20 ms", I_e = { uniform = ["100 pA", "210 pA"] } }',
 }
+COND = {
+    "model": "nodes.lif_cond",
+    "params": '{ tau_syn_ex = "2 ms", I_e = { uniform = ["150 pA", "240 pA"] } }',
+}
+ADEX = {
+    "model": "nodes.adex",
+    "params": '{ tau_syn_ex = "2 ms", I_e = { uniform = ["300 pA", "700 pA"] } }',
+}
+ADEX_REF = {
+    "model": "nodes.adex",
+    "params": '{ C = "200 pF", g_L = "12 nS", V_r = "-58 mV", a = "2 nS", b = "60 pA", tau_w = "300 ms", '
+    't_ref = "2 ms", tau_syn_ex = "2 ms", I_e = { uniform = ["200 pA", "400 pA"] } }',
+}
+HH = {
+    "model": "nodes.hodgkin_huxley",
+    "params": '{ I_e = { uniform = ["300 pA", "800 pA"] } }',
+}
 RANDOM_DELAY = '{ uniform = ["1 ms", "3 ms"] }'
 
 
@@ -104,6 +121,10 @@ def neurobus_spikes(run, config: Path, model_ms: float) -> list[list[int]]:
         pytest.param(4, DELTA, 0.25, "mV", 2000, "1.5 ms", True, id="delta"),
         pytest.param(5, DELTA, 0.25, "mV", 2000, RANDOM_DELAY, False, id="delta-random"),
         pytest.param(6, DELTA, 0.25, "mV", 2000, RANDOM_DELAY, True, id="delta-random-weights"),
+        pytest.param(7, COND, 0.5, "nS", 3000, RANDOM_DELAY, True, id="conductances"),
+        pytest.param(8, ADEX, 1.0, "nS", 3000, RANDOM_DELAY, False, id="adex"),
+        pytest.param(9, ADEX_REF, 1.0, "nS", 2000, "1.5 ms", True, id="adex-refractory"),
+        pytest.param(10, HH, 80.0, "pA", 1000, RANDOM_DELAY, True, id="hodgkin-huxley"),
     ],
 )
 def test_random_networks(config, run, tmp_path, seed, kind, weight, unit, rate_hz, delay, scattered):

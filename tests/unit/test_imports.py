@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
     {"errors", "units", "events", "model", "ledger", "led", "picture"},
-    {"config", "network", "placement", "describe"},
+    {"config", "network", "placement", "owned", "describe", "structure"},
     {"wire"},
     {"node"},
     {"bus"},
@@ -29,14 +29,16 @@ LAYERS = [
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
 PURE = {"errors", "units", "events", "model", "ledger", "led", "picture",
-        "config", "network", "placement", "describe", "wire",
-        "node.core", "node.kernels", "bus.schedule", "cluster.policy", "cluster.live",
-        "log.diff", "log.replay", "log.recorder"}  # fmt: skip
+        "config", "network", "placement", "owned", "describe", "structure", "wire",
+        "node.core", "node.kernels", "node.loan", "bus.schedule", "cluster.policy", "cluster.live",
+        "log.diff", "log.replay", "log.recorder",
+        "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
+        "bridge.carrier"}  # fmt: skip
 IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subprocess", "threading"}
 
 ONLY_HOME = {"zmq": "bus", "serial": "bridge", "click": "cli"}
 
-NODES_MAY = {"__future__", "math", "numpy", "numba", "neurobus.model", "neurobus.units"}
+NODES_MAY = {"__future__", "math", "numpy", "numba", "neurobus.model", "neurobus.units", "nodes.rkf45"}
 NODES_MAY_AS_PROGRAM = NODES_MAY | {"neurobus.cluster.join"}  # under `if __name__ == "__main__":`
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from neurobus.model import stream_key
+from neurobus.placement import place
 from nodes.lif import Lif, expm1, propagator
 from nodes.lif_delta import LifDelta
 from nodes.metronome import Metronome
 from nodes.poisson import Poisson
 from nodes.spikes import Spikes
+from tests.helpers import cores_of, net, run_table, table
 
 DT_MS, DT_NS = 0.1, 100_000
 
@@ -124,6 +126,94 @@ def test_a_reset_above_the_threshold_is_refused(model):
     p = {name: np.array([param.value, param.value]) for name, param in model.params().items()}
     p["V_reset"] = np.array([-70.0, -55.0])
     assert model.check(p) == "V_reset must lie below V_th"
+
+
+# -- integration ----------------------------------------------------------------------------------------
+
+# AdEx: Naud, Marcille, Clopath, Gerstner 2008 (C, g_L, E_L, a, tau_w, b, V_r, I)
+NAUD = {
+    "tonic": (200, 10, -70, 2, 30, 0, -58, 500),
+    "adaptation": (200, 12, -70, 2, 300, 60, -58, 500),
+    "initial burst": (130, 18, -58, 4, 150, 120, -50, 400),
+    "regular bursting": (200, 10, -58, 2, 120, 100, -46, 210),
+    "delayed accelerating": (200, 12, -70, -10, 300, 0, -58, 300),
+    "delayed regular bursting": (100, 10, -65, -10, 90, 30, -47, 110),
+    "transient": (100, 10, -65, 10, 90, 100, -47, 180),
+}
+IZHIKEVICH = {"RS": (0.02, 0.2, -65, 8), "IB": (0.02, 0.2, -55, 4), "CH": (0.02, 0.2, -50, 2),
+              "FS": (0.1, 0.2, -65, 2), "LTS": (0.02, 0.25, -65, 2), "TC": (0.02, 0.25, -65, 0.05),
+              "RZ": (0.1, 0.26, -65, 2)}  # fmt: skip
+
+
+def naud(C, g_L, E_L, a, tau_w, b, V_r, I):
+    values = {"C": f"{C} pF", "g_L": f"{g_L} nS", "E_L": f"{E_L} mV", "V_m": f"{E_L} mV", "V_T": "-50 mV",
+              "a": f"{a} nS", "tau_w": f"{tau_w} ms", "b": f"{b} pA", "V_r": f"{V_r} mV", "I_e": f"{I} pA"}  # fmt: skip
+    return ", ".join(f'{name} = "{value}"' for name, value in values.items())
+
+
+INTEGRATED = [
+    *(("adex", naud(*values), name) for name, values in NAUD.items()),
+    ("eif", 'I_e = "200 pA"', "refractory"),
+    ("eif", 'I_e = "200 pA", t_ref = "0 ms"', "not refractory"),
+    *(("hodgkin_huxley", f'I_e = "{pA} pA"', f"{pA} pA") for pA in (250, 650, 1000)),
+    *(("izhikevich", f'a = {a}, b = {b}, c = "{c} mV", d = {d}, I_e = "10 pA"', name)
+      for name, (a, b, c, d) in IZHIKEVICH.items()),
+]  # fmt: skip
+
+
+def spikes_ms(model, params, dt_ms):
+    text = run_table(dt=f"{dt_ms} ms") + table("neurons", id="a", model=model, params=f"{{ {params} }}")
+    (core,) = cores_of(place(net(text)))
+    return (core.advance(round(600 / dt_ms)).keys >> 32) * dt_ms
+
+
+@pytest.mark.parametrize(
+    ("model", "params"), [row[:2] for row in INTEGRATED], ids=[f"{row[0]} {row[2]}" for row in INTEGRATED]
+)
+def test_halving_the_step_moves_no_spike_by_more_than_a_tenth_of_a_millisecond(model, params):
+    """Over 600 ms. AdEx's irregular spiking is left out: it is chaotic (it moves by 2.6 ms)."""
+    whole, half = (spikes_ms(f"nodes.{model}", params, dt) for dt in (0.1, 0.05))
+    assert len(whole) == len(half) > 0
+    assert np.abs(whole - half).max() <= 0.1 + 1e-9
+
+
+@pytest.mark.parametrize(("model", "pA"), [("lif", 500), ("lif_delta", 500), ("lif_cond", 450)])
+def test_on_the_grid_an_interval_is_rounded_up_to_whole_steps(model, pA):
+    """NEST's rule, and ours for its sake: threshold and reset wait for the end of the step, so interval for
+    interval the neuron is late by less than a step, and a train by less than a step per spike."""
+    whole, half, fine = (spikes_ms(f"nodes.{model}", f'I_e = "{pA} pA"', dt) for dt in (0.1, 0.05, 0.01))
+    for coarse, dt in ((whole, 0.1), (half, 0.05)):
+        late = np.diff(coarse) - np.diff(fine)[: coarse.size - 1]
+        assert np.all((late > -1e-9) & (late < dt + 1e-9))
+
+
+def test_izhikevich_as_published_is_two_half_steps_of_euler():
+    """The paper's own program, line by line, at its step of 1 ms."""
+    v, u, fired = -65.0, 0.2 * -65.0, []
+    for t in range(1, 601):
+        for _ in range(2):
+            v += 0.5 * (0.04 * v**2 + 5 * v + 140 - u + 10)
+        u += 0.02 * (0.2 * v - u)
+        if v >= 30:
+            v, u = -65.0, u + 8
+            fired.append(t)
+    assert len(fired) > 10
+    assert spikes_ms("nodes.izhikevich", 'published = 1, I_e = "10 pA"', 1.0).tolist() == fired
+
+
+def test_eif_is_adex_without_adaptation():
+    shared = (
+        'g_L = "10 nS", V_T = "-50 mV", V_r = "-58 mV", V_peak = "0 mV", I_e = "320 pA", Delta_T = "2 mV"'
+    )
+    adex = f'{shared}, C = "200 pF", E_L = "-70 mV", V_m = "-70 mV", a = "0 nS", b = "0 pA"'
+    eif = f'{shared}, C = "200 pF", V_L = "-70 mV", V_m = "-70 mV", t_ref = "0 ms"'
+    assert np.array_equal(spikes_ms("nodes.adex", adex, 0.1), spikes_ms("nodes.eif", eif, 0.1))
+
+
+def test_hodgkin_huxley_rests_where_the_paper_has_zero():
+    (core,) = cores_of(place(net(run_table() + table("neurons", id="a", model="nodes.hodgkin_huxley"))))
+    core.advance(5000)
+    assert core.potential_mv() == pytest.approx(-65, abs=0.005)
 
 
 # -- sources --------------------------------------------------------------------------------------------

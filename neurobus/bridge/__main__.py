@@ -1,0 +1,38 @@
+"""`python -P -m neurobus.bridge CLUSTER`: the bridge of a running cluster. `neurobus attach` starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sys
+import time
+
+from neurobus.bridge.bridge import Bridge, started
+from neurobus.cluster import folder as folders
+from neurobus.node.runtime import step_loop
+
+
+def main() -> int:
+    manifest = started(sys.argv[1])
+    folder = folders.runtime_dir() / manifest.name
+    lock = os.open(folder / "bridge.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return 0  # another one is faster, and as good
+    loop = step_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(Bridge(manifest, _log).run())
+    finally:
+        loop.close()
+    return 0
+
+
+def _log(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

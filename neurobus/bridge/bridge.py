@@ -1,0 +1,425 @@
+"""The bridge: one process between the bus of a cluster and any number of boards.
+
+A shell around `carrier.Carrier`: ports, the bus, timers, and what the verbs ask for. It ends with its
+cluster, or when it has carried nothing for a while. When it dies by itself, the processes of its neurons hear
+no beat any more and own them again (`node.lender`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from neurobus.bridge import port as ports
+from neurobus.bridge.carrier import Carrier, Stage, World, refuse
+from neurobus.bridge.port import Line, Port, PortError
+from neurobus.bus.peer import Peer
+from neurobus.cluster import folder as folders
+from neurobus.errors import InputError, NeurobusError
+from neurobus.events import Control, Report, Spikes, Stimulus
+from neurobus.wire import bus as wire
+from neurobus.wire import link
+
+NAME = "bridge"
+BAUD = 500_000
+BEAT_S = 0.02
+REOPEN_S = 0.05
+ALIVE_S = 0.5
+IDLE_S = 3.0
+"""A bridge without boards stays for so long."""
+AT_LEAST_S = 0.0002
+END_S = 0.004
+"""After the last step of a run the boards have this time to tell what they did in it."""
+
+
+class Bridge:
+    """`await Bridge(manifest).run()`."""
+
+    def __init__(self, manifest: folders.Manifest, log: Callable[[str], None] = lambda text: None):
+        self.manifest, self._log = manifest, log
+        self.wall = manifest.clock == "wall"
+        self.carriers: list[Carrier] = []
+        self.malformed = 0
+        self._lines: dict[int, Line] = {}
+        self._requests: dict[int, str] = {}
+        self._tokens = int.from_bytes(os.urandom(2), "little")
+        self._heard: set[str] = set()
+        self._of_stream: dict[str, list[Carrier]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
+        self._farewell = False
+        self._idle_s = 0.0
+        self._limit: int | None = None
+        self._baud: dict[int, int] = {}
+        single = [i for i, stream in enumerate(manifest.streams) if stream == manifest.ids[i]]
+        self._world = World(
+            NAME, self.wall, manifest.dt_ns, {manifest.ids[i]: i for i in single},
+            self._t0_s, self._send, self._listen, self._word, self._lost, self._over, self._new_serial,
+        )  # fmt: skip
+
+    def _t0_s(self) -> float:
+        return (self.manifest.t0_ns or 0) * 1e-9
+
+    @staticmethod
+    def _new_serial() -> int:
+        return int.from_bytes(os.urandom(4), "little") or 1
+
+    # -- life ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until the cluster ends, or nothing is left to carry."""
+        self._loop = asyncio.get_running_loop()
+        self._done = asyncio.Event()
+        self._peer = Peer(self.manifest.bus)
+        try:
+            for name in (NAME, wire.EVERYONE):
+                self._peer.subscribe(wire.topic(wire.CONTROL, name))
+            self._peer.join(f"{NAME}-{os.getpid()}")
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.add_signal_handler(number, self._end, "the bridge was stopped")
+            self._loop.add_reader(self._peer.fd, self._readable)
+            self._report("ready", {"pid": os.getpid(), "epoch": 0, "next_step": 0})
+            self._idle_s = self._loop.time()
+            self._spawn(self._beats())
+            self._spawn(self._watch())
+            self._readable()
+            await self._done.wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            for line in self._lines.values():
+                line.close()
+            self._say_farewell()
+            self._loop.remove_reader(self._peer.fd)
+            self._peer.close()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _beats(self) -> None:
+        """Each neuron on loan is told that we live, and how far its board has come."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            if self.carriers:
+                at = {c.neuron: c.horizon for c in self.carriers if c.horizon is not None}
+                self._send(wire.encode(Control(NAME, "beat", {"at": at})))
+
+    async def _watch(self) -> None:
+        folder = folders.runtime_dir() / self.manifest.name
+        while folders.alive(self.manifest.pid) and folder.is_dir():
+            await asyncio.sleep(ALIVE_S)
+            now = self._loop.time()
+            if self.carriers:
+                self._idle_s = now
+            elif now - self._idle_s > IDLE_S:
+                break
+        self._done.set()
+
+    def _end(self, why: str) -> None:
+        """Give all neurons back, then go."""
+        self._ending = True
+        now = self._loop.time()
+        for carrier in list(self.carriers):
+            carrier.detach(now, why)
+        self._flush()
+        if not self.carriers:
+            self._done.set()
+
+    def _say_farewell(self) -> None:
+        if not self._farewell:
+            self._farewell = True
+            lost = sum(c.ledger.totals()["lost"] for c in self.carriers)
+            self._report("final", {"lost": lost, "boards": [self.describe(c) for c in self.carriers],
+                                   "malformed": self.malformed})  # fmt: skip
+
+    # -- the bus --------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        self._peer.send(data)
+
+    def _report(self, verb: str, data: dict[str, Any]) -> None:
+        self._send(wire.encode(Report(NAME, verb, data)))
+
+    def _listen(self, streams: list[str]) -> None:
+        for stream in streams:
+            if stream not in self._heard:
+                self._heard.add(stream)
+                self._peer.subscribe(wire.topic(wire.SPIKES, stream))
+        self._sort()
+
+    def _sort(self) -> None:
+        """Who listens to which stream."""
+        self._of_stream = {}
+        for carrier in self.carriers:
+            heard = [*(carrier.lent.heard if carrier.lent else []), carrier.neuron]
+            for stream in heard:
+                self._of_stream.setdefault(stream, []).append(carrier)
+
+    def _readable(self) -> None:
+        while (data := self._peer.receive()) is not None:
+            try:
+                self._frame(data)
+            except wire.Malformed:
+                self.malformed += 1
+        self._flush()
+
+    def _frame(self, data: bytes) -> None:
+        now = self._loop.time()
+        if data[:1] == wire.DUTY:
+            _, name, payload = wire.split(data)
+            row = wire.unpack(payload)
+            if not isinstance(row, list) or len(row) != 7:
+                raise wire.Malformed("not a duty")
+            for carrier in self.carriers:
+                if carrier.neuron == name:
+                    carrier.duty(row, now)
+            return
+        if data[:1] == wire.HELLO:
+            return
+        event = wire.decode(data)
+        if isinstance(event, Spikes):
+            for carrier in self._of_stream.get(event.stream, ()):
+                carrier.spikes(event)
+        elif isinstance(event, Stimulus):
+            for carrier in self.carriers:
+                if carrier.neuron == event.neuron:
+                    carrier.stimulus(event)
+        elif isinstance(event, Report):
+            for carrier in list(self.carriers):
+                if carrier.neuron == event.origin:
+                    carrier.report(event, now)
+        elif isinstance(event, Control):
+            if event.to == NAME:
+                self._asked(event)
+            elif event.to == wire.EVERYONE:
+                self._everyone(event)
+            else:
+                for carrier in self.carriers:
+                    if carrier.neuron == event.to:
+                        carrier.control(event)
+
+    def _everyone(self, event: Control) -> None:
+        if event.verb in ("start", "stop"):
+            step = event.args.get("stop_step" if event.verb == "start" else "step")
+            if type(step) is int and self.wall:
+                self._limit = step if self._limit is None else min(step, self._limit)
+                when = self._t0_s() + self._limit * self.manifest.dt_ns * 1e-9 + END_S
+                self._loop.call_at(when, self._run_over)
+        elif event.verb == "exit":
+            self._done.set()
+
+    def _run_over(self) -> None:
+        self._end("the run has ended")
+
+    # -- boards ---------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Write what the sessions have to say, and see when they want to be woken."""
+        first = float("inf")
+        for carrier in self.carriers:
+            line = self._lines.get(id(carrier))
+            out = carrier.session.take_out()
+            if line is not None:
+                if out:
+                    line.send(out)
+                first = min(first, carrier.next_s())
+        if first == float("inf"):
+            return
+        when = max(first, self._loop.time() + AT_LEAST_S)
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return
+            self._timer.cancel()
+        self._timer_at, self._timer = when, self._loop.call_at(when, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for carrier in list(self.carriers):
+            if id(carrier) in self._lines and carrier.next_s() <= now:
+                carrier.tick(now)
+        self._flush()
+
+    def _received(self, carrier: Carrier, data: bytes) -> None:
+        carrier.received(data, self._loop.time())
+        self._flush()
+
+    def _open(self, carrier: Carrier, port: Port) -> None:
+        line = Line(
+            port, lambda data: self._received(carrier, data), lambda why: self._unplugged(carrier, why)
+        )
+        self._lines[id(carrier)] = line
+        self._tokens = self._tokens * 5 % 65521 + 1
+        carrier.opened(self._loop.time())
+        self._flush()
+
+    def _unplugged(self, carrier: Carrier, why: str) -> None:
+        self._lines.pop(id(carrier), None)
+        carrier.unplugged(why, self._loop.time())
+        if carrier in self.carriers:
+            self._spawn(self._await_back(carrier))
+        self._flush()
+
+    async def _await_back(self, carrier: Carrier) -> None:
+        """Until a port is there again under its name, or a new one that may be the same board's."""
+        before = set(ports.names())
+        while carrier in self.carriers and id(carrier) not in self._lines:
+            await asyncio.sleep(REOPEN_S)
+            now = set(ports.names())
+            here = [carrier.port] if os.path.exists(carrier.port) else sorted(now - before)
+            before &= now
+            for name in here:
+                with contextlib.suppress(PortError):
+                    port = Port(name, self._baud[id(carrier)])
+                    carrier.port = name
+                    self._open(carrier, port)
+                    return
+
+    def _lost(self, carrier: Carrier, why: str) -> None:
+        """A board that owned its neuron, or was about to, is gone. If its port is still there, ask again."""
+        self._word(carrier, f"{carrier.neuron}: {why}; its process has the neuron")
+        if id(carrier) in self._lines:
+            self._loop.call_later(REOPEN_S, self._reopen, carrier)
+
+    def _reopen(self, carrier: Carrier) -> None:
+        if carrier in self.carriers and id(carrier) in self._lines and carrier.stage is Stage.AWAY:
+            carrier.session.open(self._loop.time())
+            self._flush()
+
+    def _over(self, carrier: Carrier, why: str) -> None:
+        """A carrier's end: its port is let go."""
+        if carrier not in self.carriers:
+            return
+        request = self._requests.pop(id(carrier), None)
+        if request is not None:
+            self._report("answer", {"request": request, "done": True, "error": why})
+        self._word(carrier, f"{carrier.neuron}: {why}")
+        line = self._lines.pop(id(carrier), None)
+        if line is not None:
+            line.send(carrier.session.take_out())
+            line.close()
+        if not self._farewell and self._ending and len(self.carriers) == 1:
+            self._say_farewell()
+        self.carriers.remove(carrier)
+        self._sort()
+        self._idle_s = self._loop.time()
+        if self._ending and not self.carriers:
+            self._done.set()
+
+    def _word(self, carrier: Carrier, text: str) -> None:
+        self._log(text)
+        self._report("word", {"neuron": carrier.neuron, "text": text})
+        request = self._requests.get(id(carrier))
+        if request is not None and carrier.stage is Stage.OWNING:
+            self._requests.pop(id(carrier))
+            self._report("answer", {"request": request, "done": True, "text": text,
+                                    "board": self.describe(carrier)})  # fmt: skip
+
+    # -- what the verbs ask ---------------------------------------------------------------------------
+
+    def _asked(self, event: Control) -> None:
+        args = event.args
+        if event.verb == "start":
+            self._everyone(event)
+            return
+        if event.verb == "beat":
+            return
+        request = str(args.get("request", ""))
+        try:
+            answer = getattr(self, f"_do_{event.verb}", self._do_nothing)(request, args)
+        except NeurobusError as error:
+            answer = {"done": True, "error": str(error)}
+        if answer is not None:
+            self._report("answer", {"request": request, **answer})
+        self._flush()
+
+    def _do_nothing(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
+        raise wire.Malformed("nothing a bridge can do")
+
+    def _do_attach(self, request: str, args: dict[str, Any]) -> dict[str, Any] | None:
+        """Open the port and begin; the answer comes when the board owns the neuron, or why it does not."""
+        neuron, name = str(args.get("neuron")), str(args.get("port"))
+        manifest = self.manifest
+        refuse(neuron, manifest.ids, manifest.n_neurons, manifest.streams)
+        if self._ending:
+            raise InputError("the run is at its end")
+        if any(c.port == name for c in self.carriers):
+            other = next(c for c in self.carriers if c.port == name)
+            raise InputError(f"{name} is '{other.neuron}' already; neurobus detach {other.neuron}")
+        baud = args.get("baud") if type(args.get("baud")) is int else BAUD
+        port = Port(name, int(baud))  # type: ignore[arg-type]
+        for kind in (wire.CONTROL, wire.REPORT, wire.STIMULUS, *(() if self.wall else (wire.DUTY,))):
+            self._peer.subscribe(wire.topic(kind, neuron))
+        self._tokens = self._tokens * 5 % 65521 + 1
+        lag_ms = args.get("lag_ms") or 0.0
+        carrier = Carrier(self._world, neuron, name, self._tokens, float(lag_ms) * 1e-3)
+        self.carriers.append(carrier)
+        self._baud[id(carrier)] = int(baud)  # type: ignore[arg-type]
+        self._requests[id(carrier)] = request
+        self._open(carrier, port)
+        return None
+
+    def _chosen(self, args: dict[str, Any]) -> list[Carrier]:
+        which = args.get("which")
+        if which is None:
+            return list(self.carriers)
+        found = [c for c in self.carriers if which in (c.neuron, c.port, os.path.basename(c.port))]
+        if not found:
+            raise InputError(f"no board carries '{which}'; 'neurobus boards' lists those that are attached")
+        return found
+
+    def _do_detach(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
+        now, chosen = self._loop.time(), self._chosen(args)
+        for carrier in chosen:
+            carrier.detach(now)
+        return {"done": True, "detached": [self.describe(c) for c in chosen]}
+
+    def _do_boards(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
+        return {"done": True, "boards": [self.describe(c) for c in self.carriers]}
+
+    def _do_identify(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
+        seconds = min(max(int(args.get("seconds", 3)), 0), 255)
+        for carrier in self._chosen(args):
+            carrier.session.send(link.IDENTIFY, self._loop.time(), seconds=seconds)
+        return {"done": True}
+
+    def _do_palette(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
+        """`colours`: of rest, warm, cool, flash, three numbers each."""
+        colours = [int(value) for part in args.get("colours", ()) for value in part]
+        if len(colours) != len(link.PALETTE.fields) or not all(0 <= c <= 255 for c in colours):
+            raise InputError("a palette is four colours: rest, warm, cool, flash")
+        values = {field.name: value for field, value in zip(link.PALETTE.fields, colours, strict=True)}
+        for carrier in self._chosen(args):
+            carrier.palette(values, self._loop.time())
+        return {"done": True}
+
+    def describe(self, carrier: Carrier) -> dict[str, Any]:
+        """One row of `neurobus boards`."""
+        f, hello = carrier.figures, carrier.hello
+        return {
+            "neuron": carrier.neuron, "port": carrier.port, "stage": carrier.stage.value, "why": carrier.why,
+            "board": hello.name if hello else None, "mcu": hello.mcu if hello else None,
+            "clock_hz": hello.clock_hz if hello else None, "baud": self._baud.get(id(carrier)),
+            "link": carrier.link_figures(), "spikes": f.spikes, "inputs": f.inputs, "late": f.late,
+            "disagreements": f.disagreements, "mended": f.mended, "hand_overs": f.hand_overs,
+            "losses": f.losses, "attempts": f.attempts, "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
+            "pokes": f.pokes, "missed": carrier.ledger.totals()["lost"],
+            "errors": carrier.lent.errors if carrier.lent else {},
+        }  # fmt: skip
+
+
+def started(name: str) -> folders.Manifest:
+    """The manifest of a cluster that has started."""
+    give_up = time.monotonic() + 10
+    while (manifest := folders.find(name)).t0_ns is None and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return manifest

@@ -1,0 +1,773 @@
+"""One board carries one neuron: the procedure, from the first HELLO to the last spike. Sans-IO.
+
+    IDENTIFYING  who is there?                        session: HELLO
+    LENDING      may I have the neuron?               bus: `lend`, and what listens to what
+    COPYING      its state at t0, with what waits     bus: `state`; session: an image, inputs since t0
+    CATCHING_UP  faster than real time
+    BESIDE       both run; their spikes must agree
+    CEDING       from an agreed step on it is ours    bus: `cede`
+    OWNING       the board's spikes are the neuron's
+    RETURNING    back to the process                  bus: `release`
+    AWAY         no board; waits for it to come back
+
+What a carrier hears on the bus after its own `state` is exactly what the state does not contain (all frames
+come to all peers in one order), so nothing is missed between the two, and nothing is counted twice. The
+board's spikes are held back until the process has said that it published its last one; so at the hand-over,
+too, everybody hears them in order.
+
+Under the virtual clock the conductor's duties take the place of time. Board and shadow both do each duty, and
+when both have, the answer goes out: it is the board's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from neurobus import led
+from neurobus.bridge import session as link_session
+from neurobus.bridge.image import STATE_AT, Chip, State
+from neurobus.bridge.session import Hello, Session
+from neurobus.errors import InputError
+from neurobus.events import Control, Led, Report, Spikes, Stimulus
+from neurobus.ledger import Ledger
+from neurobus.model import Model, load
+from neurobus.wire import bus as wire
+from neurobus.wire import link
+
+TWIN = "nodes.chip"
+"""The model that computes as the board does, by dotted name."""
+BLINK_S = 2
+MIRROR_EVERY = 2
+"""The strip is mirrored every so many of its frames of 20 ms."""
+BESIDE_S = 0.25
+"""How long board and process must agree before anything changes hands."""
+BESIDE_DUTIES = 20
+CEDE_LEAD_S = 0.01
+SETTLED_S = 0.03
+"""What a process fired has been heard after so long."""
+MARGIN_S = 0.002
+"""A board that catches up goes no nearer to what may still arrive than this."""
+CLOSE_S = 0.02
+"""So near to the present it goes on by its own clock."""
+ATTEMPTS = 12
+ASK_AGAIN_S = 0.02
+RETURN_S = 0.3
+"""How long a process may take to say that it owns its neuron again."""
+STEP_BITS = 32
+
+
+class Stage(Enum):
+    IDENTIFYING = "identifying"
+    LENDING = "asking for the neuron"
+    COPYING = "copying the state"
+    CATCHING_UP = "catching up"
+    BESIDE = "running beside the process"
+    CEDING = "taking over"
+    OWNING = "owns the neuron"
+    RETURNING = "giving the neuron back"
+    AWAY = "away"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What listens to what: of each synapse the source's index, delay (steps), and whether it is plastic."""
+
+    source: Any
+    delay: Any
+    chip: Chip
+    index: int
+    heard: list[str]
+    min_delay: int
+    epoch: int
+    errors: dict[str, float]
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a board has done and cost since it was attached."""
+
+    spikes: int = 0
+    inputs: int = 0
+    late: int = 0
+    disagreements: int = 0
+    mended: int = 0
+    attempts: int = 0
+    hand_overs: int = 0
+    losses: int = 0
+    gap_ms: float | None = None
+    catch_up_ms: float | None = None
+    pokes: int = 0
+
+
+@dataclass
+class World:
+    """What a carrier needs of the bridge around it. `bus(frame)` publishes; `listen(streams)` subscribes;
+    `word(carrier, text)` tells a person; `done(carrier, why)` lets go of the port for good."""
+
+    name: str
+    wall: bool
+    dt_ns: int
+    streams: dict[str, int]
+    """Streams of one neuron → index; a stream of many tells its neurons itself."""
+    t0_s: Callable[[], float]
+    bus: Callable[[bytes], None]
+    listen: Callable[[list[str]], None]
+    word: Callable[[Carrier, str], None]
+    lost: Callable[[Carrier, str], None]
+    over: Callable[[Carrier, str], None]
+    new_serial: Callable[[], int]
+
+
+@dataclass
+class Carrier:
+    """A board and the neuron it is, or is to be. `port` is a name for people."""
+
+    world: World
+    neuron: str
+    port: str
+    token: int
+    lag_s: float = 0.0
+    """The board runs so far behind the bus: fewer inputs are late, and its spikes come later."""
+    batch: int = 1
+    stage: Stage = Stage.IDENTIFYING
+    figures: Figures = field(default_factory=Figures)
+
+    def __post_init__(self) -> None:
+        self.session = Session(self.token)
+        self.hello: Hello | None = None
+        self.serial: int | None = None
+        self.lent: Lent | None = None
+        self.why = ""
+        self.ledger = Ledger(from_start=False)
+        self._claim = ""
+        self._claims = 0
+        self._marked = self._answered = False
+        self._since: list[Any] = []
+        self._ask_at: float | None = None
+        self._state: State | None = None
+        self._begun_s = 0.0
+        self._owner_spikes: list[int] = []
+        self._board_spikes: list[int] = []
+        self._beside_from = 0
+        self._beside_s = 0.0
+        self._agreed = 0
+        self._from_step: int | None = None
+        self._held: list[int] = []
+        self._seq = self._sample_seq = 0
+        self._ceded_s: float | None = None
+        self._mending = False
+        self._goal = 0
+        self._return_by: float | None = None
+        self._after_return = Stage.OVER
+        self._duties: deque[list[Any]] = deque()
+        self._doing: list[Any] | None = None
+        self._done_keys: list[int] = []
+        self._shadow: dict[int, dict[str, Any]] = {}
+        self._duties_agreed = 0
+        self._cede_marked = False
+        self._strip_at_ns = 0
+        self._palette: dict[str, int] = {}
+
+    # -- to the bus -----------------------------------------------------------------------------------
+
+    def _control(self, verb: str, **args: Any) -> None:
+        self.world.bus(wire.encode(Control(self.neuron, verb, {"claim": self._claim, **args})))
+
+    def _step_of(self, now: float) -> int:
+        return int((now - self.world.t0_s()) * 1e9) // self.world.dt_ns
+
+    @property
+    def board(self) -> str:
+        """What people call this board."""
+        return f"board {self.hello.name} ({self.port})" if self.hello else self.port
+
+    def opened(self, now: float) -> None:
+        """The port is open, for the first time or again."""
+        if self.stage is not Stage.AWAY:
+            self.stage, self._begun_s = Stage.IDENTIFYING, now
+        self.session.open(now)
+
+    def _lend(self, now: float) -> None:
+        self._claims += 1
+        self._claim = f"{self.world.name}/{self.token}/{self._claims}"
+        self.stage, self.lent = Stage.LENDING, None
+        self._duties.clear()
+        self._shadow.clear()
+        self._doing, self._mending, self._cede_marked = None, False, False
+        self._from_step, self._seq, self._sample_seq = None, 0, 0
+        self._return_by = now + link_session.ASK_PATIENCE_S
+        self._control("lend", board=self.board, model=TWIN, beat=self.world.name)
+
+    def _ask_state(self, now: float) -> None:
+        self.stage, self._ask_at = Stage.COPYING, None
+        self._marked, self._since = False, []
+        self._duties.clear()
+        self._shadow.clear()
+        self._doing = None
+        self._duties_agreed = 0
+        self._return_by = now + link_session.ASK_PATIENCE_S
+        self._control("state")
+
+    # -- from the board -------------------------------------------------------------------------------
+
+    def received(self, data: bytes, now: float) -> None:
+        """Bytes from the port."""
+        for event in self.session.receive(data, now):
+            self._event(event, now)
+
+    def _event(self, event: link_session.Event, now: float) -> None:
+        match event:
+            case link_session.Spiked(tick):
+                self._fired(tick)
+            case link_session.Done(tick):
+                self._done(tick, now)
+            case link_session.Lights():
+                self._lights(event, now)
+            case link_session.Late():
+                self.figures.late += 1
+                self._disturbed(now)
+            case link_session.Poked(tick, weight):
+                self._pressed(tick, weight, now)
+            case link_session.Image(_, data):
+                self._read(data)
+            case link_session.Loaded(tick):
+                self._loaded(tick, now)
+            case link_session.Here(hello):
+                self._here(hello, now)
+            case link_session.Reset(why):
+                self._lose(why, now)
+            case link_session.Silent(for_s):
+                self._lose(f"the board has been silent for {for_s * 1000:.0f} ms", now)
+            case link_session.Refused(why):
+                self._refused(why, now)
+            case link_session.Problem(fault, detail):
+                self._lose(f"the board could not follow: {fault} ({detail})", now)
+
+    def _here(self, hello: Hello, now: float) -> None:
+        if self.serial is not None and hello.serial != self.serial:
+            self._over(f"another board is there: {hello.name}, not {self.serial:08X}")
+            return
+        self.hello, self.serial = hello, hello.serial
+        if not hello.serial:
+            self.serial = self.world.new_serial()
+            self.hello = replace(hello, serial=self.serial)
+            self.session.send(link.NAME, now, serial=self.serial)
+        if hello.chip != "lif":
+            self._over(f"the board runs the chip '{hello.chip}', not 'lif'; flash it with firmware for 'lif'")
+            return
+        if self.stage is Stage.RETURNING:
+            self._after_return = Stage.IDENTIFYING
+            return
+        self.session.send(link.IDENTIFY, now, seconds=BLINK_S)
+        self.session.send(link.MIRROR, now, every=MIRROR_EVERY if hello.leds else 0)
+        if self._palette:
+            self.session.send(link.PALETTE, now, **self._palette)
+        self._lend(now)
+
+    def _refused(self, why: str, now: float) -> None:
+        """No session. A board that was ours once may be slow to come back."""
+        if self.stage is Stage.AWAY and "no board answers" in why:
+            self.world.lost(self, why)
+        else:
+            self._over(why)
+
+    def _loaded(self, tick: int, now: float) -> None:
+        if self.stage is not Stage.COPYING or self._state is None or tick != self._state.tick:
+            return
+        self.stage = Stage.CATCHING_UP
+        self._board_spikes = []
+        if self.world.wall:
+            self._chase(now)
+        else:
+            self._next_duty(now)
+
+    def _chase(self, now: float) -> None:
+        """As far as all inputs are known: what acts in an update was fired a smallest delay before."""
+        assert self.lent is not None
+        dt_s = self.world.dt_ns * 1e-9
+        known = now - self.world.t0_s() - MARGIN_S + min((self.lent.min_delay - 1) * dt_s, 2 * MARGIN_S)
+        self._goal = max(int((known - self.lag_s) / dt_s), self.session.at)
+        self.session.go(self._goal, now)
+
+    def _done(self, tick: int, now: float) -> None:
+        if not self.world.wall:
+            self._duty_done(now)
+            return
+        if self.stage is Stage.CATCHING_UP and tick >= self._goal:
+            behind_s = now - self.world.t0_s() - tick * self.world.dt_ns * 1e-9
+            if behind_s > CLOSE_S + self.lag_s or not self.session.sync.ready:
+                self._chase(now)
+                return
+            dt_s = self.world.dt_ns * 1e-9
+            # Update k ends at step k + 1, and what acts in it may come until then.
+            self.session.run(self.world.t0_s() + dt_s + self.lag_s, dt_s, now, self.batch)
+            self.stage = Stage.BESIDE
+            self._beside_s, self._beside_from, self._agreed = now, tick, 0
+            if self.figures.catch_up_ms is None:
+                self.figures.catch_up_ms = round((now - self._begun_s) * 1000, 1)
+        elif self.stage is Stage.BESIDE:
+            self._compare(now)
+
+    def _compare(self, now: float) -> None:
+        """Side by side: the same spikes for a while, then the neuron changes hands."""
+        to = min(self.session.at, self._step_of(now - SETTLED_S))
+        mine = {step for step in self._board_spikes if self._beside_from < step <= to}
+        theirs = {step for step in self._owner_spikes if self._beside_from < step <= to}
+        if mine != theirs:
+            self._disturbed(now, len(mine ^ theirs))
+            return
+        self._agreed += len(mine)
+        self._beside_from = max(self._beside_from, to)
+        self._board_spikes = [step for step in self._board_spikes if step > to]
+        self._owner_spikes = [step for step in self._owner_spikes if step > to]
+        if now - self._beside_s >= BESIDE_S:
+            self._cede(now)
+
+    def _cede(self, now: float) -> None:
+        self.stage = Stage.CEDING
+        self._held = list(self._board_spikes)
+        self._return_by = now + link_session.ASK_PATIENCE_S
+        self._control("cede", step=self._step_of(now + CEDE_LEAD_S) if self.world.wall else 0)
+
+    def _disturbed(self, now: float, spikes: int = 0) -> None:
+        """The board is not where its shadow is: an input came late, or they fired differently."""
+        if self.stage is Stage.OWNING:
+            self.figures.disagreements += spikes
+            self._mend(now)
+        elif self.stage in (Stage.BESIDE, Stage.CATCHING_UP) or (
+            self.stage is Stage.CEDING and self._from_step is None
+        ):
+            self.figures.attempts += 1
+            if self.figures.attempts >= ATTEMPTS:
+                self._give_up(
+                    f"board and process did not agree in {ATTEMPTS} attempts "
+                    f"({self.figures.late} inputs came late); longer delays, a faster baud, --lag would help",
+                    now,
+                )
+            elif self.stage is not Stage.CEDING:
+                self._ask_state(now)
+
+    def _mend(self, now: float) -> None:
+        """Copy the board's state to its shadow."""
+        if self._mending or self.lent is None:
+            return
+        self._mending = True
+        self.session.read(STATE_AT, self.lent.chip.size - STATE_AT, now)
+
+    def _read(self, data: bytes) -> None:
+        if self.lent is None or self.stage is not Stage.OWNING:
+            self._mending = False
+            return
+        state = self.lent.chip.unpack(data)
+        if state.waiting:
+            # Inputs of the next update stand in it already: the shadow would feel them twice. Once more.
+            self._mending = False
+            self._ask_at = 0.0
+            return
+        self.figures.mended += 1
+        self._control(
+            "mend", step=state.tick, state=state.rows.tobytes(), weight=state.weight.tobytes(),
+            synapses=state.pre.tobytes(),
+        )  # fmt: skip
+
+    def _fired(self, tick: int) -> None:
+        self.figures.spikes += self.stage is Stage.OWNING
+        if not self.world.wall:
+            self._done_keys.append(tick)
+        elif self.stage is Stage.OWNING:
+            self._publish([tick])
+        elif self.stage is Stage.CEDING:
+            self._held.append(tick)
+        else:
+            self._board_spikes.append(tick)
+
+    def _publish(self, ticks: list[int]) -> None:
+        assert self.lent is not None and self._from_step is not None
+        ticks = [tick for tick in ticks if tick > self._from_step]
+        if not ticks:
+            return
+        dt = self.world.dt_ns
+        spikes = Spikes(self.neuron, self.lent.epoch, self._seq, [tick * dt for tick in ticks])
+        self.world.bus(wire.encode(spikes))
+        self._seq += len(ticks)
+
+    def _pressed(self, tick: int, weight: int, now: float) -> None:
+        """The button: the shadow, and whoever records, hears of it as of any stimulus."""
+        if self.lent is None or self.stage not in (Stage.OWNING, Stage.CEDING, Stage.BESIDE):
+            return
+        self.figures.pokes += 1
+        if not self.world.wall:
+            # The conductor cannot go back to that update; the shadow learns of it by the board's state.
+            self._disturbed(now)
+            return
+        weight_pa = weight * self.lent.chip.u
+        event = Stimulus(self.neuron, tick * self.world.dt_ns, weight_pa, self._origin)
+        self.world.bus(wire.encode(event))
+
+    def palette(self, colours: dict[str, int], now: float) -> None:
+        """Colours of the strip, by field of PALETTE; a board that comes back gets them again."""
+        self._palette = colours
+        self.session.send(link.PALETTE, now, **colours)
+
+    @property
+    def _origin(self) -> str:
+        return f"board-{self.serial:08X}" if self.serial else "board"
+
+    def _lights(self, lights: link_session.Lights, now: float) -> None:
+        if self.hello is None:
+            return
+        t_ns = max(0, int((now - self.world.t0_s()) * 1e9)) if self.world.wall else self._strip_at_ns
+        strip = getattr(led, "strip", None)
+        if strip is None:
+            return
+        colours = strip(lights.level, lights.flash, lights.blink, self.hello.leds)
+        self.world.bus(wire.encode(Led(self.neuron, t_ns, colours)))
+
+    # -- from the bus -----------------------------------------------------------------------------------
+
+    def spikes(self, event: Spikes) -> None:
+        """A batch of a stream that somebody here listens to, under the wall clock."""
+        if event.stream == self.neuron:
+            if self.lent is not None and event.epoch < self.lent.epoch:
+                self._owner_spikes += [t // self.world.dt_ns for t in event.t_ns]
+            return
+        lent = self.lent
+        if lent is None or event.stream not in lent.heard:
+            return
+        known = self.ledger.accept(event.stream, event.epoch, event.seq, len(event.t_ns), event.last)
+        if known < 0 or known >= len(event.t_ns):
+            return
+        if event.neurons is None:
+            source = self.world.streams[event.stream]
+            rows = [(t // self.world.dt_ns, source) for t in event.t_ns[known:]]
+        else:
+            rows = [
+                (int(t) // self.world.dt_ns, int(i))
+                for t, i in zip(event.t_ns[known:], event.neurons[known:], strict=True)
+            ]
+        if self._marked and self.stage is Stage.COPYING and self._state is None:
+            self._since.append(("spikes", rows))
+        elif self._state is not None:
+            self._feel(rows)
+
+    def _feel(self, rows: list[tuple[int, int]]) -> None:
+        """Spikes (stamp, source): every synapse of theirs, each with the update in which it acts."""
+        assert self.lent is not None
+        lent, at = self.lent, self._state.tick if self._state else 0
+        for stamp, source in rows:
+            lo, hi = np.searchsorted(lent.source, (source, source + 1)).tolist()
+            for j in range(lo, hi):
+                tick = stamp + int(lent.delay[j]) - 1
+                if tick >= at:
+                    self.figures.inputs += 1
+                    self.session.input(tick, int(lent.chip.number[j]))
+
+    def stimulus(self, event: Stimulus) -> None:
+        """A poke of this neuron. The board knows of its own button."""
+        if event.origin == self._origin or self.lent is None:
+            return
+        tick = event.t_ns // self.world.dt_ns
+        if self._marked and self.stage is Stage.COPYING and self._state is None:
+            self._since.append(("poke", tick, event.weight))
+        elif self._state is not None and self.world.wall:
+            self.session.kick(max(tick, self._state.tick), self.lent.chip.kick(event.weight))
+
+    def control(self, event: Control) -> None:
+        """A control to this neuron: our own come back to us, and mark a place in the order of all frames."""
+        if event.args.get("claim") != self._claim:
+            return
+        if event.verb == "state":
+            self._marked, self._since, self._state = True, [], None
+        elif event.verb == "cede" and not self.world.wall:
+            self._cede_marked = True
+
+    def report(self, event: Report, now: float) -> None:
+        """A word from this neuron's process."""
+        data = event.data
+        if event.verb == "ready" and self.stage not in (Stage.IDENTIFYING, Stage.AWAY, Stage.OVER):
+            self._lose("the process was restarted", now)
+            return
+        if data.get("claim") != self._claim:
+            return
+        if event.verb == "lent" and self.stage is Stage.LENDING:
+            self._on_lent(data, now)
+        elif event.verb == "state" and self.stage is Stage.COPYING:
+            self._on_state(data, now)
+        elif event.verb == "ceded" and self.stage is Stage.CEDING:
+            self._on_ceded(data, now)
+        elif event.verb == "refused":
+            self._give_up(str(data.get("why")), now, told=False)
+        elif event.verb == "disagreed" and self.stage is Stage.OWNING:
+            alone = len(data.get("shadow", ())) + len(data.get("board", ()))
+            self._disturbed(now, alone)
+        elif event.verb == "mended":
+            self._mending = False
+        elif event.verb == "shadow":
+            self._shadow[wire.integer(data, "number")] = data
+            self._maybe_answer(now)
+        elif event.verb == "owner":
+            self._returned(data, now)
+
+    def _on_lent(self, data: dict[str, Any], now: float) -> None:
+        try:
+            lent = self._read_lent(data)
+        except (KeyError, TypeError, ValueError) as error:
+            self._give_up(str(error), now)
+            return
+        assert self.hello is not None
+        chip = lent.chip
+        if chip.room > self.hello.room or chip.n_plastic > self.hello.synapses:
+            need = f"{chip.n} synapses, {chip.n_plastic} of them plastic"
+            self._give_up(
+                f"'{self.neuron}' has {need}; this board holds {self.hello.room // 2} static or "
+                f"{self.hello.synapses} plastic ones",
+                now,
+            )
+            return
+        self.lent = lent
+        self.world.listen([*lent.heard, self.neuron] if self.world.wall else [])
+        self._ask_state(now)
+
+    def _read_lent(self, data: dict[str, Any]) -> Lent:
+        model = load(str(data["model"]))
+        assert issubclass(model, Model)
+        params = {name: np.array([value]) for name, value in data["params"].items()}
+        constants = model.prepare(params, data["dt_ns"] * 1e-6)
+        source, delay, receptor = (np.frombuffer(data[k], np.int64) for k in ("source", "delay", "receptor"))
+        plastic = receptor == model.receptors.index("plastic")
+        return Lent(source, delay, Chip(constants, plastic), data["index"], list(data["heard"]),
+                    data["min_delay"], data["epoch"], dict(data["errors"]))  # fmt: skip
+
+    def _on_state(self, data: dict[str, Any], now: float) -> None:
+        """The neuron at t0. What came since our own question waits in `_since`, or in the duties."""
+        assert self.lent is not None
+        if data.get("step") is None or not self._marked:
+            self._ask_at = now + ASK_AGAIN_S
+            return
+        n = self.lent.chip.n
+        tick = wire.integer(data, "step")
+        rows = np.frombuffer(data["state"], np.float64)
+        state = State(tick, rows, np.frombuffer(data["weight"], np.float64),
+                      np.frombuffer(data["synapses"], np.float64)[:n])  # fmt: skip
+        if errors := data.get("errors"):
+            self.lent.errors.update(errors)
+        try:
+            image = self.lent.chip.pack(state)
+        except ValueError as error:
+            self._give_up(f"the chip cannot hold this state: {error}", now)
+            return
+        self._state = state
+        self.session.load(image, link.CHIP["lif"], now)
+        keys = np.frombuffer(data["keys"], np.int64)
+        self._feel([(key >> STEP_BITS, key & 0xFFFFFFFF) for key in keys.tolist()])
+        for update, _, weight in data["pokes"]:
+            self.session.kick(int(update), self.lent.chip.kick(float(weight)))
+        since, self._since = self._since, []
+        for what, *rest in since:
+            if what == "spikes":
+                self._feel(rest[0])
+            else:
+                self.session.kick(max(rest[0], tick), self.lent.chip.kick(rest[1]))
+        self._owner_spikes = []
+
+    def _on_ceded(self, data: dict[str, Any], now: float) -> None:
+        self._from_step = wire.integer(data, "step")
+        self.stage, self._return_by = Stage.OWNING, None
+        self.figures.hand_overs += 1
+        self.figures.gap_ms = 0.0
+        if self.world.wall:
+            held, self._held = self._held, []
+            self._publish(held)
+            first = next((tick for tick in held if tick > self._from_step), None)
+            if first is not None:
+                waited = now - self.world.t0_s() - first * self.world.dt_ns * 1e-9
+                self.figures.gap_ms = round(max(waited - self.lag_s, 0.0) * 1000, 3)
+        worst = ", ".join(f"{name} by {error:.2g}" for name, error in sorted(self.lent.errors.items())) if (
+            self.lent) else ""  # fmt: skip
+        self.world.word(self, f"{self.board} is {self.neuron} from step {self._from_step} on"
+                        + (f"; quantisation: {worst}" if worst else ""))  # fmt: skip
+
+    # -- under the virtual clock --------------------------------------------------------------------
+
+    def duty(self, row: list[Any], now: float) -> None:
+        """A duty of the conductor to our neuron's process. The last element tells whether it is ours."""
+        if not self._marked or self.stage in (Stage.AWAY, Stage.OVER, Stage.LENDING):
+            return
+        if row[6] == "catch-up":
+            return
+        self._duties.append([*row, self._cede_marked])
+        self._next_duty(now)
+
+    def _next_duty(self, now: float) -> None:
+        if self._doing is not None or not self._duties or self._state is None or self.lent is None:
+            return
+        if self.session.stage is not link_session.Stage.STEPPED:
+            return
+        self._doing = duty = self._duties.popleft()
+        _, horizon, keys, _, _, stimuli, _, _ = duty
+        self._feel([(key >> STEP_BITS, key & 0xFFFFFFFF) for key in np.frombuffer(keys, np.int64).tolist()])
+        for step, _, weight in stimuli or ():
+            self.session.kick(max(int(step), self._state.tick), self.lent.chip.kick(float(weight)))
+        self._done_keys = []
+        self._strip_at_ns = horizon * self.world.dt_ns
+        self.session.go(horizon, now)
+
+    def _duty_done(self, now: float) -> None:
+        if self._doing is None:
+            return
+        if self._doing[7]:
+            self._doing.append(True)
+            self._maybe_answer(now)
+            return
+        # Not ours: the process answers, and what it fired is heard as anybody hears it.
+        self._board_spikes += self._done_keys
+        number, self._doing = self._doing[0], None
+        self._shadow.pop(number, None)
+        self._duties_agreed += 1
+        if self.stage is Stage.CATCHING_UP and not self._duties:
+            self.stage = Stage.BESIDE
+            self._duties_agreed = 0
+            if self.figures.catch_up_ms is None:
+                self.figures.catch_up_ms = round((now - self._begun_s) * 1000, 1)
+        if self.stage is Stage.BESIDE and not self._duties and self._duties_agreed >= BESIDE_DUTIES:
+            self._cede(now)
+        self._next_duty(now)
+
+    def _maybe_answer(self, now: float) -> None:
+        """Board and shadow have both done the duty under way: answer it."""
+        doing = self._doing
+        if doing is None or len(doing) < 9 or self.lent is None:
+            return
+        number = doing[0]
+        shadow = self._shadow.pop(number, None)
+        if shadow is None:
+            return
+        index = self.lent.index
+        keys = np.array([tick << STEP_BITS | index for tick in self._done_keys], np.int64).tobytes()
+        next_step = wire.integer(shadow, "next_step")
+        if keys != shadow["keys"]:
+            alone = np.setxor1d(np.frombuffer(keys, np.int64), np.frombuffer(shadow["keys"], np.int64))
+            next_step = min(next_step, doing[1] + 1)
+            self._disturbed(now, len(alone))
+        sample_keys = shadow["sample_keys"]
+        firsts = [int(np.frombuffer(k, np.int64)[0]) >> STEP_BITS for k in (keys, sample_keys) if k]
+        answer = wire.Answer(number, self.lent.epoch, next_step, min(firsts, default=-1), self._seq, keys,
+                             self._sample_seq, sample_keys, shadow["sample_mv"])  # fmt: skip
+        self._seq += len(self._done_keys)
+        self._sample_seq += len(sample_keys) // 8
+        self.figures.spikes += len(self._done_keys)
+        self.world.bus(wire.frame(wire.topic(wire.ANSWER, self.neuron), tuple(answer)))
+        self._doing = None
+        self._next_duty(now)
+
+    # -- endings ------------------------------------------------------------------------------------
+
+    def _lose(self, why: str, now: float) -> None:
+        """The board is gone, or not what it was. If it owned the neuron, the process owns it now."""
+        if self.stage in (Stage.AWAY, Stage.OVER):
+            return
+        if self.stage is Stage.RETURNING:
+            self._after_return = Stage.AWAY if self._after_return is not Stage.OVER else Stage.OVER
+            return
+        owned = self.stage in (Stage.OWNING, Stage.CEDING)
+        self.why = why
+        self.figures.losses += owned
+        if self.stage not in (Stage.IDENTIFYING,):
+            self._control("release", horizon=self.session.at if owned else 0, why=why)
+        self.stage, self._state, self._marked = Stage.AWAY, None, False
+        self.world.lost(self, why)
+
+    def unplugged(self, why: str, now: float) -> None:
+        """The port is gone."""
+        self._lose(f"unplugged: {why}", now)
+
+    def detach(self, now: float, why: str = "detached") -> None:
+        """Give the neuron back in peace."""
+        if self.stage in (Stage.AWAY, Stage.IDENTIFYING, Stage.OVER):
+            self._over(why)
+            return
+        self.why, self._after_return = why, Stage.OVER
+        self.stage, self._return_by = Stage.RETURNING, now + RETURN_S
+        self._control("release", horizon=self.session.at, why=why)
+
+    def _returned(self, data: dict[str, Any], now: float) -> None:
+        """The process owns its neuron."""
+        if self.stage is Stage.RETURNING:
+            if self.session.stage is link_session.Stage.RUNNING:
+                self.session.stop(now)
+            self._over(self.why)
+        elif self.stage is not Stage.AWAY:
+            # It took the neuron back by itself: it had not heard us for too long.
+            self._lose(str(data.get("why")), now)
+
+    def _give_up(self, why: str, now: float, told: bool = True) -> None:
+        if told:
+            self._control("release", horizon=self.session.at, why=why)
+        self._over(why)
+
+    def _over(self, why: str) -> None:
+        self.stage, self.why = Stage.OVER, why
+        self.world.over(self, why)
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for event in self.session.tick(now):
+            self._event(event, now)
+        if self._ask_at is not None and now >= self._ask_at:
+            self._ask_at = None
+            if self.stage is Stage.COPYING:
+                self._ask_state(now)
+            elif self.stage is Stage.OWNING:
+                self._mend(now)
+        if self._return_by is not None and now >= self._return_by:
+            self._return_by = None
+            if self.stage is Stage.RETURNING:
+                self._over(self.why)
+            elif self.stage in (Stage.LENDING, Stage.CEDING) or (
+                self.stage is Stage.COPYING and self._state is None
+            ):
+                self._give_up(f"the process of '{self.neuron}' does not answer", now)
+
+    def next_s(self) -> float:
+        """When `tick` is to be called next."""
+        times = [self.session.next_s()]
+        times += [time for time in (self._ask_at, self._return_by) if time is not None]
+        return min(times)
+
+    @property
+    def horizon(self) -> int | None:
+        """What a beat says of this board."""
+        return self.session.at if self.stage is Stage.OWNING else None
+
+    def link_figures(self) -> dict[str, Any]:
+        """The link as it is now."""
+        counts, sync = self.session.transport.counts, self.session.sync
+        trip = sync.trip_s
+        return {
+            "round_trip_ms": None if trip is None else round(trip * 1000, 3),
+            "drift_ppm": round(sync.drift_ppm, 1) if sync.ready else None,
+            "credit": self.session.transport.credit, "free": self.session.transport.spare,
+            "bad": counts.bad, "gaps": counts.gaps, "resent": counts.resent, "asked": counts.asked,
+        }  # fmt: skip
+
+
+def refuse(neuron: str, ids: list[str], n_neurons: int, streams: list[str]) -> None:
+    """Raise InputError for a neuron that no board can be, as far as a manifest tells."""
+    if neuron not in ids:
+        raise InputError(f"no neuron '{neuron}' in this cluster")
+    index = ids.index(neuron)
+    if index >= n_neurons:
+        raise InputError(f"'{neuron}' is a source; a board runs a neuron")
+    if streams[index] != neuron:
+        raise InputError(
+            f"'{neuron}' shares a process with others; a board is one neuron: run.neurons_per_process = 1"
+        )

@@ -1,0 +1,132 @@
+"""How a verb talks to the bridge of a cluster, and starts it where none runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from neurobus.bridge.bridge import NAME
+from neurobus.bus.peer import Peer
+from neurobus.cluster import folder as folders
+from neurobus.errors import NeurobusError, RunError
+from neurobus.events import Control, Report
+from neurobus.wire import bus as wire
+
+START_S = 15.0
+ANSWER_S = 3.0
+ATTACH_S = 60.0
+
+
+class Refused(NeurobusError):
+    """The bridge, a board or a neuron's process said no."""
+
+    exit_code = 2
+
+
+def runs(manifest: folders.Manifest) -> bool:
+    """Whether a bridge runs on this cluster: it holds a lock."""
+    path = folders.runtime_dir() / manifest.name / "bridge.lock"
+    if not path.exists():
+        return False
+    with open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+class Client:
+    """Requests to a bridge. `word(text)` is told what happens meanwhile."""
+
+    def __init__(self, peer: Peer, word: Callable[[str], None] = lambda text: None):
+        self._peer, self._word, self._n = peer, word, 0
+
+    def begin(self, verb: str, **args: Any) -> str:
+        """Ask; returns the request's name."""
+        self._n += 1
+        request = f"{os.getpid()}-{self._n}"
+        self._peer.send(wire.encode(Control(NAME, verb, {"request": request, **args})))
+        return request
+
+    def end(self, request: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+        """The answer. Raises Refused with the reason, RunError when there is none."""
+        (answer,) = self.all([request], timeout_s)
+        return answer
+
+    def all(self, requests: list[str], timeout_s: float) -> list[dict[str, Any]]:
+        """The answers to several requests, in their order. Raises Refused for the first that is none."""
+        answers: dict[str, dict[str, Any]] = {}
+        for event in self.events(timeout_s):
+            if event.verb == "word":
+                self._word(str(event.data.get("text")))
+            elif event.verb == "answer" and event.data.get("request") in requests:
+                answers[str(event.data["request"])] = event.data
+                if event.data.get("error"):
+                    raise Refused(str(event.data["error"]))
+                if all(request in answers for request in requests):
+                    return [answers[request] for request in requests]
+        raise RunError("the bridge does not answer; is the run at its end?")
+
+    def events(self, timeout_s: float) -> Iterator[Report]:
+        """What the bridge says."""
+        give_up = time.monotonic() + timeout_s
+        while (left := give_up - time.monotonic()) > 0:
+            data = self._peer.wait(min(left, 0.2))
+            if data is None:
+                continue
+            try:
+                event = wire.decode(data)
+            except wire.Malformed:
+                continue
+            if isinstance(event, Report) and event.origin == NAME:
+                yield event
+
+
+@contextmanager
+def connected(
+    manifest: folders.Manifest, start: bool = False, word: Callable[[str], None] = lambda text: None
+) -> Iterator[Client]:
+    """A client of the bridge of this cluster; `start` one where none runs. Raises RunError."""
+    if not start and not runs(manifest):
+        raise Refused(
+            f"no board is attached to '{manifest.name}'; attach one with 'neurobus attach PORT --as ID'"
+        )
+    peer = Peer(manifest.bus, observer=True)
+    try:
+        peer.subscribe(wire.topic(wire.REPORT, NAME))
+        peer.join(f"ask-{os.getpid()}")
+        client = Client(peer, word)
+        if not runs(manifest):
+            _start(manifest)
+            for event in client.events(START_S):
+                if event.verb == "ready":
+                    break
+            else:
+                raise RunError(f"the bridge did not start; see {_log(manifest)}")
+        yield client
+    finally:
+        peer.close()
+
+
+def _log(manifest: folders.Manifest) -> Path:
+    return folders.runtime_dir() / manifest.name / "bridge.log"
+
+
+def _start(manifest: folders.Manifest) -> None:
+    """A bridge of its own session, which outlives the terminal and ends with the cluster."""
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    root = str(Path(__file__).resolve().parents[2])
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.getcwd(), env.get("PYTHONPATH", "")]))
+    with open(_log(manifest), "ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "neurobus.bridge", manifest.name],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True,
+        )  # fmt: skip

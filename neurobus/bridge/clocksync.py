@@ -1,0 +1,96 @@
+"""A board's clock fitted to the clock of the bus. Pure.
+
+A PING leaves at host time `sent`, PONG brings the board's clock and comes at `came`. The board read its clock
+somewhere between; how far from the middle is known only up to half the round trip. So of the pairs in each
+stretch of time only that with the shortest round trip counts, and a line through those is the fit (as Klipper
+does it). Board clocks are 32 bits and wrap.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+WRAP = 1 << 32
+STRETCH_S = 0.5
+"""One pair is kept of each such stretch, the best."""
+KEPT = 24
+"""Stretches that the fit looks back."""
+SHORT_S = 0.2
+"""A baseline shorter than this tells nothing of the rate; the nominal one is taken."""
+TOLERANCE = 0.01
+"""No oscillator of a board that can talk at its baud is farther off than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Host time in s, board clock unwrapped to a growing integer, round trip in s."""
+
+    host_s: float
+    clock: int
+    trip_s: float
+
+
+class ClockSync:
+    """`clock_at` and `host_at` translate. `nominal_hz`: what the board says of its clock."""
+
+    def __init__(self, nominal_hz: float):
+        self.nominal_hz = nominal_hz
+        self.hz = nominal_hz
+        self.trips_s: deque[float] = deque(maxlen=256)
+        self._best: deque[Pair] = deque(maxlen=KEPT)
+        self._last = 0
+        self._origin_s, self._origin = 0.0, 0.0
+        self.ready = False
+
+    def add(self, sent_s: float, came_s: float, clock32: int) -> None:
+        """A PING and its PONG."""
+        trip = max(came_s - sent_s, 0.0)
+        self.trips_s.append(trip)
+        middle = (sent_s + came_s) / 2
+        if not self.ready:
+            clock = clock32
+        else:
+            # Wraps are told apart by where the clock must be by now: it wraps in minutes, pairs come in ms.
+            near = round(self.clock_at(middle))
+            clock = near + (clock32 - near + WRAP // 2) % WRAP - WRAP // 2
+        pair = Pair(middle, clock, trip)
+        if self._best and int(self._best[-1].host_s / STRETCH_S) == int(middle / STRETCH_S):
+            if trip < self._best[-1].trip_s:
+                self._best[-1] = pair
+        else:
+            self._best.append(pair)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Least squares over the kept pairs, those with long round trips left out."""
+        shortest = min(pair.trip_s for pair in self._best)
+        good = [pair for pair in self._best if pair.trip_s <= 1.5 * shortest + 50e-6]
+        mean_s = sum(pair.host_s for pair in good) / len(good)
+        base = good[0].clock
+        mean = sum(pair.clock - base for pair in good) / len(good)
+        spread = sum((pair.host_s - mean_s) ** 2 for pair in good)
+        if good[-1].host_s - good[0].host_s >= SHORT_S:
+            slope = sum((p.host_s - mean_s) * (p.clock - base - mean) for p in good) / spread
+            low, high = self.nominal_hz * (1 - TOLERANCE), self.nominal_hz * (1 + TOLERANCE)
+            self.hz = min(max(slope, low), high)
+        self._origin_s, self._origin = mean_s, base + mean
+        self.ready = True
+
+    def clock_at(self, host_s: float) -> float:
+        """The board's clock (unwrapped) at a host time."""
+        return self._origin + (host_s - self._origin_s) * self.hz
+
+    def host_at(self, clock: float) -> float:
+        """The host time at which the board's clock (unwrapped) shows this."""
+        return self._origin_s + (clock - self._origin) / self.hz
+
+    @property
+    def drift_ppm(self) -> float:
+        """How much faster than it says the board's clock runs, in parts per million."""
+        return (self.hz / self.nominal_hz - 1.0) * 1e6
+
+    @property
+    def trip_s(self) -> float | None:
+        """The median round trip of late, None before there is any."""
+        return sorted(self.trips_s)[len(self.trips_s) // 2] if self.trips_s else None

@@ -1,0 +1,32 @@
+"""`neurobus detach`: neurons come back from their boards."""
+
+from __future__ import annotations
+
+import click
+
+from neurobus.bridge import client
+from neurobus.cli.clusters import started
+from neurobus.cli.common import cluster_option, json_option, print_json
+
+
+@click.command(name="detach", short_help="take a neuron back from its board")
+@click.argument("which", metavar="NEURON|PORT...", nargs=-1)
+@cluster_option
+@json_option
+def command(which: tuple[str, ...], cluster: str | None, as_json: bool) -> None:
+    """Give NEURON, or what the board on PORT carries, back to its process. Without a name: all.
+
+    \b
+    neurobus detach n.3
+    """
+    manifest = started(cluster)
+    with client.connected(manifest) as bridge:
+        answers = [bridge.end(bridge.begin("detach", which=name)) for name in which or (None,)]
+    boards = [board for answer in answers for board in answer["detached"]]
+    if as_json:
+        print_json(boards)
+        return
+    for board in boards:
+        click.echo(f"{board['neuron']} is back from board {board['board']} on {board['port']}")
+    if not boards:
+        click.echo(f"no board is attached to '{manifest.name}'")

@@ -1,0 +1,270 @@
+"""The kernel's part for synapses with memory: written for a model and a set of synapse types, then compiled.
+
+It works on `neurobus.owned.Owned`: `integers` (array 32 of the table), `constants` (33), and, in the state,
+behind all that every neuron has, weights, states of synapses, and what each site remembers: its traces, and a
+ring of the neuron's last spikes with the traces right after each. A synapse knows how many of these spikes it
+was told (`seen`); it is told the others when it needs to know, or when the ring must make room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from neurobus.model import Model, Synapse, load_synapse
+from neurobus.node import table as T
+from neurobus.owned import HEAD, modulators_of
+
+_WIRING = """
+    own_i = view(t[T.SCALARS + 32], 1 << 40, np.int64)
+    n_synapses, n_z, n_sites, n_g, n_history = own_i[0], own_i[1], own_i[2], own_i[3], own_i[4]
+    n_delays, n_c, n_rows, longest, n_seen = own_i[5], own_i[6], own_i[7], own_i[8], own_i[9]
+    K = t[T.N_NEURONS]
+    e = HEAD
+    own_row = own_i[e:e + n_rows]
+    e += n_rows
+    entry, entry_delay = own_i[e:e + n_synapses], own_i[e + n_synapses:e + 2 * n_synapses]
+    e += 2 * n_synapses
+    receptor, neuron = own_i[e:e + n_synapses], own_i[e + n_synapses:e + 2 * n_synapses]
+    e += 2 * n_synapses
+    own_site, own_delay = own_i[e:e + n_synapses], own_i[e + n_synapses:e + 2 * n_synapses]
+    e += 2 * n_synapses
+    delays = own_i[e:e + n_delays]
+    e += n_delays
+    site_at = view2(t[T.SCALARS + 32] + 8 * e, n_sites, 2, np.int64)
+    e += 2 * n_sites
+    sites_of, synapses_of = own_i[e:e + K + 1], own_i[e + K + 1:e + 2 * K + 2]
+    e += 2 * K + 2
+    type_of = own_i[e:e + n_sites]
+    e += n_sites
+    cursor = own_i[e:e + n_delays]
+"""
+_STATE = """
+    w, z = view(own, n_synapses, np.float64), view2(own + 8 * n_synapses, n_z, n_synapses, np.float64)
+"""
+_SITES = """
+    tic, h = view(t[T.SCALARS + 33], 2, np.float64)[0], view(t[T.SCALARS + 33], 2, np.float64)[1]
+    site_c = view2(t[T.SCALARS + 33] + 16, n_sites, n_c, np.float64)
+    b = own + 8 * (1 + n_z) * n_synapses
+    seen = view(b, n_seen, np.float64)
+    b += 8 * n_seen
+    traces = view2(b, n_sites, n_g, np.float64)
+    b += 8 * n_sites * n_g
+    count, told = view(b, n_sites, np.float64), view(b + 8 * n_sites, n_sites, np.float64)
+    b += 16 * n_sites
+    times = view2(b, n_sites, n_history, np.float64)
+    b += 8 * n_sites * n_history
+"""
+_BEGIN = f"""
+def begin(t, k, at_key):
+    '''Find how far each delay has got among the keys; returns the first update in which one is due.'''
+{_WIRING}
+    n_keys = t[T.N_KEYS]
+    keys = view(t[T.SCALARS], n_keys, np.int64)
+    own_i[11] = 0
+    due = 1 << 40
+    for m in range(n_delays):
+        q = at_key
+        while q < n_keys and (keys[q] >> 32) + delays[m] - 1 < k:
+            q += 1
+        cursor[m] = q
+        if q < n_keys:
+            due = min(due, (keys[q] >> 32) + delays[m] - 1)
+    return due
+
+
+def rest_of_keys(t):
+    '''Tell the first key that some delay still waits with; returns how many synapses acted.'''
+{_WIRING}
+    at_key = t[T.N_KEYS]
+    for m in range(n_delays):
+        at_key = min(at_key, cursor[m])
+    t[T.RUN_AT_KEY] = at_key
+    return own_i[11]
+"""
+_ACT = f"""
+def act(t, own, x_at, state, k):
+    '''All that is due in update k; returns the next update in which anything is.'''
+{_WIRING}{_STATE}{{sites}}
+    n_keys, n_rec = t[T.N_KEYS], t[T.N_RECEPTORS]
+    keys = view(t[T.SCALARS], n_keys, np.int64)
+    s = view2(state, t[T.N_STATES], K, np.float64)
+    c = view2(t[T.SCALARS + 3], t[T.N_CONSTANTS], K, np.float64)
+    x = view2(x_at, n_rec, K, np.float64)
+    due = 1 << 40
+    for m in range(n_delays):
+        d = delays[m]
+        q = cursor[m]
+        while q < n_keys and (keys[q] >> 32) + d - 1 <= k:
+            stamp = keys[q] >> 32
+            source = keys[q] & 0xFFFFFFFF
+            lo, hi = own_row[source], own_row[source + 1]
+            end = hi
+            while hi - lo > 8:
+                middle = (lo + hi) // 2
+                if entry_delay[middle] < d:
+                    lo = middle + 1
+                else:
+                    hi = middle
+            while lo < end and entry_delay[lo] < d:
+                lo += 1
+            while lo < end and entry_delay[lo] == d:
+                j = entry[lo]
+                i = neuron[j]
+                lo += 1
+                own_i[11] += 1
+{{arrive}}
+            q += 1
+        cursor[m] = q
+        if q < n_keys:
+            due = min(due, (keys[q] >> 32) + d - 1)
+    return due
+"""
+_OWNED_STEP = f"""
+def owned_step(t, own, k, s, c, x, I, key, fired):
+{_WIRING}{_STATE}
+    return step(k, s, c, x, I, key, fired, synapses_of, receptor, w, z)
+"""
+_CATCH_UP = """
+def catch_up_{n}(upto, j, known, n, times, past, n_history, n_g, tic, lag_ms, w, z, c, g):
+    '''Tell synapse j of those spikes of its neuron, stamped up to `upto`, that it does not know of.'''
+    mask = n_history - 1
+    m = n
+    while m > known and times[(m - 1) & mask] > upto:
+        m -= 1
+    for q in range(known, m):
+        post_{n}(times[q & mask] * tic * 0.001 + lag_ms, j, w, z, c, g,
+                 view(past + 8 * n_g * (q & mask), n_g, np.float64))
+    return m
+"""
+_FIRE = f"""
+def fire(t, own, i, k):
+    '''Neuron i has fired at step k.'''
+{_WIRING}{_STATE}{_SITES}
+    for site in range(sites_of[i], sites_of[i + 1]):
+        past = b + 8 * n_g * (n_history + 1) * site
+{{fired}}
+"""
+
+
+def compiled(name: str, model: type[Model], synapses: tuple[str, ...], jitted: Callable[..., Any],
+             view: Any, view2: Any) -> tuple[Any, Any, Any, Any, Any]:  # fmt: skip
+    """`begin`, `act`, `owned_step`, `fire`, `rest_of_keys`, as far as the model and the types need them.
+
+    `jitted`, `view`, `view2`: the forge's.
+    """
+    if model.arrive is None and not synapses:
+        return None, None, None, None, None
+    scope: dict[str, Any] = {"np": np, "T": T, "HEAD": HEAD, "view": view, "view2": view2}
+
+    def made(text: str) -> None:
+        local: dict[str, Any] = {}
+        exec(text, scope, local)  # our own text; what models bring are functions in `scope`
+        scope.update({key: njit(error_model="numpy")(value) for key, value in local.items()})
+
+    made(_BEGIN)
+    if model.arrive is not None:
+        scope["arrive"], scope["step"] = jitted(model.arrive), jitted(model.step)
+        made(_ACT.format(sites="", arrive=_indented(16, "arrive(k, i, receptor[j], j, w, z, s, c, x)")))
+        made(_OWNED_STEP)
+        return scope["begin"], scope["act"], scope["owned_step"], None, scope["rest_of_keys"]
+    kinds = [load_synapse(synapse) for synapse in synapses]
+    for n, kind in enumerate(kinds):
+        for hook in ("arrive", "fire", "post", "modulate"):
+            if getattr(kind, hook) is not None:
+                scope[f"{hook}_{n}"] = jitted(getattr(kind, hook))
+        if kind.post is not None:
+            made(_CATCH_UP.format(n=n))
+    made(_ACT.format(sites=_SITES, arrive=_indented(16, _arrive(kinds))))
+    fired = "".join(_fired(n, kind) for n, kind in enumerate(kinds))
+    if fired:
+        made(_FIRE.format(fired=_indented(8, fired)))
+    return scope["begin"], scope["act"], None, scope.get("fire"), scope["rest_of_keys"]
+
+
+def _indented(by: int, text: str) -> str:
+    return "\n".join(" " * by + line for line in text.strip("\n").split("\n"))
+
+
+def _catch_up(n: int, j: str, upto: str, site: str, lag_ms: str) -> str:
+    return (
+        f"seen[{j}] = catch_up_{n}({upto}, {j}, int(seen[{j}]), int(count[{site}]), times[{site}], past, "
+        f"n_history, n_g, tic, {lag_ms}, w, z, site_c[{site}], traces[{site}])"
+    )
+
+
+def _arrive(kinds: list[type[Synapse]]) -> str:
+    """A spike at synapse j."""
+    heard = modulators_of(kinds)
+    text = "site = own_site[j]\n"
+    if heard:
+        text += "if site < 0:\n    for p in range(sites_of[i], sites_of[i + 1]):\n"
+        text += "        past = b + 8 * n_g * (n_history + 1) * p\n"
+        text += "".join(_indented(8, _modulate(n, kind, heard)) + "\n" for n, kind in enumerate(kinds))
+        text += "    continue\n"
+    text += "past = b + 8 * n_g * (n_history + 1) * site\n"
+    for n, kind in enumerate(kinds):
+        at, lag_ms = ("stamp", "d * h") if kind.dendritic else ("(stamp + d)", "0.0")
+        back, back_ms = ("stamp - d", "ms - d * h") if kind.dendritic else ("stamp + d", "ms")
+        text += f"if type_of[site] == {n}:\n    ms = {at} * tic * 0.001\n"
+        y = "traces[site]"
+        if kind.post is not None:
+            text += f"""
+    {_catch_up(n, "j", back, "site", lag_ms)}
+    y = int(seen[j])
+    while y > 0 and times[site, (y - 1) & (n_history - 1)] >= {back}:
+        y -= 1
+    y = (y - 1) & (n_history - 1) if y > 0 else n_history
+"""
+            y = "view(past + 8 * n_g * y, n_g, np.float64)"
+        text += f"""
+    x[receptor[j], i] += arrive_{n}(ms, {back_ms}, j, w, z, site_c[site], traces[site], {y})
+"""
+    return text
+
+
+def _modulate(n: int, kind: type[Synapse], heard: list[str]) -> str:
+    """A spike at modulating synapse j: what it does to site p of the neuron."""
+    text = ""
+    for m, modulator in enumerate(kind.modulators):
+        text += f"if type_of[p] == {n} and site == {-1 - heard.index(modulator)}:\n"
+        if kind.post is not None:
+            text += "    for jj in range(site_at[p, 0], site_at[p, 1]):\n"
+            text += f"        {_catch_up(n, 'jj', 'k + 1', 'p', '0.0')}\n"
+        text += f"    modulate_{n}({m}, w[j], (k + 1) * tic * 0.001, site_at[p, 0], site_at[p, 1], w, z, "
+        text += "site_c[p], traces[p])\n"
+    return text or "pass"
+
+
+def _fired(n: int, kind: type[Synapse]) -> str:
+    """The neuron fired at step k: its traces, and an entry in the ring of its last spikes.
+
+    The oldest entry makes room once all synapses know of it. What is older than two delays can be told at
+    once, for no spike on its way was sent before it.
+    """
+    if kind.fire is None and kind.post is None:
+        return ""
+    text = f"if type_of[site] == {n}:\n"
+    if kind.fire is not None:
+        text += f"    fire_{n}(k * tic * 0.001, site_c[site], traces[site])\n"
+    if kind.post is not None:
+        upto = "k - 2 * longest" if kind.dendritic else "k"
+        text += f"""
+    last = int(count[site])
+    if last - told[site] >= n_history - 1:
+        for jj in range(site_at[site, 0], site_at[site, 1]):
+            {_catch_up(n, "jj", upto, "site", "own_delay[jj] * h" if kind.dendritic else "0.0")}
+        q = last
+        while q > told[site] and times[site, (q - 1) & (n_history - 1)] > {upto}:
+            q -= 1
+        told[site] = q
+    times[site, last & (n_history - 1)] = k
+    now = view(past + 8 * n_g * (last & (n_history - 1)), n_g, np.float64)
+    for q in range(n_g):
+        now[q] = traces[site, q]
+    count[site] = last + 1
+"""
+    return text

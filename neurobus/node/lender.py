@@ -1,0 +1,407 @@
+"""How a process lends its neuron to a board and takes it back. Part of the runtime; the book is `loan.Loan`.
+
+The process stays the authority on its neuron: it grants one claim at a time, it alone counts epochs on, and
+when it hears nothing from the bridge for `SILENCE_S` it owns the neuron again, whatever has happened there.
+
+| control   | arguments           | is                                                             |
+|-----------|---------------------|----------------------------------------------------------------|
+| `lend`    | claim, board, model | begin to keep inputs; answers `lent` or `refused`              |
+| `state`   | claim               | answers `state`: the neuron at a step, what it has yet to feel |
+| `cede`    | claim, step         | publish no spike after `step`; answers `ceded`                 |
+| `beat`    | at: {neuron: step}  | these boards have told all they did up to that step            |
+| `mend`    | claim, step, state  | the board's state at a step, for a shadow that disagreed       |
+| `release` | claim, horizon, why | the loan is over; answers `owner`                              |
+
+All frames of a bus come to everybody in one order. So what a bridge hears after its own `state` is exactly
+what the state it is answered does not contain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurobus.errors import NeurobusError
+from neurobus.events import Spikes
+from neurobus.model import Model, load
+from neurobus.node.core import STEP_BITS, Core, Emission
+from neurobus.node.loan import Keys, Loan, Stage
+from neurobus.wire import bus as wire
+
+if TYPE_CHECKING:
+    from neurobus.node.runtime import Runtime
+
+
+def _longest(runtime: Runtime) -> int:
+    return runtime.core.part.max_delay if isinstance(runtime.core, Core) else 0
+
+
+VERBS = {"lend", "state", "cede", "beat", "mend", "release"}
+SILENCE_S = 0.1
+"""A bridge that has not been heard for so long is dead, or as good as that."""
+PATIENCE_S = 10.0
+"""The same before anything has changed hands: a board may be slow to prepare."""
+
+
+class Lender:
+    """The loan of one runtime, if there is one."""
+
+    def __init__(self, runtime: Runtime):
+        self._runtime = runtime
+        self.loan: Loan | None = None
+        self.shadow = False
+        """Somebody else owns the neuron."""
+        self._beat = ""
+        self._beaten = 0.0
+        self._twin: Core | None = None
+        self._errors: dict[str, float] = {}
+        self._last: tuple[int, int, Emission] | None = None
+        self._watching: asyncio.TimerHandle | None = None
+        self._ceding: asyncio.TimerHandle | None = None
+        self._disagreements = 0
+        self._returned = 0
+
+    def status(self) -> dict[str, Any]:
+        """What a live view shows of it."""
+        loan = self.loan
+        return {
+            "owner": loan.board if loan and self.shadow else None,
+            "agreed": loan.agreed if loan else 0,
+            "disagreements": self._disagreements + (loan.disagreements if loan else 0),
+            "returned": self._returned,
+        }
+
+    # -- controls ---------------------------------------------------------------------------------
+
+    def control(self, verb: str, args: dict[str, Any]) -> None:
+        """A control of `VERBS`. Raises Malformed."""
+        if verb == "beat":
+            self._hear_beat(args)
+            return
+        claim = args.get("claim")
+        if not isinstance(claim, str):
+            raise wire.Malformed("a claim without a name")
+        if verb == "lend":
+            self._lend(claim, args)
+        elif self.loan is None or self.loan.claim != claim:
+            self._refuse(claim, "no such claim; the loan is over")
+        elif verb == "state":
+            self._give_state()
+        elif verb == "cede":
+            self._cede(wire.integer(args, "step"))
+        elif verb == "mend":
+            self._mend(args)
+        else:
+            self._take_back(str(args.get("why", "")), wire.integer(args, "horizon"))
+
+    def _refuse(self, claim: str, why: str) -> None:
+        self._runtime.report("refused", {"claim": claim, "why": why})
+
+    def _lend(self, claim: str, args: dict[str, Any]) -> None:
+        board, model, beat = args.get("board"), args.get("model"), args.get("beat")
+        if not (isinstance(board, str) and isinstance(model, str) and isinstance(beat, str)):
+            raise wire.Malformed("board, model and beat are names")
+        runtime, loan = self._runtime, self.loan
+        if loan is not None and loan.claim != claim:
+            self._refuse(claim, f"'{runtime.role.ids[0]}' is on loan to {loan.board} already")
+            return
+        if (word := self._cannot()) is not None:
+            self._refuse(claim, word)
+            return
+        core = runtime.core
+        assert isinstance(core, Core)
+        runtime.take_in()
+        loan = Loan(claim, board, runtime.role.epoch + 1, runtime.step())
+        loan.keep(np.frombuffer(core.dump()["keys"], np.int64))
+        for k, what, i, value in core.dump()["plan"]:
+            if what:
+                loan.keep_poke(k, runtime.role.index[i % core.K], value)
+        self.loan, self._beat = loan, beat
+        self._twin, self._errors = None, {}
+        runtime.bus.subscribe(wire.topic(wire.CONTROL, beat))
+        if runtime.role.wall:
+            runtime.bus.subscribe(wire.topic(wire.SPIKES, runtime.role.name))
+        self._beaten = runtime.loop.time()
+        self._watch()
+        if core.part.model_name == model:
+            self._lent(core)
+            return
+        # The board's model is loaded in a thread: the neuron goes on firing meanwhile.
+        work = runtime.loop.run_in_executor(None, self._grow_twin, core, model)
+        work.add_done_callback(lambda done: self._grown(claim, done))
+
+    def _cannot(self) -> str | None:
+        """Why no board could be this neuron, whatever its model."""
+        runtime = self._runtime
+        core, name = runtime.core, runtime.role.name
+        if not isinstance(core, Core):
+            return f"'{name}' is a source; a board runs a neuron"
+        if core.K > 1:
+            return f"'{name}' is {core.K} neurons in one process; a board is one: run.neurons_per_process = 1"
+        if core.gapped:
+            return f"'{name}' has electrical synapses, and a board hears spikes only"
+        if np.any(core.part.noise_hz > 0):
+            return f"'{name}' has background noise, which a board cannot draw; make it a source"
+        if any(not what for _, what, _, _ in core.dump()["plan"]):
+            return f"'{name}' has a current that changes with time, which a board does not know; use I_e"
+        if runtime.ended or not runtime.started:
+            return "the run is at its end" if runtime.ended else "the run has not started"
+        return None
+
+    @staticmethod
+    def _grow_twin(core: Core, model: str) -> tuple[Core, dict[str, float]]:
+        """The same neuron as a board computes it. Raises NeurobusError when a board cannot."""
+        chip = load(model)
+        adopt = getattr(chip, "adopt", None)
+        if not issubclass(chip, Model) or adopt is None:
+            raise NeurobusError(f"'{model}' is no model of a board")
+        part, errors = adopt(core.part)
+        twin = Core(part)
+        twin.advance(1)
+        return Core(part), errors
+
+    def _grown(self, claim: str, done: asyncio.Future[tuple[Core, dict[str, float]]]) -> None:
+        loan = self.loan
+        if loan is None or loan.claim != claim:
+            return
+        if (error := done.exception()) is not None:
+            self._refuse(claim, " ".join(str(error).split()) or type(error).__name__)
+            self._over()
+            return
+        self._twin, self._errors = done.result()
+        self._lent(self._twin)
+
+    def _lent(self, core: Core) -> None:
+        loan, runtime, part = self.loan, self._runtime, core.part
+        assert loan is not None
+        data = {
+            "claim": loan.claim, "epoch": loan.epoch, "model": part.model_name,
+            "params": {name: float(values[0]) for name, values in part.params.items()},
+            **{name: values.tobytes() for name, values in core.synapses().items()},
+            "min_delay": part.min_delay, "max_delay": part.max_delay, "dt_ns": part.dt_ns,
+            "index": int(part.index[0]), "heard": runtime.role.spikes_heard, "errors": self._errors,
+        }  # fmt: skip
+        runtime.report("lent", data)
+
+    def _give_state(self) -> None:
+        """The state at the step committed. A float neuron becomes its twin here."""
+        loan, runtime = self.loan, self._runtime
+        assert loan is not None
+        runtime.take_in()
+        runtime.settle()
+        core = runtime.core
+        assert isinstance(core, Core)
+        if core.k < loan.since + core.part.max_delay:
+            runtime.report("state", {"claim": loan.claim, "step": None})
+            return
+        if self._twin is not None:
+            core = self._become_twin(core)
+        keys, pokes = loan.inputs(core.k, core.part.max_delay)
+        runtime.report("state", {
+            "claim": loan.claim, "step": core.k, "state": core.state.tobytes(),
+            "weight": core.synapses()["weight"].tobytes(), "synapses": core.synapse_state().tobytes(),
+            "keys": keys.tobytes(), "pokes": [list(poke) for poke in pokes], "errors": self._errors,
+        })  # fmt: skip
+
+    def _become_twin(self, core: Core) -> Core:
+        loan, runtime, twin = self.loan, self._runtime, self._twin
+        assert loan is not None and twin is not None
+        state, worst = twin.part.model.adopted_state(core.part, core.state, twin.part)  # type: ignore[attr-defined]
+        self._errors.update(worst)
+        keys, pokes = loan.inputs(core.k, core.part.max_delay)
+        twin.late, twin.deliveries = core.late, core.deliveries
+        twin.stand(core.k, state, twin.synapses()["weight"], twin.synapse_state(), keys, pokes)
+        self._twin = None
+        runtime.replace_core(twin)
+        runtime.act()
+        return twin
+
+    # -- ownership ----------------------------------------------------------------------------------
+
+    def _cede(self, step: int) -> None:
+        loan, runtime = self.loan, self._runtime
+        assert loan is not None
+        if loan.stage is not Stage.PREPARING:
+            return
+        if not runtime.role.wall:
+            loan.cede(runtime.core.k)
+            self._ceded()
+            return
+        runtime.take_in()
+        loan.cede(max(step, runtime.core.k, runtime.step()))
+        when = runtime.time_of(loan.from_step + 1)
+        self._ceding = runtime.loop.call_at(when, self._reach_cession)
+
+    def _reach_cession(self) -> None:
+        """The last step that is ours has passed: what fell into it is published, and nothing more can."""
+        loan, runtime = self.loan, self._runtime
+        if loan is None or loan.stage is not Stage.CEDING:
+            return
+        runtime.take_in()
+        runtime.act()
+        runtime.commit(loan.from_step)
+        self._ceded()
+        runtime.act()
+
+    def _ceded(self) -> None:
+        loan, runtime = self.loan, self._runtime
+        assert loan is not None
+        loan.stage, self.shadow = Stage.SHADOW, True
+        runtime.report("ceded", {"claim": loan.claim, "board": loan.board, "epoch": loan.epoch,
+                                 "step": loan.from_step, "errors": self._errors})  # fmt: skip
+
+    def _take_back(self, why: str, horizon: int | None = None) -> None:
+        """Own the neuron again, now and from the exact state. Without a `horizon`: as far as we know it."""
+        loan, runtime = self.loan, self._runtime
+        assert loan is not None
+        if not self.shadow:
+            self._over()
+            runtime.report("owner", {"epoch": runtime.role.epoch, "by": "process", "board": loan.board,
+                                     "claim": loan.claim, "why": why, "owned": False})  # fmt: skip
+            return
+        runtime.take_in()
+        late: list[int] = []
+        if runtime.role.wall:
+            runtime.settle()
+            # What the board has told is told: run through it, so that none of it is found once more.
+            told = max([horizon or 0, loan.horizon, *loan.theirs])
+            runtime.commit(min(told, runtime.step()))
+            loan.compare(horizon or 0, runtime.core.k)
+            late = loan.withheld()
+        runtime.own(loan.epoch + 1)
+        if late:
+            index = runtime.role.index[0]
+            runtime.publish(np.array([step << STEP_BITS | index for step in late], np.int64))
+        if self._last is not None:
+            # Whether the bridge's answer to this duty came through is not known here. The conductor takes
+            # one and drops the other; an epoch of its own keeps both accounts right.
+            runtime.answer(*self._last)
+            runtime.own(runtime.role.epoch + 1)
+        now = runtime.step()
+        waited_ms = (now - late[0]) * runtime.role.dt_ns * 1e-6 if late else 0.0
+        self._returned += 1
+        self._over()
+        runtime.report("owner", {
+            "epoch": runtime.role.epoch, "by": "process", "board": loan.board, "claim": loan.claim,
+            "why": why, "owned": True, "step": now, "late": len(late), "waited_ms": round(waited_ms, 3),
+            "agreed": loan.agreed, "disagreements": loan.disagreements,
+        })  # fmt: skip
+        runtime.act()
+
+    def _over(self) -> None:
+        """The loan is closed, and its inputs forgotten."""
+        loan, runtime = self.loan, self._runtime
+        assert loan is not None
+        self._disagreements += loan.disagreements
+        self.loan, self.shadow, self._twin, self._last = None, False, None, None
+        for timer in (self._watching, self._ceding):
+            if timer is not None:
+                timer.cancel()
+        runtime.bus.unsubscribe(wire.topic(wire.CONTROL, self._beat))
+        if runtime.role.wall:
+            runtime.bus.unsubscribe(wire.topic(wire.SPIKES, runtime.role.name))
+
+    def end(self) -> None:
+        """The run is over for this process."""
+        if self.loan is not None:
+            self._take_back("the run has ended")
+
+    # -- side by side ---------------------------------------------------------------------------------
+
+    def keep(self, keys: Keys, pokes: list[tuple[int, int, float]]) -> None:
+        """What has arrived."""
+        if self.loan is not None:
+            self.loan.keep(keys)
+            for poke in pokes:
+                self.loan.keep_poke(*poke)
+
+    def withhold(self, keys: Keys) -> Keys:
+        """The part of what the neuron emitted that is ours to publish."""
+        loan = self.loan
+        if loan is None or loan.stage is Stage.PREPARING:
+            return keys
+        steps = keys >> STEP_BITS
+        loan.fired(steps[steps > loan.from_step].tolist())
+        return keys[steps <= loan.from_step]
+
+    def heard(self, event: Spikes) -> None:
+        """The board published spikes; our own come back to us too, and those of an epoch that is over."""
+        loan = self.loan
+        if loan is not None and event.epoch == loan.epoch:
+            loan.heard([t // self._runtime.role.dt_ns for t in event.t_ns])
+
+    def _hear_beat(self, args: dict[str, Any]) -> None:
+        loan, runtime = self.loan, self._runtime
+        at = args.get("at")
+        if loan is None or not isinstance(at, dict):
+            return
+        self._beaten = runtime.loop.time()
+        step = at.get(runtime.role.name)
+        if type(step) is not int or not self.shadow or not runtime.role.wall:
+            return
+        runtime.take_in()
+        runtime.act()
+        mine, theirs = loan.compare(step, runtime.core.k)
+        loan.forget(runtime.core.k - 1_000_000_000 // runtime.role.dt_ns, _longest(runtime))
+        if mine or theirs:
+            runtime.report("disagreed", {"claim": loan.claim, "shadow": mine, "board": theirs})
+
+    def instead(self, number: int, next_step: int, keys: bytes, stimuli: Any, emission: Emission) -> bool:
+        """Under the virtual clock the bridge answers, once board and shadow have both done the duty. False:
+        the neuron is ours still, and so is the answer."""
+        loan, runtime = self.loan, self._runtime
+        assert loan is not None
+        loan.keep(np.frombuffer(keys, np.int64))
+        for step, neuron, weight in stimuli or ():
+            loan.keep_poke(int(step), int(neuron), weight)
+        loan.forget(runtime.core.k - 1_000_000_000 // runtime.role.dt_ns, _longest(runtime))
+        if not self.shadow:
+            return False
+        self._last = (number, next_step, emission)
+        self._runtime.report("shadow", {
+            "claim": loan.claim, "number": number, "next_step": next_step, "keys": emission.keys.tobytes(),
+            "sample_keys": emission.sample_keys.tobytes(), "sample_mv": emission.sample_mv.tobytes(),
+        })  # fmt: skip
+        return True
+
+    def _mend(self, args: dict[str, Any]) -> None:
+        """Stand where the board stood, and feel again what came since."""
+        loan, runtime = self.loan, self._runtime
+        core = runtime.core
+        assert loan is not None and isinstance(core, Core)
+        step = wire.integer(args, "step")
+        try:
+            state = np.frombuffer(args["state"], np.float64).reshape(core.state.shape)
+            weight = np.frombuffer(args["weight"], np.float64)
+            synapses = np.frombuffer(args["synapses"], np.float64).reshape(core.synapse_state().shape)
+            if weight.shape != core.synapses()["weight"].shape:
+                raise ValueError("weights of another neuron")
+        except (KeyError, TypeError, ValueError) as error:
+            raise wire.Malformed("not a state of this neuron") from error
+        runtime.take_in()
+        now = core.k
+        keys, pokes = loan.inputs(step, core.part.max_delay)
+        core.stand(step, state, weight, synapses, keys, pokes)
+        loan.mine = [mine for mine in loan.mine if mine <= step]
+        if now > step:
+            runtime.commit(now)
+        runtime.act()
+        runtime.report("mended", {"claim": loan.claim, "step": step})
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Whether the bridge still beats. What waits at the socket is heard first: it may be we who slept."""
+        loan, runtime = self.loan, self._runtime
+        if loan is None:
+            return
+        patience_s = PATIENCE_S if loan.stage is Stage.PREPARING else SILENCE_S
+        if runtime.loop.time() - self._beaten > patience_s:
+            runtime.hear()
+            if self.loan is loan and runtime.loop.time() - self._beaten > patience_s:
+                self._take_back(f"the bridge has been silent for {patience_s * 1000:g} ms")
+                return
+        if self.loan is loan:
+            self._watching = runtime.loop.call_later(SILENCE_S / 4, self._watch)

@@ -1,0 +1,209 @@
+"""Qualities of a wiring, as graph theory names them. Pure.
+
+Nodes are the neurons (sources are left out); an edge is a pair that has a synapse, however many. Degrees and
+reciprocity are of directed edges; clustering (Watts & Strogatz 1998) is of the edges without their direction;
+a path follows the directions. Beyond `EXACT` neurons clustering is measured on a sample of neurons and paths
+from a sample of sources, and the result says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from neurobus.model import Array, Model
+from neurobus.network import Network
+from neurobus.network.draw import Stream
+
+EXACT = 2000
+"""Up to so many neurons nothing is sampled."""
+CLUSTERING_SAMPLE, PATH_SAMPLE = 500, 128
+
+Int64s = npt.NDArray[np.int64]
+
+
+def measure(network: Network) -> dict[str, Any]:
+    """Figures of the chemical and the electrical wiring, ready for JSON. See the module for what is what."""
+    n = network.n_neurons
+    inside = network.pre < n
+    pre, post = network.pre[inside], network.post[inside]
+    facts: dict[str, Any] = {
+        "config": network.config.places.name,
+        "seed": network.seed,
+        "neurons": n,
+        "synapses": int(inside.sum()),
+        "from_sources": int((~inside).sum()),
+        "junctions": int(network.gap_a.size),
+        "chemical": wiring(pre, post, n, network.seed) if pre.size else None,
+        "electrical": None,
+        "weights": _weights(network, inside),
+        "delays_ms": _spread(network.delay[inside] * (network.dt_ns / 1e6)) if pre.size else None,
+    }
+    if network.gap_a.size:
+        a, b = network.gap_a, network.gap_b
+        both = np.concatenate([a, b]), np.concatenate([b, a])
+        facts["electrical"] = wiring(*both, n, network.seed) | {"conductance_ns": _spread(network.gap_ns)}
+    return facts
+
+
+def wiring(pre: npt.NDArray[Any], post: npt.NDArray[Any], n: int, seed: int = 1) -> dict[str, Any]:
+    """Figures of the directed graph of n nodes whose edges are the pairs (pre, post)."""
+    graph = csr_array((np.ones(pre.size, np.float32), (pre, post)), shape=(n, n))
+    graph.sum_duplicates()
+    graph.data[:] = 1.0
+    own = int(graph.diagonal().sum())
+    graph = (graph - _diagonal(graph)).tocsr()
+    graph.eliminate_zeros()
+    back = graph.T.tocsr()
+    out, into = (np.diff(side.indptr).astype(np.int64) for side in (graph, back))
+    edges = int(graph.nnz)
+    mutual = int(graph.multiply(back).nnz)
+    either = graph.maximum(back).tocsr()
+    k = np.diff(either.indptr)
+    mean = float(k.mean())
+    clustering, clustered = _clustering(either, k, seed)
+    paths = _paths(back, n, seed)
+    weak, weakly = connected_components(graph, connection="weak")
+    strong, strongly = connected_components(graph, connection="strong")
+    # A random graph of as many edges: Watts & Strogatz 1998; the ratio of ratios: Humphries & Gurney 2008.
+    random_c = mean / max(n - 1, 1)
+    random_l = float(np.log(n) / np.log(edges / n)) if edges > n > 1 else None
+    length = paths["mean"]
+    small = None
+    if random_l and length and clustering is not None and random_c > 0:
+        small = (clustering / random_c) / (length / random_l)
+    return {
+        "edges": edges,
+        "self": own,
+        "density": edges / max(n * (n - 1), 1),
+        "in_degree": _degrees(into),
+        "out_degree": _degrees(out),
+        "degree": _degrees(k.astype(np.int64)),
+        "in_out_correlation": _correlation(into, out),
+        "reciprocity": mutual / edges if edges else None,
+        "clustering": clustering,
+        "clustering_random": random_c,
+        "clustering_of": clustered,
+        "path_length": length,
+        "path_length_random": random_l,
+        "longest_path": paths["longest"],
+        "reachable": paths["reachable"],
+        "paths_from": paths["from"],
+        "small_world": small,
+        "weak_components": int(weak),
+        "largest_weak": int(np.bincount(weakly).max()),
+        "strong_components": int(strong),
+        "largest_strong": int(np.bincount(strongly).max()),
+    }
+
+
+def degree_arrays(network: Network) -> tuple[Int64s, Int64s]:
+    """In- and out-degree of every neuron: distinct partners among the neurons, itself left out."""
+    n = network.n_neurons
+    inside = (network.pre < n) & (network.pre != network.post)
+    pairs = np.unique(network.pre[inside].astype(np.int64) * n + network.post[inside])
+    return np.bincount(pairs % n, minlength=n), np.bincount(pairs // n, minlength=n)
+
+
+def _diagonal(graph: csr_array) -> csr_array:
+    n = graph.shape[0]
+    at = np.arange(n)
+    return csr_array((graph.diagonal(), (at, at)), shape=(n, n))
+
+
+def _degrees(k: Int64s) -> dict[str, float]:
+    """`heterogeneity` is <k²>/<k>: the degree of a neighbour, where degrees are not correlated."""
+    mean = float(k.mean())
+    return {
+        "mean": mean,
+        "sd": float(k.std()),
+        "min": int(k.min()),
+        "max": int(k.max()),
+        "heterogeneity": float(np.mean(k.astype(np.float64) ** 2) / mean) if mean else 0.0,
+    }
+
+
+def _correlation(a: Int64s, b: Int64s) -> float | None:
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else None
+
+
+def _chosen(n: int, most: int, seed: int, label: str) -> Int64s:
+    """All of n, or where there are more than `EXACT` a sample of them."""
+    if n <= EXACT:
+        return np.arange(n)
+    return np.sort(Stream(seed, f"describe {label}").order(n)[:most])
+
+
+def _clustering(either: csr_array, k: npt.NDArray[Any], seed: int) -> tuple[float | None, int]:
+    """Mean over neurons of the share of pairs of neighbours that are neighbours; 0 below two of them."""
+    if not either.nnz:
+        return None, 0
+    some = _chosen(either.shape[0], CLUSTERING_SAMPLE, seed, "clustering")
+    rows = either[some]
+    closed = np.asarray((rows @ either).multiply(rows).sum(axis=1)).ravel()
+    pairs = k[some].astype(np.float64) * (k[some] - 1.0)
+    local: Array = np.divide(closed, pairs, out=np.zeros(some.size), where=pairs > 0)
+    return float(local.mean()), int(some.size)
+
+
+def _paths(back: csr_array, n: int, seed: int) -> dict[str, Any]:
+    """Shortest directed paths, breadth first from many sources at once. `back`: row = target of an edge."""
+    some = _chosen(n, PATH_SAMPLE, seed, "paths")
+    total = longest = reached = 0
+    for first in range(0, some.size, 256):
+        sources = some[first : first + 256]
+        seen = np.zeros((n, sources.size), bool)
+        seen[sources, np.arange(sources.size)] = True
+        front, steps = seen.astype(np.float32), 0
+        while True:
+            steps += 1
+            new = (back @ front > 0) & ~seen
+            found = int(np.count_nonzero(new))
+            if not found:
+                break
+            total, reached, longest = total + steps * found, reached + found, max(longest, steps)
+            seen |= new
+            front = new.astype(np.float32)
+    possible = some.size * (n - 1)
+    return {
+        "mean": total / reached if reached else None,
+        "longest": longest if reached else None,
+        "reachable": reached / possible if possible else None,
+        "from": int(some.size),
+    }
+
+
+def _spread(values: npt.NDArray[Any]) -> dict[str, float]:
+    return {
+        "mean": float(values.mean()),
+        "sd": float(values.std()) if values.min() < values.max() else 0.0,
+        "min": float(values.min()),
+        "max": float(values.max()),
+    }
+
+
+def _weights(network: Network, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """By unit, excitatory and inhibitory apart: how many, and how they spread."""
+    found: dict[str, Any] = {}
+    model_of = network.model_of[network.post]
+    for unit, mine in by_unit(network, model_of).items():
+        for sign, chosen in (("excitatory", network.weight > 0), ("inhibitory", network.weight < 0)):
+            weights = network.weight[mine & inside & chosen]
+            if weights.size:
+                found.setdefault(unit, {})[sign] = {"count": int(weights.size)} | _spread(weights)
+    return found
+
+
+def by_unit(network: Network, model_of: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Weight unit → which synapses (by the model of their target) have it."""
+    found: dict[str, npt.NDArray[np.bool_]] = {}
+    for number in np.unique(model_of).tolist():
+        model = network.models[number]
+        assert issubclass(model, Model)
+        here = model_of == number
+        found[model.weight_unit] = found.get(model.weight_unit, np.zeros(model_of.size, bool)) | here
+    return found
