@@ -132,6 +132,10 @@ class Lab:
             raise InputError("this exhibit's config is not there", path)
         return path
 
+    def build(self, name: str, *overrides: str, seed: int | None = None) -> Network:
+        """The network of configs/papers/NAME.toml, changed as by `run`, without running it."""
+        return networks.build(configs.load(self.path(name), [*overrides, *self.changes]), seed)
+
     def run(self, name: str, *overrides: str, for_ms: float | None = None, seed: int | None = None,
             keep_state: bool = False) -> Run:  # fmt: skip
         """Runs configs/papers/NAME.toml, changed by `overrides` as by `--set`, to its end.
