@@ -13,7 +13,7 @@ import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,8 +37,8 @@ class SimBoard:
     `led`, `backup` and `button` are pins, `B0` to `D7`; `chip` is one of ws2811, 2812, 2813, 2815, 2818,
     `order` that of the colours on its line where it is not the chip's usual one, `leds` how many LEDs there
     are (0: not checked). `ppm`: how far off the crystal is. `own_supply`: pulling the cable leaves it
-    powered. `seed`: what its RAM holds at power-on and which bits go wrong. `serial`: the serial number in its
-    EEPROM, 0 for none.
+    powered. `seed`: what its RAM holds at power-on and which bits go wrong. `serial`: the number in its EEPROM,
+    0 for none.
     """
 
     elf: Path
@@ -64,6 +64,15 @@ class SimBoard:
         }  # fmt: skip
         given = [f"{key}={value}" for key, value in words.items() if value not in ("", None)]
         return ",".join([name, *given])
+
+
+BACKUP = {"ws2813", "ws2815", "ws2818"}
+"""Chips with a second data line."""
+
+
+def with_strip(board: SimBoard, chip: str, leds: int) -> SimBoard:
+    """The board with that strip, wired as `firmware/avr/boards` says."""
+    return replace(board, chip=chip, leds=leds, led="D6", backup="D7" if chip in BACKUP else "")
 
 
 class RigError(RunError):

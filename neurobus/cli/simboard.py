@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import select
 import subprocess
@@ -64,9 +63,9 @@ def command(
         elf = firmware(board, chip)
     elif not elf.exists():
         raise InputError(f"{elf}: no such file")
-    one = SimBoard(elf.absolute(), board.mcu, board.clock_hz, chip, own_supply=own_supply)
-    if chip in ("ws2813", "ws2815", "ws2818"):
-        one = dataclasses.replace(one, backup="D7")
+    one = simboard.with_strip(
+        SimBoard(elf.absolute(), board.mcu, board.clock_hz, own_supply=own_supply), chip, 0
+    )
     stopped: list[bool] = []
     with on_interrupt(lambda: stopped.append(True)), Rig([one] * number, pace) as rig:
         if as_json:
