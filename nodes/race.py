@@ -1,7 +1,7 @@
 """Race to the nearest: a classifier of neurons that learn alone, in the integers of an 8-bit chip.
 
     S := S + W_j, T_j := top - (t - start) / level      an input spike at synapse j, t ticks after RESET
-    V := min(65535, V + (S >> shift))                   every tick: a ramp whose slope is what has arrived
+    V := min(65535, V + (S >> shift))                   a tick: a ramp whose slope is what has arrived
     V >= V_th + (Σ W² >> shift + 1):  spike, once       so the neuron whose W is nearest to T is the first
 
 With W = 8 T the threshold is V_th + |W|²/16 and V tends to W·T: the first to cross has the smallest
@@ -38,17 +38,17 @@ class Race(Model):
 
     V = State(doc="potential, 0 … 65535")
     S = State(doc="sum of the weights that have arrived")
-    t = State(doc="ticks since RESET, -1 while closed")
-    fired = State(doc="tick of the spike of this slot, -1 for none")
-    inhibited = State(doc="out of this race")
-    mine = State(doc="the teacher of the own class has come")
-    mates = State(doc="classmates that fired")
-    earlier = State(doc="classmates that fired before")
-    foreign = State(doc="spikes of other classes")
+    began = State(doc="update in which RESET acted, -1 while closed")
+    fired = State(doc="ticks from RESET to the spike of this slot, -1 for none")
+    inhibited = State(doc="1: out of this race")
+    mine = State(doc="1: the teacher of the own class has come")
+    mate = State(doc="1: a classmate has fired")
+    earlier = State(doc="1: a classmate fired before")
+    foreign = State(doc="1: another class has fired")
     order = State(doc="0, or the broadcast that came in this tick: RESET or LEARN")
     claim = State(doc="ticks until a claim, -1 for none")
     threshold = State(doc="V_th and half the squared length of the weights")
-    virgin = State(doc="never learnt: all weights are 0")
+    virgin = State(doc="1: never learnt, all weights are 0")
     rank = State(doc="classmates with a lower address")
 
     T = SynapseState(doc="level of the input, from the time of its spike")
@@ -60,7 +60,7 @@ class Race(Model):
     @staticmethod
     def initial(p):
         none = np.full(len(p["V_th"]), -1.0)
-        return {"t": none, "fired": none, "claim": none, "virgin": -none, "threshold": p["V_th"]}
+        return {"began": none, "fired": none, "claim": none, "virgin": -none, "threshold": p["V_th"]}
 
     @staticmethod
     def prepare(p, dt_ms):
@@ -69,40 +69,39 @@ class Race(Model):
 
     @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):
-        S, t, fired, inhibited, mine, mates = s[1], s[2], s[3], s[4], s[5], s[6]
+        S, began, fired, inhibited, mine, mate = s[1], s[2], s[3], s[4], s[5], s[6]
         earlier, foreign, order, claim = s[7], s[8], s[9], s[10]
         top, level, start, delay = c[4], c[5], c[6], c[7]
-        if receptor == INPUT:
-            if t[i] >= 0:
-                S[i] += w[j]
-                z[0, j] = max(0.0, min(top[i], top[i] - np.floor((t[i] - start[i]) / level[i])))
-        elif receptor == FOREIGN:
-            if t[i] >= 0:
-                foreign[i] += 1
-                if fired[i] < 0 and mine[i] == 0:
-                    inhibited[i] = 1
-        elif receptor == ELDER or receptor == YOUNGER:
-            claim[i] = -1  # while closed a classmate's spike is its claim
-            if t[i] >= 0:
-                mates[i] += 1
-                if fired[i] < 0:
-                    inhibited[i] = 1
-                    earlier[i] += 1
-                elif t[i] - delay[i] < fired[i] or (receptor == ELDER and t[i] - delay[i] == fired[i]):
-                    earlier[i] += 1
-        elif receptor == TEACH:
-            if t[i] >= 0:
-                mine[i] = 1
-        elif receptor == LEARN:
-            if t[i] >= 0:
-                order[i] = LEARN
-        else:
+        if receptor == RESET:
             order[i] = RESET
-            t[i] = 0
+            began[i] = k
+        elif receptor == ELDER or receptor == YOUNGER:  # noqa: SIM109
+            claim[i] = -1  # in a closed slot a classmate's spike is its claim
+        if began[i] < 0:
+            return
+        t = k - began[i]
+        if receptor == INPUT:
+            S[i] += w[j]
+            z[0, j] = max(0.0, min(top[i], top[i] - np.floor((t - start[i]) / level[i])))
+        elif receptor == FOREIGN:
+            foreign[i] = 1
+            if fired[i] < 0 and mine[i] == 0:
+                inhibited[i] = 1
+        elif receptor == ELDER or receptor == YOUNGER:  # noqa: SIM109
+            mate[i] = 1
+            if fired[i] < 0:
+                inhibited[i] = 1
+                earlier[i] = 1
+            elif t - delay[i] < fired[i] or (receptor == ELDER and t - delay[i] == fired[i]):
+                earlier[i] = 1
+        elif receptor == TEACH:
+            mine[i] = 1
+        elif receptor == LEARN:
+            order[i] = LEARN
 
     @staticmethod
     def step(k, s, c, x, I, key, fired, at, receptor, w, z):
-        V, S, t, fired_at, inhibited, mine, mates = s[0], s[1], s[2], s[3], s[4], s[5], s[6]
+        V, S, began, fired_at, inhibited, mine, mate = s[0], s[1], s[2], s[3], s[4], s[5], s[6]
         earlier, foreign, order, claim, threshold, virgin, rank = s[7], s[8], s[9], s[10], s[11], s[12], s[13]
         V_th, shift, attract, repel, delay = c[0], c[1], c[2], c[3], c[7]
         T = z[0]
@@ -111,7 +110,7 @@ class Race(Model):
             fired[i] = 0
             learnt = False
             if order[i] == RESET:
-                V[i] = S[i] = inhibited[i] = mine[i] = mates[i] = earlier[i] = foreign[i] = rank[i] = 0
+                V[i] = S[i] = inhibited[i] = mine[i] = mate[i] = earlier[i] = foreign[i] = rank[i] = 0
                 fired_at[i] = claim[i] = -1
                 for j in range(at[i], at[i + 1]):
                     T[j] = 0
@@ -119,14 +118,14 @@ class Race(Model):
                         rank[i] += 1
                 learnt = True
             elif order[i] == LEARN:
-                t[i] = -1
+                began[i] = -1
                 by = 0
                 if virgin[i] == 1:
-                    if mine[i] == 1 and (foreign[i] > 0 or mates[i] == 0):
+                    if mine[i] == 1 and (foreign[i] == 1 or mate[i] == 0):
                         claim[i] = rank[i] * delay[i]
                 elif fired_at[i] >= 0 and mine[i] == 0:
                     by = -1
-                elif fired_at[i] >= 0 and earlier[i] == 0 and foreign[i] > 0:
+                elif fired_at[i] >= 0 and earlier[i] == 0 and foreign[i] == 1:
                     by = 1
                 if by != 0:
                     down = np.int64(attract[i]) if by > 0 else np.int64(repel[i])
@@ -152,13 +151,12 @@ class Race(Model):
                 virgin[i] = square == 0
                 threshold[i] = min(65535, np.int64(V_th[i]) + (square >> (np.int64(shift[i]) + 1)))
             order[i] = 0
-            if t[i] >= 0:
+            if began[i] >= 0 and fired_at[i] < 0 and inhibited[i] == 0:
                 V[i] = min(65535, np.int64(V[i]) + (np.int64(S[i]) >> np.int64(shift[i])))
-                if fired_at[i] < 0 and inhibited[i] == 0 and V[i] >= threshold[i]:
-                    fired_at[i] = t[i]
+                if V[i] >= threshold[i]:
+                    fired_at[i] = k - began[i]
                     fired[i] = 1
                     n += 1
-                t[i] = min(t[i] + 1, 65535)
         return n
 
 

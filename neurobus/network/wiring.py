@@ -25,6 +25,10 @@ Ends = tuple[str, str]
 RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "one_to_one": ((), ()),
     "all_to_all": ((), ("allow_self",)),
+    "same_class": ((), ("allow_self",)),
+    "elders": ((), ()),
+    "youngers": ((), ()),
+    "other_class": ((), ()),
     "fixed_probability": (("probability",), ("allow_self",)),
     "fixed_indegree": (("indegree",), ("allow_self",)),
     "small_world": (("neighbours", "rewire"), ("directed",)),
