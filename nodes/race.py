@@ -24,6 +24,7 @@ import numpy as np
 from neurobus.model import Model, Param, State, SynapseState
 
 INPUT, ELDER, YOUNGER, FOREIGN, TEACH, LEARN, RESET = range(7)
+LONGEST = 65534  # ticks since RESET that a chip can count
 
 
 class Race(Model):
@@ -79,7 +80,7 @@ class Race(Model):
             claim[i] = -1  # in a closed slot a classmate's spike is its claim
         if began[i] < 0:
             return
-        t = k - began[i]
+        t = min(k - began[i], LONGEST)
         if receptor == INPUT:
             S[i] += w[j]
             z[0, j] = max(0.0, min(top[i], top[i] - np.floor((t - start[i]) / level[i])))
@@ -154,7 +155,7 @@ class Race(Model):
             if began[i] >= 0 and fired_at[i] < 0 and inhibited[i] == 0:
                 V[i] = min(65535, np.int64(V[i]) + (np.int64(S[i]) >> np.int64(shift[i])))
                 if V[i] >= threshold[i]:
-                    fired_at[i] = k - began[i]
+                    fired_at[i] = min(k - began[i], LONGEST)
                     fired[i] = 1
                     n += 1
         return n

@@ -144,9 +144,12 @@ int16_t chip_poke(void)
     return 0x7fff;
 }
 
+/* Ticks since RESET; in a slot that nobody closes it stops at the last that fits. */
 static inline uint16_t since_reset(void)
 {
-    return (uint16_t)s.tick - (uint16_t)s.began;
+    uint32_t t = s.tick - s.began;
+
+    return t < NONE ? t : NONE - 1;
 }
 
 void chip_input(uint16_t synapse)
