@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurobus import placement
+from neurobus import config, placement
+from neurobus import network as networks
+from neurobus.bus.peer import Peer
+from neurobus.cluster.folder import Manifest
+from neurobus.cluster.options import Options
 from neurobus.config.schema import Run
-from neurobus.errors import InputError
+from neurobus.errors import InputError, RunError
+from neurobus.events import Control, Report
 from neurobus.model import Array
 from neurobus.network import Network
 from neurobus.node.runtime import read_snapshot
 from neurobus.placement import NeuronPart, Plan
+from neurobus.wire import bus as wire
+
+PATIENCE_S = 10.0
 
 
 def numbered(network: Network, run: Run) -> Plan:
@@ -51,3 +61,45 @@ def read_weights(state: Path, network: Network, run: Run) -> Array:
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(f"the snapshot of '{process.name}' is of another network", state) from error
     return found
+
+
+def saved_step(state: Path) -> int:
+    """The step that the snapshots in a folder are of."""
+    return int(json.loads((state / "resume.json").read_text())["step"])
+
+
+def network_of(options: Options) -> Network:
+    """The network that a run's options describe. Raises InputError."""
+    if options.config_path:
+        read = config.load(Path(options.config_path), options.overrides)
+    else:
+        read = config.loads(options.config_text or "", options.config_name, options.files, options.overrides)
+    return networks.build(read, options.seed)
+
+
+def ask_weights(manifest: Manifest, network: Network) -> tuple[Array, int]:
+    """The weights (synapses,) of a running cluster as its processes have them now, and the latest step that one
+    of them is of. Raises RunError when one does not answer."""
+    run = network.config.run
+    plan, found = numbered(network, run), network.weight.copy()
+    parts = {p.name: plan.neuron_part(p.number) for p in plan.processes if not plan.is_source(p.number)}
+    peer, step = Peer(manifest.bus, observer=True), 0
+    try:
+        peer.subscribe(wire.REPORT + b"/")
+        peer.join(f"weights-{os.getpid()}")
+        peer.send(wire.encode(Control(wire.EVERYONE, "weights")))
+        give_up = time.monotonic() + PATIENCE_S
+        while parts:
+            data = peer.wait(max(0.0, give_up - time.monotonic()))
+            if data is None:
+                raise RunError(f"{len(parts)} neurons did not say their weights, {min(parts)} among them")
+            try:
+                event = wire.decode(data)
+            except wire.Malformed:
+                continue
+            if isinstance(event, Report) and event.verb == "weights" and event.origin in parts:
+                gather(parts.pop(event.origin), event.data, found)
+                step = max(step, wire.integer(event.data, "step"))
+    finally:
+        peer.close()
+    return found, step
