@@ -101,7 +101,7 @@ class Race(Model):
             order[i] = LEARN
 
     @staticmethod
-    def step(k, s, c, x, I, key, fired, at, receptor, w, z):
+    def step(k, s, c, x, I, key, fired, at, receptor, w, z):  # type: ignore[override]
         V, S, began, fired_at, inhibited, mine, mate = s[0], s[1], s[2], s[3], s[4], s[5], s[6]
         earlier, foreign, order, claim, threshold, virgin, rank = s[7], s[8], s[9], s[10], s[11], s[12], s[13]
         V_th, shift, attract, repel, delay = c[0], c[1], c[2], c[3], c[7]
@@ -145,7 +145,7 @@ class Race(Model):
                     n += 1
                 claim[i] -= 1
             if learnt:
-                square = 0
+                square = np.int64(0)
                 for j in range(at[i], at[i + 1]):
                     if receptor[j] == INPUT:
                         square += np.int64(w[j]) * np.int64(w[j])

@@ -9,8 +9,8 @@ r = 4, an input of level x at r = 8 + 8 (16 - x), LEARN at r = LEARN_AT. In ever
 
 An input adds W to S and leaves its level in T. A lateral spike of a classmate inhibits who has not fired
 yet; one of another class does unless the teacher has come. LEARN comes after step 1 of its tick, instead
-of 2 and 3, and closes the slot: it updates W; a neuron that has never learnt claims the sample 8 · rank ticks later unless a
-classmate did so before. Nothing else of a slot outlives its RESET.
+of 2 and 3, and closes the slot: it updates W; a neuron that has never learnt claims the sample 8 · rank
+ticks later unless a classmate did so before. Nothing else of a slot outlives its RESET.
 """
 
 from __future__ import annotations

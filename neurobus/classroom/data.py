@@ -16,6 +16,8 @@ from neurobus.errors import InputError
 
 Levels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+Named = tuple[npt.NDArray[np.float64], npt.NDArray[np.str_]]
+"""Samples, and the class of each as it is written."""
 DIGITS = "digits"
 DIGITS_TRAINED = 1000
 LABEL_COLUMNS = ("label", "class", "target", "y")
@@ -40,7 +42,7 @@ class Samples:
 
     @property
     def n_inputs(self) -> int:
-        return self.levels.shape[1]
+        return int(self.levels.shape[1])
 
 
 def read(name: str, top: int, split: int | None = None, n_train: int | None = None) -> Samples:
@@ -50,20 +52,21 @@ def read(name: str, top: int, split: int | None = None, n_train: int | None = No
     stay in their order (the rest is by other writers), and a file is shuffled with seed 0 unless it names
     its own `X_test`. Raises InputError.
     """
+    held_out: tuple[npt.NDArray[np.float64], Labels] | None = None
     if name == DIGITS:
         X, y = _digits()
-        names, held_out = [str(k) for k in range(10)], None
+        names = [str(k) for k in range(10)]
     else:
-        path = Path(name)
+        path, more = Path(name), None
         if path.suffix == ".npz":
-            X, y, held_out = _npz(path)
+            (X, written), more = _npz(path)
         elif path.suffix == ".csv":
-            X, y, held_out = *_csv(path), None
+            X, written = _csv(path)
         else:
             raise InputError(f"no data called '{name}'; write digits, FILE.npz or FILE.csv")
-        y, names = _classes(y, path)
-        if held_out is not None:
-            held_out = held_out[0], _known(held_out[1], names, path)
+        y, names = _classes(written, path)
+        if more is not None:
+            held_out = more[0], _known(more[1], names, path)
     file = None if name == DIGITS else Path(name)
     if held_out is not None and split is None:
         if n_train is not None:
@@ -90,7 +93,7 @@ def read(name: str, top: int, split: int | None = None, n_train: int | None = No
 
 def _digits() -> tuple[npt.NDArray[np.float64], Labels]:
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ImportError as error:
         message = "--data digits needs scikit-learn; install it with: pip install 'neurobus[train]'"
         raise InputError(message) from error
@@ -98,7 +101,7 @@ def _digits() -> tuple[npt.NDArray[np.float64], Labels]:
     return X.reshape(-1, 8, 8), y.astype(np.int64)
 
 
-def _npz(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.str_], tuple[npt.NDArray[np.float64], npt.NDArray[np.str_]] | None]:  # fmt: skip
+def _npz(path: Path) -> tuple[Named, Named | None]:
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -119,11 +122,11 @@ def _npz(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.str_], tup
     if ("X_test" in arrays) != ("y_test" in arrays):
         raise InputError("X_test and y_test go together", path)
     if "X_test" not in arrays:
-        return X, y, None
+        return (X, y), None
     test = _pair(arrays["X_test"], arrays["y_test"], "X_test", "y_test", path)
     if test[0].shape[1:] != X.shape[1:]:
         raise InputError(f"X_test has samples of shape {test[0].shape[1:]}, X of {X.shape[1:]}", path)
-    return X, y, test
+    return (X, y), test
 
 
 def _pair(X: npt.NDArray[np.generic], y: npt.NDArray[np.generic], x_name: str, y_name: str,
@@ -220,7 +223,7 @@ def _known(y: npt.NDArray[np.str_], names: list[str], path: Path) -> Labels:
 
 
 def _levels(X: npt.NDArray[np.float64], top: int, train: Labels, file: Path | None) -> Levels:
-    """Values from 0 to the largest one trained on as levels 0 … top; whole numbers that fit stay as they are."""
+    """Values from 0 to the largest trained on as levels 0 … top; whole numbers that fit stay as they are."""
     if not np.all(np.isfinite(X)):
         sample, value = np.argwhere(~np.isfinite(X))[0].tolist()
         what = "NaN" if np.isnan(X[sample, value]) else "infinite"

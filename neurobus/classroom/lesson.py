@@ -3,7 +3,7 @@
 Open loop: sample n has slot n, so every input, teacher, LEARN and RESET spike is known from (data, order,
 passes) before the first neuron wakes. Within a slot, from its begin:
 
-    RESET at once · teacher half a level later · inputs from `start` on · LEARN at `learn_at`, in training only
+    RESET at once · teacher half a level later · inputs from `start` on · LEARN at `learn_at`, in training
 
 Codes (time of an input with level x of 1 … top after `start`, in levels; 0 is silent):
     latency   top - x
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from neurobus import units
 from neurobus.classroom.data import Labels, Levels, Samples
 from neurobus.config import Config
+from neurobus.config.schema import Background, Current
 from neurobus.errors import InputError
 from neurobus.network import Network
 
@@ -60,7 +61,7 @@ class Room:
 
 
 def room(network: Network) -> Room:
-    """The classroom of a config's `[classroom]`. Raises InputError where its table contradicts its network."""
+    """The classroom of a config. Raises InputError where `[classroom]` contradicts its network."""
     config, table = network.config, network.config.classroom
     if table is None:
         raise InputError("no [classroom] here that says who reads and who is shown", config.path)
@@ -107,7 +108,7 @@ def room(network: Network) -> Room:
     ranks = (len(readers) - 1) // table.classes if teachers else 0
     least = timing.learn_at + ranks * timing.delay + timing.delay
     if timing.slot < least:
-        raise config.error(("classroom", "slot"), f"slot must be at least {least * network.dt_ns / 1e6:g} ms, "
+        raise config.error(("classroom", "slot"), f"slot must be {least * network.dt_ns / 1e6:g} ms or more, "
                            "so that all who have never learnt can claim a sample in turn")  # fmt: skip
     return Room(
         timing, table.classes, readers, others[0], teachers, learn[0] if learn else None, others[1][0]
@@ -117,7 +118,8 @@ def room(network: Network) -> Room:
 def order(samples: Samples, passes: int, seed: int) -> Labels:
     """The training samples in the order shown: each pass a permutation of its own."""
     draw = np.random.RandomState(seed)
-    return np.concatenate([draw.permutation(samples.train) for _ in range(passes)]).astype(np.int64)
+    taught = [draw.permutation(samples.train) for _ in range(passes)]
+    return np.concatenate([np.empty(0, np.int64), *taught])
 
 
 def encode(levels: Levels, timing: Timing) -> Steps:
@@ -163,7 +165,8 @@ def config_for(config: Config, samples: Samples) -> list[str]:
     changes = [
         f"sources.{source.id}.count={wanted[source.id]}"
         for source in config.sources
-        if getattr(source, "id", None) in wanted and getattr(source, "count", None) != wanted[source.id]  # type: ignore[union-attr]
+        if not isinstance(source, (Current, Background))
+        and wanted.get(source.id, source.count) != source.count
     ]
     if table.classes != len(samples.names):
         changes.append(f"classroom.classes={len(samples.names)}")

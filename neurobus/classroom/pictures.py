@@ -69,7 +69,7 @@ def confusion(table: Ints, names: list[str], title: str, caption: str, out: Path
     share = shown / np.maximum(shown.sum(axis=1, keepdims=True), 1)
     right = LinearSegmentedColormap.from_list("right", ["#ffffff", COLOURS[0]])
     wrong = LinearSegmentedColormap.from_list("wrong", ["#ffffff", MARK])
-    diagonal = np.eye(*shown.shape, dtype=bool)
+    diagonal = np.arange(classes)[:, None] == np.arange(shown.shape[1])
     cell = 0.42
     with matplotlib.rc_context(STYLE):
         figure = blank(shown.shape[1] * cell + 1.7, classes * cell + 1.5, above_in=0.5)

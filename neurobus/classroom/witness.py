@@ -1,4 +1,4 @@
-"""Who listens to a lesson: a program of the run that keeps the answers in a file others may read at any time."""
+"""Who listens to a lesson: a program of the run that keeps the answers in a file, for others to read."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(path: Path, timing: Timing, n_slots: int, before: int | None = None) ->
 
 
 def main(seat: Seat) -> None:
-    """Arguments: `timing`, `n_slots`, `readers` (their ids in order), `path` of the file, `begin` (step or None)."""
+    """Arguments: `timing`, `n_slots`, `readers` (ids), `path` of the file, `begin` (a step or None)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     arguments = seat.arguments
     timing, path = Timing(**arguments["timing"]), Path(arguments["path"])
@@ -98,7 +98,10 @@ def main(seat: Seat) -> None:
                 steps = (np.asarray(event.t_ns, np.int64) // dt)[known:].tolist()
                 if not steps:
                     continue
-                who = [seat.single[event.stream]] * len(steps) if event.neurons is None else event.neurons[known:].tolist()  # fmt: skip
+                if event.neurons is None:
+                    who = [seat.single[event.stream]] * len(steps)
+                else:
+                    who = np.asarray(event.neurons)[known:].tolist()
                 for neuron, step in zip(who, steps, strict=True):
                     if neuron in number:
                         readout.hear(number[neuron], [step])

@@ -218,8 +218,8 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
         summary = await launcher.run()
     finally:
         progress.stop()
-        for task in beside:
-            task.cancel()
+        for companion in beside:
+            companion.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         with contextlib.suppress(Exception):
             for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,7 +13,6 @@ import numpy as np
 from neurobus.bus.peer import Peer
 from neurobus.classroom import data, lesson
 from neurobus.classroom.lesson import Room
-from neurobus.classroom.readout import SILENT
 from neurobus.cli.clusters import started
 from neurobus.cli.common import cluster_option, find_models, json_option, print_json
 from neurobus.cluster import folder as folders
@@ -169,12 +168,17 @@ def _seconds(manifest: Manifest, t_ns: int) -> float:
 
 def _answers(heard: list[tuple[int, int]], room: Room, names: list[str], ids: list[str],
              dt_ns: int) -> list[dict[str, Any]]:  # fmt: skip
-    kinds = [n % room.classes if room.teachers else SILENT for n in range(len(room.readers))]
+    def name(reader: int) -> str:
+        return names[reader % room.classes] if room.teachers else "?"
+
     return [
-        {"neuron": ids[room.readers[reader]], "class": names[kinds[reader]] if kinds[reader] != SILENT else "?",
-         "ms": (at - room.timing.start) * dt_ns / 1e6}
+        {
+            "neuron": ids[room.readers[reader]],
+            "class": name(reader),
+            "ms": (at - room.timing.start) * dt_ns / 1e6,
+        }
         for at, reader in heard
-    ]  # fmt: skip
+    ]
 
 
 def picture(levels: data.Levels, top: int) -> str:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from neurobus import __version__
 from neurobus.classroom import brain as brains
 from neurobus.classroom import course as courses
-from neurobus.classroom import pictures, witness
+from neurobus.classroom import pictures, readout, witness
 from neurobus.classroom.course import Choice, Course, Result
 from neurobus.cli.common import find_models, json_option, print_json
 from neurobus.cli.run import RECORDING, perform
@@ -76,9 +76,9 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
     neurobus train configs/digits/hundred.toml --split 7 --order 3 --json
     neurobus train configs/digits/thirty.toml --data mine.npz      (arrays X, y, perhaps X_test, y_test)
 
-    Writes NAME.brain, NAME.weights.png and NAME.confusion.png. Ctrl-C stops politely, to be resumed. Under the
-    virtual clock the weights are a function of config, data, order and seed; with --clock wall they are the
-    same as long as nothing was late.
+    Writes NAME.brain, NAME.weights.png and NAME.confusion.png. Ctrl-C stops politely, to be resumed. Under
+    the virtual clock the weights are a function of config, data, order and seed; with --clock wall they are
+    the same as long as nothing was late.
     """
     find_models(*([config.parent] if config else []))
     if resume is not None:
@@ -87,16 +87,16 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
     elif config is None:
         raise InputError("give a CONFIG, or --resume DIR")
     else:
-        course, options = _begun(config, list(overrides), seed, save, begin,
-                                 Choice(data, passes, order, split, n_train, n_test, str(begin) if begin else None,
-                                        str(out) if out else None))  # fmt: skip
+        origin, target = (str(path) if path else None for path in (begin, out))
+        choice = Choice(data, passes, order, split, n_train, n_test, origin, target)
+        course, options = _begun(config, list(overrides), seed, save, begin, choice)
         stem = config.stem
     options.clock = clock or options.clock or course.config.run.clock
     if pace is not None and options.clock == "wall":
         raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
     for note in course.notes:
         click.echo(note, err=True)
-    target = Path(course.choice.out) if course.choice.out else Path(f"{stem}.brain")
+    file = Path(course.choice.out or f"{stem}.brain")
     listening = _witness(course, options)
     recording = [(RECORDING, {"path": str(record.absolute())})] if record else []
     options.programs = [listening, *recording]
@@ -104,7 +104,7 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
     left_ns = course.duration_ns - (begun_at or 0) * course.network.dt_ns
     launch = Launch(options, stem, max(left_ns, course.network.dt_ns), pace)
     summary = perform(launch, quiet=as_json, during=_watching(course, options, as_json))
-    _finish(course, options, summary, target, as_json)
+    _finish(course, options, summary, file, as_json)
 
 
 def _begun(path: Path, overrides: list[str], seed: int | None, save: Path | None, begin: Path | None,
@@ -161,20 +161,20 @@ def _witness(course: Course, options: Options) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _answers(course: Course, options: Options) -> tuple[courses.Readout, int]:
+def _answers(course: Course, options: Options) -> tuple[readout.Readout, int]:
     assert options.state is not None
     return witness.read(Path(options.state) / witness.PROGRESS, course.room.timing, course.n_slots)
 
 
 def _watching(course: Course, options: Options, quiet: bool) -> Any:
-    """The progress bar with the running accuracy. It writes down what is taught, too, once the folder is there."""
+    """The progress bar with the running accuracy. It writes down what is taught, too."""
 
     async def watch(console: Console, manifest: Manifest) -> None:
         assert options.state is not None
         course.choice.write(Path(options.state))
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[right]}"),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[right]}"), TimeElapsedColumn(),
         )  # fmt: skip
         with Progress(
             *columns, console=console, transient=True, disable=quiet or not console.is_terminal
@@ -265,7 +265,7 @@ def draw(course: Course, outcome: Result, weights: Any, target: Path) -> list[Pa
     paths = [pictures.weights(W, outcome.class_of, samples.names, samples.shape, title, taught + share,
                               target.with_suffix(".weights.png"))]  # fmt: skip
     if tested:
-        paths.append(pictures.confusion(outcome.confusion, samples.names, title, (taught + share).partition(": ")[2],
+        paths.append(pictures.confusion(outcome.confusion, samples.names, title, share.removeprefix(": "),
                                         target.with_suffix(".confusion.png")))  # fmt: skip
     return paths
 
@@ -276,7 +276,7 @@ def render(course: Course, outcome: Result, summary: Summary, written: list[Path
     lines = []
     if course.n_learnt:
         per = 1000 * summary.wall_s / course.n_slots
-        lines.append(f"{course.n_learnt} samples learnt from ({per:.1f} ms each on the wall); in the last pass "
+        lines.append(f"{course.n_learnt} samples learnt from ({per:.1f} ms each); in the last pass "
                      f"{100 * outcome.train_accuracy:.1f} % were right at sight")  # fmt: skip
     if tested:
         worst = outcome.confusion[:, :-1].copy()

@@ -138,7 +138,7 @@ class Nursery:
         header = {
             "config_name": self.config.path.name if self.config.path else self.options.config_name,
             "config_text": self.config.text,
-            "files": {**self.config.files, **({WEIGHTS: self.options.weights} if self.options.weights else {})},
+            "files": self.config.files | ({WEIGHTS: self.options.weights} if self.options.weights else {}),
             "overrides": list(self.config.overrides),
             "replaced": sorted(self.options.replaced),
             "seed": net.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -19,7 +20,7 @@ from neurobus.cluster.options import Options
 from neurobus.config.schema import Run
 from neurobus.errors import InputError, RunError
 from neurobus.events import Control, Report
-from neurobus.model import Array
+from neurobus.model import Array, Model
 from neurobus.network import Network
 from neurobus.node.runtime import read_snapshot
 from neurobus.placement import NeuronPart, Plan
@@ -44,7 +45,7 @@ def gather(part: NeuronPart, core: dict[str, Any], into: Array) -> None:
 
 
 def read_weights(state: Path, network: Network, run: Run) -> Array:
-    """All weights (synapses,) as the snapshots in `state` have them. Raises InputError where one is missing."""
+    """All weights (synapses,), from the snapshots in `state`. Raises InputError where one is missing."""
     try:
         step = int(json.loads((state / "resume.json").read_text())["step"])
     except (OSError, ValueError, KeyError) as error:
@@ -78,28 +79,45 @@ def network_of(options: Options) -> Network:
 
 
 def ask_weights(manifest: Manifest, network: Network) -> tuple[Array, int]:
-    """The weights (synapses,) of a running cluster as its processes have them now, and the latest step that one
-    of them is of. Raises RunError when one does not answer."""
-    run = network.config.run
-    plan, found = numbered(network, run), network.weight.copy()
-    parts = {p.name: plan.neuron_part(p.number) for p in plan.processes if not plan.is_source(p.number)}
+    """The weights (synapses,) of a running cluster as its processes have them now, and the latest step that
+    one of them is of. Raises RunError when one does not answer."""
+    waiting = set(manifest.streams[: network.n_neurons]) - set(manifest.external)
     peer, step = Peer(manifest.bus, observer=True), 0
+    rows: list[Array] = []
     try:
         peer.subscribe(wire.REPORT + b"/")
         peer.join(f"weights-{os.getpid()}")
         peer.send(wire.encode(Control(wire.EVERYONE, "weights")))
         give_up = time.monotonic() + PATIENCE_S
-        while parts:
+        while waiting:
             data = peer.wait(max(0.0, give_up - time.monotonic()))
             if data is None:
-                raise RunError(f"{len(parts)} neurons did not say their weights, {min(parts)} among them")
-            try:
+                raise RunError(f"{len(waiting)} neurons did not say their weights, {min(waiting)} among them")
+            with contextlib.suppress(wire.Malformed, ValueError, KeyError):
                 event = wire.decode(data)
-            except wire.Malformed:
-                continue
-            if isinstance(event, Report) and event.verb == "weights" and event.origin in parts:
-                gather(parts.pop(event.origin), event.data, found)
-                step = max(step, wire.integer(event.data, "step"))
+                if isinstance(event, Report) and event.verb == "weights" and event.origin in waiting:
+                    rows.append(np.array([event.data[key] for key in ("post", "pre", "weight")], np.float64))
+                    step = max(step, wire.integer(event.data, "step"))
+                    waiting.remove(event.origin)
     finally:
         peer.close()
-    return found, step
+    return ordered(network, np.concatenate(rows, axis=1)), step
+
+
+def ordered(network: Network, rows: Array) -> Array:
+    """(post, pre, weight) of every synapse as neurons tell them, as weights in the network's order."""
+    post, pre, weight = rows
+    owner = np.array([issubclass(m, Model) and m.arrive is not None for m in network.models])
+    n_receptors = np.array([len(m.receptors) if issubclass(m, Model) else 0 for m in network.models])
+    model = network.model_of[network.post]
+    # A neuron tells those without memory first where it has several from one source.
+    memory = (network.kind >= 0) | owner[model] | (network.receptor >= n_receptors[model])
+    place = np.lexsort((memory, network.pre, network.post))
+    told = np.lexsort((np.arange(len(pre)), pre, post))
+    if not (
+        np.array_equal(network.post[place], post[told]) and np.array_equal(network.pre[place], pre[told])
+    ):
+        raise RunError("the neurons' synapses are not those of their config")
+    found = np.empty(len(place))
+    found[place] = weight[told]
+    return found

@@ -12,7 +12,8 @@ from neurobus import units
 Clock = Literal["wall", "virtual"]
 OnLogFailure = Literal["continue", "stop"]
 Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree", "small_world", "scale_free",
-               "distance", "layered", "assemblies", "same_class", "elders", "youngers", "other_class"]  # fmt: skip
+               "distance", "layered", "assemblies",
+               "same_class", "elders", "youngers", "other_class"]  # fmt: skip
 Kernel = Literal["gaussian", "exponential", "disc"]
 Placed = Literal["grid", "random"]
 Code = Literal["latency", "rank"]

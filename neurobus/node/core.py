@@ -36,6 +36,10 @@ SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
 far when something did: where inputs are dense a long look is wasted, where they are rare a wake is (a
 wake costs some 100 µs, a step of a look 0.06)."""
 
+FEW_SPIKES, FAR_DELAYS, FARTHEST_LOOK = 16, 8, 1000
+"""A duty with more than `FEW_SPIKES` may be a stimulus told ahead; where it reaches farther than `FAR_DELAYS`
+smallest delays, a look goes on to its end, but no farther than `FARTHEST_LOOK` steps."""
+
 STEP_BITS = 32
 NEURON_MASK = 0xFFFFFFFF
 
@@ -105,13 +109,14 @@ def _in_table(place: int) -> Any:
 
 
 class SourceCore:
-    """K sources: what they emit is known without inputs, as far ahead as one likes."""
+    """K sources: what they emit is known without inputs, as far ahead as one likes; a poke makes one fire."""
 
     looks_ahead = True
 
     def __init__(self, part: SourcePart):
         self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
         self.acts = False
+        self._poked = NO_KEYS
 
     def _stamps(self, k0: int, k1: int) -> Keys:
         part, found = self.part, []
@@ -123,7 +128,17 @@ class SourceCore:
                 p["shown"] = part.shown[n]
             steps = part.model.stamps(p, part.keys[n], part.dt_ns, k0, k1)
             found.append(steps << STEP_BITS | index)
+        if len(self._poked):
+            stamps = self._poked >> STEP_BITS
+            return np.unique(np.concatenate([*found, self._poked[(stamps > k0) & (stamps <= k1)]]))
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
+
+    def poke(self, step: int, neuron: int, weight: float) -> bool:
+        """A stimulus: the source fires in update `step`, its weight aside. False: late, it fires at once."""
+        late = step < self.k
+        self.late += late
+        self._poked = np.append(self._poked, (max(step, self.k) + 1) << STEP_BITS | neuron)
+        return not late
 
     def advance(self, to: int) -> Emission:
         """Commit up to step `to`."""
@@ -131,6 +146,8 @@ class SourceCore:
             return NOTHING
         emission = Emission(self._stamps(self.k, to))
         self.k = to
+        if len(self._poked):
+            self._poked = self._poked[self._poked >> STEP_BITS > to]
         return emission
 
     def duty(
@@ -142,7 +159,9 @@ class SourceCore:
         stimuli: list[list[float]] | None,
         limit: int = NEVER,
     ) -> tuple[Emission, int]:
-        """As `Core.duty`; nothing acts on a source."""
+        """As `Core.duty`; nothing but a stimulus acts on a source."""
+        for step, neuron, weight in stimuli or ():
+            self.poke(int(step), int(neuron), weight)
         return self.advance(to), self.look(limit=limit)
 
     def look(self, again: bool = False, through: int = 0, limit: int = NEVER) -> int:
@@ -161,10 +180,10 @@ class SourceCore:
         return np.zeros(len(self.part.index))
 
     def dump(self) -> dict[str, Any]:
-        return {"k": self.k}
+        return {"k": self.k, "poked": self._poked.tobytes()}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        self.k = saved["k"]
+        self.k, self._poked = saved["k"], np.frombuffer(saved["poked"], np.int64).copy()
 
 
 class Core:
@@ -245,7 +264,7 @@ class Core:
         self._plan_k = part.plan_k
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
         self._plan_i, self._plan_value = part.plan_i, part.plan_pa
-        self._look_length = FIRST_LOOK
+        self._look_length, self._far = FIRST_LOOK, 0
         self.acts = False
         self._resting = False
         self._rest_at: int | None = None
@@ -500,6 +519,11 @@ class Core:
             self._look_length //= 2
             if self._look_length < SHORTEST_LOOK:
                 self._look_length = 0
+        if len(keys) > 8 * FEW_SPIKES:
+            self._far = max(self._far, int(np.frombuffer(keys, np.int64).max()) >> STEP_BITS)
+        if self._far - to > FAR_DELAYS * self.part.min_delay:
+            # Sources have run ahead: what is known of the time to come is worth looking at.
+            self._look_length = max(self._look_length, min(self._far - to, FARTHEST_LOOK))
         swift = (
             self._swift
             and not (sample_keys or stimuli or self._resting)

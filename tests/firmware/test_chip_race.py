@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.firmware.build import AVR, HOST, compile_host
 
 from neurobus.classroom import data, lesson, readout
 from neurobus.wire import link
 from tests import race
-from tests.firmware.build import AVR, HOST, compile_host
 
 
 @pytest.fixture(scope="module")
