@@ -67,7 +67,8 @@ def test_thirty_processes_learn_what_the_reference_learns(neurobus: Neurobus, tm
     assert facts["accuracy"] == said["accuracy"] and facts["data"].startswith("digits sha256:")
     verified = neurobus("log", "verify", tmp_path / "course.mcap")
     assert verified.returncode == 0, verified.stderr + verified.stdout
-    tested = taught(neurobus, tmp_path / "again.brain", "--brain", out, "--passes", "0", "--train", 150, "--test", 60,
+    tested = taught(neurobus, tmp_path / "again.brain", "--brain", out, "--passes", "0",
+                    "--train", 150, "--test", 60,
                     "--set", "run.neurons_per_process=100")  # fmt: skip
     assert tested["accuracy"] == said["accuracy"] and tested["train_accuracy"] is None
 
@@ -127,7 +128,8 @@ def test_stopped_and_resumed_the_weights_are_the_same(
 def test_the_wall_clock_teaches_the_same(neurobus: Neurobus, tmp_path: Path) -> None:
     for _ in range(3):  # a machine under load may be late; then it says so
         said = taught(neurobus, tmp_path / "wall.brain", "--train", 22, "--test", 3,
-                      "--set", "run.neurons_per_process=10", "--set", "run.grace='100 ms'", config=SLOW)  # fmt: skip
+                      "--set", "run.neurons_per_process=10", "--set", "run.grace='100 ms'",
+                      config=SLOW)  # fmt: skip
         if said["late"] == said["lost"] == 0:
             break
     assert (said["late"], said["lost"]) == (0, 0)

