@@ -104,7 +104,8 @@ class Run:
                 saved = read_snapshot(self.state, process.name)
                 if saved is None:
                     raise RunError(f"no snapshot of '{process.name}'")
-                final[mine] = np.frombuffer(saved["core"]["weight"], np.float64)
+                synapses, weights = plan.weights_in(process.number, saved["core"])
+                final[synapses] = weights
         return final
 
 

@@ -200,7 +200,7 @@ class Core:
 
     def __init__(self, part: NeuronPart):
         self.part = part
-        model, dt_ms = part.model, part.dt_ns * 1e-6
+        model, dt_ms = part.model, part.dt_ns / 1e6
         K = self.K = len(part.index)
         self._table: Any = (ctypes.c_int64 * (T.SCALARS + T.ARRAYS))()
         self._address = ctypes.addressof(self._table)
@@ -697,7 +697,7 @@ class Core:
     def weights(self) -> Weights:
         """Every synapse of the neurons here, at the committed step, in the order (post, pre, declaration)."""
         part, owned, at = self.part, self.part.owned, self._owned_at
-        plain = len(part.weight)
+        plain, remembering = len(part.weight), part.remembering
         pre = np.repeat(np.arange(len(part.row) - 1), np.diff(part.row))
         columns: list[tuple[npt.NDArray[Any], ...]] = [
             (pre, part.target % self.K, part.target // self.K, part.delay, part.weight, np.full(plain, -1))
@@ -706,7 +706,11 @@ class Core:
             now = self.buffer[at : at + owned.n]
             columns.append((owned.source, owned.neuron, owned.receptor, owned.delay, now, owned.type_of))
         pre, local, receptor, delay, weight, kind = (np.concatenate(c) for c in zip(*columns, strict=True))
-        order = np.lexsort((pre, local))
+        place = np.arange(len(pre))
+        if owned and remembering is not None:
+            kept = np.flatnonzero(remembering)[owned.given]
+            place = np.concatenate([np.flatnonzero(~remembering), kept])
+        order = np.lexsort((place, local))
         kinds = part.model_name if part.model.arrive is not None else STATIC
         return Weights(
             pre[order], part.index[local[order]], receptor[order], delay[order], weight[order], kind[order],

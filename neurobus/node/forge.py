@@ -98,10 +98,11 @@ def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
 def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Any:
     """The function behind `neurobus.node.kernels.Kernel` for a model with synapses of these types."""
     step = jitted(model.step)
-    owns, typed = model.arrive is not None, bool(synapses)
-    remembers = owns or typed
+    owns = model.arrive is not None
+    remembers = owns or bool(synapses)
     by_sign = model.by_sign and len(model.receptors) > 1
     begin, act, owned_step, fire, rest_of_keys = hooks.compiled(name, model, synapses, jitted, view, view2)
+    fires = fire is not None
 
     # With signatures given, or numba compiles each once for every constant it is called with.
     @njit(f"void(int64[::1]{9 * ', int64'})", error_model="numpy")
@@ -220,7 +221,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                     if fired[i]:
                         out[n_out] = (k << 32) | index[i]
                         n_out += 1
-                        if typed:
+                        if fires:
                             fire(t, own, i, k)
             for w in range(n_watched):
                 i = watched[w]
