@@ -65,8 +65,8 @@ class Emission:
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Synapses in columns: wire index of both neurons, row of the receptor, delay in steps, weight in the
-    neuron's unit, and which of `types` it is (-1: the last). Synapses that learn of their neuron's spikes
-    late stand as of their own last spike."""
+    neuron's unit, and which of `types` it is (-1: the last). Where the delay is dendritic, a
+    synapse's own time is that delay behind."""
 
     pre: Keys
     post: Keys
@@ -223,6 +223,7 @@ class Core:
         self.buffer = np.zeros(self._owned_at + (len(owned.start) if owned else 0))
         if owned:
             self.buffer[self._owned_at :] = owned.start
+        self._tells = bool(owned and owned.integers[4])
         self._own = (owned.integers, owned.constants) if owned else ()
         self.state = self.buffer[:body].reshape(len(states), K)
         for name, values in model.initial(part.params).items():
@@ -694,8 +695,15 @@ class Core:
         potential = buffer[self.potential_row * self.K : (self.potential_row + 1) * self.K]
         return np.asarray(potential + self._zero)
 
+    def settle(self) -> None:
+        """Tell the synapses of all spikes of their neurons that they can know of by now. It changes when they
+        are told, never what comes of it; so weights are the same whenever they are looked at."""
+        if self._tells:
+            self._call(T.SETTLE, self.buffer.ctypes.data, self.k, 0, 0)
+
     def weights(self) -> Weights:
         """Every synapse of the neurons here, at the committed step, in the order (post, pre, declaration)."""
+        self.settle()
         part, owned, at = self.part, self.part.owned, self._owned_at
         plain, remembering = len(part.weight), part.remembering
         pre = np.repeat(np.arange(len(part.row) - 1), np.diff(part.row))
@@ -725,6 +733,7 @@ class Core:
 
     def dump(self) -> dict[str, Any]:
         """The committed state with everything that waits: plain values for a snapshot."""
+        self.settle()
         keys = self._keys[self._at_key : self._n_keys]
         plan = slice(self._at_plan, None)
         return {

@@ -101,8 +101,12 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
     owns = model.arrive is not None
     remembers = owns or bool(synapses)
     by_sign = model.by_sign and len(model.receptors) > 1
-    begin, act, owned_step, fire, rest_of_keys = hooks.compiled(name, model, synapses, jitted, view, view2)
-    fires = fire is not None
+    memory = hooks.compiled(name, model, synapses, jitted, view, view2)
+    begin, act, rest_of_keys, owned_step = (
+        memory[part] for part in ("begin", "act", "rest_of_keys", "owned_step")
+    )
+    fire, settle = memory["fire"], memory["settle"]
+    fires, settles = fire is not None, settle is not None
 
     # With signatures given, or numba compiles each once for every constant it is called with.
     @njit(f"void(int64[::1]{9 * ', int64'})", error_model="numpy")
@@ -278,6 +282,11 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         t = view(table, T.SCALARS + T.ARRAYS, np.int64)
         if op == T.RUN:
             advance(t, a, b, c, d, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
+            return
+        if settles and op == T.SETTLE:
+            K = t[T.N_NEURONS]
+            n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
+            settle(t, a + 8 * n, b)
             return
         k, to, look = t[T.STEP], a, d
         if c:

@@ -14,6 +14,7 @@ synapses with memory."""
 SCALARS, ARRAYS = 40, 40
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
 
-RUN, DUTY = 0, 1
+RUN, DUTY, SETTLE = 0, 1, 2
 """Operations. RUN: advance the state at address a from step b to c, ended at the first emission if d.
-DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all)."""
+SETTLE: tell the synapses of the state at a what they can know of at step b. DUTY: admit c new spikes at
+address b, commit up to a, look ahead to d (no farther than a: not at all)."""
