@@ -31,6 +31,8 @@ NO_MV: Array = np.empty(0)
 LOOK_AHEAD_NEURONS = 32
 """More neurons than this in one core are advanced window by window: some neuron always acts soon, and
 running a copy of all ahead would double the work."""
+MORE_NEURONS = 128
+"""The same for models that own their synapses: those wait for a stimulus that is told far ahead."""
 SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
 """Steps that `look` runs ahead. Four times as far when nothing came before the last look's end, half as
 far when something did: where inputs are dense a long look is wasted, where they are rare a wake is (a
@@ -415,7 +417,7 @@ class Core:
 
     @property
     def looks_ahead(self) -> bool:
-        return self.K <= LOOK_AHEAD_NEURONS
+        return self.K <= (LOOK_AHEAD_NEURONS if self.part.model.arrive is None else MORE_NEURONS)
 
     def look(self, again: bool = False, through: int = 0, limit: int = NEVER) -> int:
         """The step of the next emission if nothing more arrives; `acts` tells whether there is one.
@@ -525,6 +527,9 @@ class Core:
         if self._far - to > FAR_DELAYS * self.part.min_delay:
             # Sources have run ahead: what is known of the time to come is worth looking at.
             self._look_length = max(self._look_length, min(self._far - to, FARTHEST_LOOK))
+        elif self._far and not new and self.part.model.arrive is not None:
+            # All that was told is over, and a neuron that answers what it is told has come to rest.
+            self._look_length = min(self._look_length, FIRST_LOOK)
         swift = (
             self._swift
             and not (sample_keys or stimuli or self._resting)
