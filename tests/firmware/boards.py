@@ -1,4 +1,4 @@
-"""Boards with the real firmware, built by the Makefile: each variant into a folder of its own."""
+"""Boards with the real firmware."""
 
 from __future__ import annotations
 
@@ -9,22 +9,13 @@ from typing import Any
 from neurobus.bridge import hardware, simboard
 from neurobus.bridge.simboard import SimBoard
 
-VARIANTS = simboard.ROOT / "build" / "firmware-variants"
-
 
 def board(
     kind: str = "uno", chip: str = "ws2812", leds: int = 8, baud: int | None = None, **more: Any
 ) -> SimBoard:
-    """A board of this kind, its firmware built for that strip and rate. Raises CalledProcessError."""
+    """A board of this kind, its firmware built for that strip and rate."""
     one = hardware.BOARDS[kind]
-    folder = VARIANTS / f"{chip}-{leds}-{baud or 'usual'}"
-    words = [f"LED={chip}", f"LEDS={leds}", f"FIRMWARE={folder}", *([f"BAUD={baud}"] if baud else [])]
-    subprocess.run(["make", "-s", *words, f"{folder}/{one.firmware}.elf"], cwd=simboard.ROOT, check=True)
-    return simulated(folder / f"{one.firmware}.elf", kind, chip, leds, **more)
-
-
-def simulated(elf: Path, kind: str, chip: str, leds: int, **more: Any) -> SimBoard:
-    one = hardware.BOARDS[kind]
+    elf = simboard.firmware(one, chip, leds, baud)
     return simboard.with_strip(SimBoard(elf, one.mcu, one.clock_hz, **more), chip, leds)
 
 
