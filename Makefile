@@ -24,7 +24,7 @@ install: $(VENV)/.installed ## fill .venv with neurobus and all it needs
 
 $(VENV)/.installed: pyproject.toml $(BIN)/python
 	@echo 'installing neurobus into $(VENV) (some hundred MB the first time) ...'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,nwb]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,nwb,train]'
 	@touch $@
 
 # PYTHON=... or the first python from 3.11 on that can make environments. Debian keeps the part of

@@ -27,13 +27,15 @@ SHORTEST_HISTORY = 64
 @dataclass(frozen=True)
 class Owned:
     """`integers` and `constants` are what the kernel is given (see `kernels`); `start` the part of the buffer
-    that holds weights, states and traces, as they are at the beginning. `source`, `neuron` (local),
-    `receptor`, `delay`, `type_of` (index into `types`; -1 a modulator's, or an owning model's) by synapse."""
+    that holds weights, states and traces, as they are at the beginning; weights come first. By synapse:
+    `given` (its place in the order it was given), `source`, `neuron` (local), `receptor`, `delay`, `type_of`
+    (index into `types`; -1 a modulator's, or an owning model's)."""
 
     types: tuple[str, ...]
     integers: Ints
     constants: Array
     start: Array
+    given: Ints
     source: Ints
     neuron: Ints
     receptor: Ints
@@ -103,7 +105,7 @@ def lay_out(
     n_z = len(model.synapse_states()) if owner else max([len(t.kind.states()) for t in mine], default=0)
     n_g = max([len(t.kind.traces()) for t in mine], default=0)
 
-    prepared = [[np.asarray(c) for c in t.kind.prepare(t.params, dt_ns * 1e-6).values()] for t in mine]
+    prepared = [[np.asarray(c) for c in t.kind.prepare(t.params, dt_ns / 1e6).values()] for t in mine]
     n_c = max([len(p) for p in prepared], default=0)
     constants = np.zeros((len(sites), n_c))
     traces, states = np.zeros((len(sites), n_g)), np.zeros((n_z, n))
@@ -133,8 +135,8 @@ def lay_out(
         site, delay, delays, site_at.ravel(), np.searchsorted(sites[:, 0], np.arange(n_neurons + 1)),
         np.searchsorted(neuron, np.arange(n_neurons + 1)), sites[:, 1], np.zeros(len(delays)),
     ]).astype(np.int64)  # fmt: skip
-    floats = np.concatenate([[dt_ns / 1000, dt_ns * 1e-6], constants.ravel()])
-    as_ints = (a.astype(np.int64) for a in (source, neuron, receptor, delay, kind))
+    floats = np.concatenate([[dt_ns / 1000, dt_ns / 1e6], constants.ravel()])
+    as_ints = (a.astype(np.int64) for a in (order, source, neuron, receptor, delay, kind))
     return Owned(tuple(t.name for t in mine), integers, floats, start, *as_ints)
 
 

@@ -6,6 +6,7 @@ postsynaptic side owns its incoming weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -75,6 +76,8 @@ class NeuronPart:
     potential_delta_mv: float
     potential_interval: int
     owned: Owned | None = None
+    remembering: npt.NDArray[np.bool_] | None = None
+    """Which of all synapses that end here, in the order (source, target, declaration), are in `owned`."""
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -210,9 +213,10 @@ class Plan:
         n, members = len(process.members), process.members
         order, begins = self._order
         mine = order[begins[number] : begins[number + 1]]
-        owned = self._owned(number, mine)
+        owned, remembering = self._owned(number, mine), None
         if owned is not None:
-            mine = mine[self._plain(model, mine)]
+            remembering = ~self._plain(model, mine)
+            mine = mine[~remembering]
         here = self.process_of
         a, b, g = net.gap_a, net.gap_b, net.gap_ns
         to_b, to_a = here[b] == number, here[a] == number
@@ -261,7 +265,23 @@ class Plan:
             potential_delta_mv=net.potential_delta_mv,
             potential_interval=net.potential_interval,
             owned=owned,
+            remembering=remembering,
         )
+
+    def weights_in(self, number: int, saved: Mapping[str, Any]) -> tuple[Ints, Array]:
+        """The synapses (by index in the network) that end in a process, and their weights in its dump."""
+        model = self.network.models[self.processes[number].model]
+        assert issubclass(model, Model)
+        order, begins = self._order
+        mine = order[begins[number] : begins[number + 1]]
+        plain = self._plain(model, mine)
+        owned = self._owned(number, mine)
+        weight = np.empty(len(mine))
+        weight[plain] = np.frombuffer(saved["weight"], np.float64)
+        if owned is not None:
+            remembered = np.frombuffer(saved["buffer"], np.float64)[-len(owned.start) :][: owned.n]
+            weight[np.flatnonzero(~plain)[owned.given]] = remembered
+        return mine, weight
 
     def _plain(self, model: type[Model], synapses: Ints) -> npt.NDArray[np.bool_]:
         """Which of these synapses on neurons of a model are nothing but a weight and a delay."""

@@ -99,7 +99,10 @@ class Ensemble:
 
     def run(self, to: int) -> Ensemble:
         """Conduct until everybody stands at step `to`."""
+        sources = np.array([p for p, core in enumerate(self.cores) if isinstance(core, SourceCore)], np.int64)
         while active := self.schedule.round(to):
+            if not set(active).isdisjoint(sources.tolist()):
+                active = self.schedule.joined(active, sources, min(self.schedule.horizon + AHEAD, to))
             if self._shuffle is not None:
                 self._shuffle.shuffle(active)
             duties = [(p, self.schedule.take(p)) for p in active]

@@ -15,7 +15,7 @@
 #endif
 
 #define LINK_VERSION 1
-#define LINK_SCHEMA 0xb03182efUL
+#define LINK_SCHEMA 0x2c1cea8aUL
 #define LINK_CHUNK 16
 #define LINK_RESEND_MS 30
 #define LINK_SILENCE_MS 1000
@@ -339,6 +339,38 @@ struct lif_state {
     uint8_t post; /* mark of the last spike */
     uint32_t x_ex; /* weights that act in the next update */
     uint32_t x_in; /* magnitudes of the negative ones */
+} LINK_PACKED;
+
+/* Parameters of the chip `race`; `nodes.race` has the rule. */
+struct race_params {
+    uint16_t inputs; /* synapses that learn, the first ones */
+    uint16_t elders; /* from classmates with a lower address, the next ones; the rank of this neuron */
+    uint16_t youngers; /* from classmates with a higher address */
+    uint16_t foreign; /* from neurons of other classes */
+    uint8_t teachers; /* then so many teachers of the own class */
+    uint8_t learns; /* then so many LEARN */
+    uint8_t resets; /* and so many RESET */
+    uint16_t V_th; /* threshold of a neuron that has learnt nothing */
+    uint8_t shift; /* V grows by S >> shift a tick */
+    uint8_t attract; /* learning towards a sample, >> attract */
+    uint8_t repel; /* learning away from one, >> repel */
+    uint8_t top; /* level of the input that comes first */
+    uint8_t level; /* a level is 2^level ticks */
+    uint8_t start; /* ticks from RESET to the first input */
+    uint8_t delay; /* ticks of a lateral synapse */
+} LINK_PACKED;
+
+/* State of the chip `race`. Behind it: u8 weight of each input, then u8 level of each. */
+struct race_state {
+    uint32_t tick; /* updates done */
+    uint32_t began; /* tick in which RESET acted */
+    uint16_t V; /* potential */
+    uint16_t S; /* sum of the weights that have arrived */
+    uint16_t fired; /* ticks from RESET to the spike of this slot, 0xffff for none */
+    uint16_t claim; /* ticks until a claim, 0xffff for none */
+    uint16_t threshold; /* V_th and half the squared length of the weights */
+    uint8_t flags; /* 1 open, 2 inhibited, 4 mine, 8 mate, 16 earlier, 32 foreign, 64 virgin */
+    uint8_t order; /* 0, or the broadcast that came for the next tick: 1 RESET, 2 LEARN */
 } LINK_PACKED;
 
 #endif

@@ -277,10 +277,10 @@ void board_stats(board_t *b, FILE *out)
 	avr_cycle_count_t cycles = b->avr->cycle;
 	fprintf(out,
 	        "{\"name\":\"%s\",\"port\":\"%s\",\"mcu\":\"%s\",\"clock_hz\":%u,\"ppm\":%g,\"baud\":%.1f,"
-	        "\"host_baud\":%.1f,\"plugged\":%s,\"powered\":%s,\"state\":\"%s\",",
+	        "\"host_baud\":%.1f,\"plugged\":%s,\"powered\":%s,\"state\":\"%s\",\"pc\":%u,",
 	        b->name, b->cable.path, b->facts->mcu, b->hz, b->ppm, uart_baud(&b->uart), b->uart.host_baud,
 	        b->cable.master >= 0 ? "true" : "false", b->powered ? "true" : "false",
-	        !b->powered ? "off" : board_dead(b) ? "dead" : b->avr->state == cpu_Sleeping ? "asleep" : "awake");
+	        !b->powered ? "off" : board_dead(b) ? "dead" : b->avr->state == cpu_Sleeping ? "asleep" : "awake", (unsigned)b->avr->pc);
 	fprintf(out, "\"cycles\":%llu,\"ns\":%.0f,\"awake\":%.4f,\"slipped_ns\":%llu,\"stack_free\":%d,",
 	        (unsigned long long)cycles, board_ns(b, cycles), cycles ? 1 - (double)b->asleep_cycles / cycles : 0,
 	        (unsigned long long)b->slipped_ns, board_stack_free(b));

@@ -75,6 +75,8 @@ class Port:
 
     def __init__(self, name: str, baud: int):
         self.name, self.baud = name, baud
+        if _left_behind(name):
+            raise PortError(name, Why.MISSING, "no such port; its simulated board has ended")
         try:
             # A gap between bytes that is no multiple of 0.1 s stands for VMIN = 1: with VMIN = 0, which
             # pyserial would choose, a read of nothing looks like the end of the file.
@@ -303,6 +305,12 @@ def simulated() -> list[str]:
         for link in sorted(folder.glob(SIMULATED + "*"), key=lambda path: (len(path.name), path.name))
         if link.exists()
     ]
+
+
+def _left_behind(name: str) -> bool:
+    """Whether it is the link of a simulated board whose rig is gone."""
+    path = Path(name)
+    return path.name.startswith(SIMULATED) and path.is_symlink() and not folders.live(path.parent)
 
 
 def found() -> list[Found]:

@@ -13,13 +13,14 @@ import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import neurobus
 from neurobus.bridge import port as ports
+from neurobus.bridge.hardware import Hardware
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, RunError
 
@@ -37,7 +38,7 @@ class SimBoard:
     `led`, `backup` and `button` are pins, `B0` to `D7`; `chip` is one of ws2811, 2812, 2813, 2815, 2818,
     `order` that of the colours on its line where it is not the chip's usual one, `leds` how many LEDs there
     are (0: not checked). `ppm`: how far off the crystal is. `own_supply`: pulling the cable leaves it
-    powered. `seed`: what its RAM holds at power-on and which bits go wrong. `serial`: the serial number in its
+    powered. `seed`: what its RAM holds at power-on and which bits go wrong. `serial`: the number in its
     EEPROM, 0 for none.
     """
 
@@ -64,6 +65,15 @@ class SimBoard:
         }  # fmt: skip
         given = [f"{key}={value}" for key, value in words.items() if value not in ("", None)]
         return ",".join([name, *given])
+
+
+BACKUP = {"ws2813", "ws2815", "ws2818"}
+"""Chips with a second data line."""
+
+
+def with_strip(board: SimBoard, chip: str, leds: int) -> SimBoard:
+    """The board with that strip, wired as `firmware/avr/boards` says."""
+    return replace(board, chip=chip, leds=leds, led="D6", backup="D7" if chip in BACKUP else "")
 
 
 class RigError(RunError):
@@ -239,6 +249,31 @@ def _first_free() -> int:
     """A number that no board has, in whichever rig: so that short names mean one board."""
     taken = [os.path.basename(name).removeprefix(ports.SIMULATED) for name in ports.simulated()]
     return 1 + max((int(number) for number in taken if number.isdigit()), default=-1)
+
+
+def make(*words: str) -> None:
+    """`make` in the checkout. Raises InputError: what went wrong, or the command that installs what lacks."""
+    if not (ROOT / "firmware" / "sim").is_dir():
+        raise InputError("simulated boards are built from a checkout of neurobus; this is an installed copy")
+    if (lacking := missing()) is not None:
+        raise InputError(f"simulated boards need more than is here; run: {lacking}")
+    done = subprocess.run(["make", "-s", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise InputError(f"make {' '.join(words)} failed: {why[0] if why else done.returncode}")
+
+
+def firmware(board: Hardware, chip: str = "ws2812", leds: int = 8, baud: int | None = None) -> Path:
+    """The ELF of the board's firmware for that strip, built where it is not. Raises InputError.
+
+    What differs from `make firmware` without options gets a folder of its own.
+    """
+    variant = f"{chip}-{leds}" + (f"-{baud}" if baud else "")
+    folder = FIRMWARE if variant == "ws2812-8" else FIRMWARE / variant
+    elf = folder / f"{board.firmware}.elf"
+    options = [f"LED={chip}", f"LEDS={leds}", f"FIRMWARE={folder}", *([f"BAUD={baud}"] if baud else [])]
+    make("-C", "firmware/avr", *options, str(elf))
+    return elf
 
 
 def program() -> Path:

@@ -206,7 +206,10 @@ class Conductor:
             return
         # Under a pace a silent network's horizon stands still while model time goes on.
         self._schedule.horizon = min(self._model_step(), self._limit)
-        step = self._schedule.stimulus(*owner, event.weight)
+        p, index = owner
+        # Never in what was already told to run: a source runs ahead of all others.
+        step = max(self._schedule.horizon, self._duty_horizon[p], event.t_ns // self._score.dt_ns)
+        self._schedule.at(p, step, index, event.weight)
         stamped = Stimulus(event.neuron, step * self._score.dt_ns, event.weight, event.origin)
         self._publish(wire.encode(stamped))
 
@@ -342,6 +345,7 @@ class Conductor:
             self._publish(wire.encode(Stimulus(neuron, step * self._score.dt_ns, weight, "log")))
         ahead = AHEAD_MS * 1_000_000 // self._score.dt_ns
         schedule, sources = self._schedule, self._score.sources
+        all_sources = np.flatnonzero(sources)
         while self._alive():
             self._collect()
             if time.monotonic() >= self._snapshot_due:
@@ -355,12 +359,12 @@ class Conductor:
                 for data in self._frames(POLL_MS):
                     self._handle(data)
                 continue
+            to = min(schedule.horizon + ahead, self._limit)
+            if any(sources[p] for p in active):
+                self._source_horizon = max(self._source_horizon, to)
+                active = schedule.joined(active, all_sources, to)
             for p in active:
-                horizon = schedule.horizon
-                if sources[p]:
-                    horizon = min(horizon + ahead, self._limit)
-                    self._source_horizon = max(self._source_horizon, horizon)
-                self._dispatch(p, horizon)
+                self._dispatch(p, to if sources[p] else schedule.horizon)
         self._finish()
 
     def _paced(self) -> bool:

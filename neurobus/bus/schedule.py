@@ -57,6 +57,11 @@ class Schedule:
         self.rounds += 1
         return np.flatnonzero(self.bound <= self.horizon).tolist()
 
+    def joined(self, active: list[int], sources: npt.NDArray[np.int64], to: int) -> list[int]:
+        """The round with all sources that would act up to `to`: where one runs ahead, all do, else each would
+        wake their common targets at a time of its own."""
+        return sorted({*active, *sources[self.bound[sources] <= to].tolist()})
+
     def take(self, p: int) -> tuple[bytes, bytes, bytes, list[list[float]] | None]:
         """Empty the inbox of p: spikes, sample keys, sample potentials, stimuli."""
         keys, sample_keys, sample_mv, stimuli = (

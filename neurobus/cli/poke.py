@@ -32,7 +32,7 @@ PATIENCE_S = 2.0
 @cluster_option
 @json_option
 def command(neurons: tuple[str, ...], weight: str | None, cluster: str | None, as_json: bool) -> None:
-    """Give NEURON a push, as if one spike had arrived over a synapse of that weight.
+    """Give NEURON a push, as if one spike had arrived over a synapse of that weight; a source fires once.
 
     \b
     neurobus poke n.0
@@ -66,8 +66,6 @@ def _weight(manifest: Manifest, name: str, written: str | None) -> float:
         hint = meant(name, manifest.ids[: manifest.n_neurons])
         raise InputError(f"no neuron '{name}' in '{manifest.name}'{hint}")
     index = manifest.ids.index(name)
-    if index >= manifest.n_neurons:
-        raise InputError(f"'{name}' is a source, and a source has no membrane to push; poke a neuron")
     if name in manifest.external:
         raise InputError(f"'{name}' is played from a recording; nobody there feels a push")
     unit = manifest.weight_units[index]

@@ -7,8 +7,10 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -22,6 +24,7 @@ from neurobus.cluster.summary import Summary, render
 from neurobus.errors import InputError
 
 RECORDING = "neurobus.log.recording"
+During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
 
 
 @click.command(name="run", short_help="start a network, every neuron its own process")
@@ -156,12 +159,15 @@ def recorded_spikes(log: Path, only: list[str]) -> dict[str, list[int]]:
     return {name: recorded.spikes_t[recorded.spikes_i == at[name]].tolist() for name in only}
 
 
-def perform(launch: Launch, quiet: bool) -> Summary:
-    """Run a launch under the eyes of a person: progress, notes, summary on stderr; Ctrl-C stops politely."""
-    return asyncio.run(_perform(launch, Console(stderr=True, highlight=False), quiet))
+def perform(launch: Launch, quiet: bool, during: During | None = None) -> Summary:
+    """Run a launch under the eyes of a person: progress, notes, summary on stderr; Ctrl-C stops politely.
+
+    `during` runs beside it from the start on, and is cancelled at the end.
+    """
+    return asyncio.run(_perform(launch, Console(stderr=True, highlight=False), quiet, during))
 
 
-async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
+async def _perform(launch: Launch, console: Console, quiet: bool, during: During | None) -> Summary:
     shown = console.is_terminal and not quiet
     progress = Progress(
         TextColumn("{task.description}"),
@@ -177,8 +183,12 @@ async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
     def ready(n: int, of: int) -> None:
         progress.update(task, description="waking neurons", completed=n, total=of)
 
+    beside: list[asyncio.Task[None]] = []
+
     def started(manifest: Manifest) -> None:
         progress.stop()
+        if during is not None:
+            beside.append(asyncio.create_task(during(console, manifest)))
         if not quiet:
             console.print(
                 f"[bold]{manifest.name}[/] runs: {manifest.n_neurons} neurons in {manifest.processes} "
@@ -208,6 +218,9 @@ async def _perform(launch: Launch, console: Console, quiet: bool) -> Summary:
         summary = await launcher.run()
     finally:
         progress.stop()
+        for companion in beside:
+            companion.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         with contextlib.suppress(Exception):
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)

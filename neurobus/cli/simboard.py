@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import select
-import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -21,6 +20,8 @@ from neurobus.errors import InputError, RunError
 
 CHIPS = ("ws2811", "ws2812", "ws2813", "ws2815", "ws2818")
 LOOK_S = 0.2
+FIRST_SERIAL = 0x51B00000
+"""Of the first simulated board; so one is known again when it is plugged in again."""
 
 
 @click.command(name="simboard", short_help="start simulated boards")
@@ -44,6 +45,7 @@ def command(
     mcu: str | None,
     clock: str | None,
     chip: str,
+    leds: int,
     elf: Path | None,
     pace: str,
     own_supply: bool,
@@ -59,16 +61,15 @@ def command(
     commands may be typed: 'unplug 0', 'plug 0', 'press 0', 'stats 0', 'leds 0'; 'help' lists them all.
     """
     board = _board(kind, mcu, clock)
-    _make("rig")
+    simboard.make("rig")
     if elf is None:
-        elf = firmware(board, chip)
+        elf = simboard.firmware(board, chip, leds)
     elif not elf.exists():
         raise InputError(f"{elf}: no such file")
-    one = SimBoard(elf.absolute(), board.mcu, board.clock_hz, chip, own_supply=own_supply)
-    if chip in ("ws2813", "ws2815", "ws2818"):
-        one = dataclasses.replace(one, backup="D7")
+    one = SimBoard(elf.absolute(), board.mcu, board.clock_hz, own_supply=own_supply)
+    several = [simboard.with_strip(replace(one, serial=FIRST_SERIAL + i), chip, leds) for i in range(number)]
     stopped: list[bool] = []
-    with on_interrupt(lambda: stopped.append(True)), Rig([one] * number, pace) as rig:
+    with on_interrupt(lambda: stopped.append(True)), Rig(several, pace) as rig:
         if as_json:
             rows = [
                 {"port": port, "name": name, "mcu": board.mcu, "clock_hz": board.clock_hz, "baud": board.baud}
@@ -100,28 +101,6 @@ def _board(kind: str | None, mcu: str | None, clock: str | None) -> hardware.Har
             return board
     there = sorted({f"{b.mcu} at {b.clock_hz // 1_000_000}M" for b in hardware.BOARDS.values()})
     raise InputError(f"no firmware for {mcu or 'any MCU'} at {clock}; there is {', '.join(there)}")
-
-
-def firmware(board: hardware.Hardware, chip: str) -> Path:
-    """The ELF for that board and strip, built if it is not there."""
-    path = simboard.FIRMWARE / f"{board.firmware}-{chip}.elf"
-    if not path.exists():
-        _make("firmware")
-    return path
-
-
-def _make(target: str) -> None:
-    """`make target` in the checkout. Raises InputError with the command that mends it."""
-    if not (simboard.ROOT / "firmware" / "sim").is_dir():
-        raise InputError("simulated boards are built from a checkout of neurobus; this is an installed copy")
-    if (lacking := simboard.missing()) is not None:
-        raise InputError(f"simulated boards need more than is here; run: {lacking}")
-    done = subprocess.run(
-        ["make", "-s", target], cwd=simboard.ROOT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        why = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise InputError(f"make {target} failed: {why[-1] if why else done.returncode}")
 
 
 def _show(rig: Rig, board: hardware.Hardware) -> None:

@@ -239,4 +239,5 @@ def _neuron_part(
         potential_delta_mv=1.0,
         potential_interval=1,
         owned=owned,
+        remembering=None if owned is None else np.ones(owned.n, np.bool_),
     )

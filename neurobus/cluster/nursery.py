@@ -33,6 +33,7 @@ from neurobus.bus import conductor as conducting
 from neurobus.bus import hub
 from neurobus.bus.conductor import Conductor, Score
 from neurobus.bus.peer import Endpoints, Peer
+from neurobus.classroom.brain import with_weights
 from neurobus.cluster import folder as folders
 from neurobus.cluster.options import Options, Seat
 from neurobus.errors import InputError, NeurobusError
@@ -45,6 +46,8 @@ from neurobus.placement import Plan, Process
 
 TERM_WAIT_S = 2.0
 HUB = "hub"
+WEIGHTS = "@weights"
+"""Among a log's files: the weights its run began with, where they are not the config's."""
 
 
 class Nursery:
@@ -78,7 +81,11 @@ class Nursery:
             )
         run = self.config.run
         self.clock = options.clock or run.clock
-        self.network = placement.with_recorded(network.build(self.config, options.seed), options.replaced)
+        built = network.build(self.config, options.seed)
+        weights = options.weights or options.files.get(WEIGHTS)
+        if weights is not None:
+            built = with_weights(built, np.frombuffer(weights, "<f8"))
+        self.network = placement.with_recorded(built, options.replaced)
         self.plan: Plan = placement.place(self.network, run.neurons_per_process, run.processes)
         if self.clock == "virtual" and self.plan.external:
             name = self.network.ids[min(self.plan.external)]
@@ -131,7 +138,7 @@ class Nursery:
         header = {
             "config_name": self.config.path.name if self.config.path else self.options.config_name,
             "config_text": self.config.text,
-            "files": self.config.files,
+            "files": self.config.files | ({WEIGHTS: self.options.weights} if self.options.weights else {}),
             "overrides": list(self.config.overrides),
             "replaced": sorted(self.options.replaced),
             "seed": net.seed,

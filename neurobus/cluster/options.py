@@ -15,7 +15,8 @@ class Options:
 
     `clock`, `seed`: instead of the config's. `replaced`: neuron id → spike times (ns) that a recording
     plays in its place. `stimuli`: (t_ns, neuron, weight) from a log. `programs`: observers that are part
-    of the run, as (dotted module with a `main(Seat)`, arguments). `resume`: folder of snapshots.
+    of the run, as (dotted module with a `main(Seat)`, arguments). `weights`: float64, in the network's
+    order, instead of the config's. `resume`: folder of snapshots.
     """
 
     clock: str | None = None
@@ -28,6 +29,7 @@ class Options:
     replaced: dict[str, list[int]] = field(default_factory=dict)
     stimuli: list[tuple[int, str, float]] = field(default_factory=list)
     programs: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    weights: bytes | None = None
     resume: str | None = None
     state: str | None = None
     snapshots: bool = True

@@ -175,12 +175,12 @@ _NAMES = {"int": "a whole number", "float": "a number", "str": "text in quotes",
           "array": "a list", "object": "a table", "datetime": "a date", "date": "a date",
           "time": "a time"}  # fmt: skip
 _TABLES = {"run": schema.Run, "neurons": schema.Neuron, "groups": schema.Group, "synapses": schema.Synapses,
-           "electrical": schema.Electrical}  # fmt: skip
+           "electrical": schema.Electrical, "classroom": schema.Classroom}  # fmt: skip
 _KINDS = {kind.__struct_config__.tag: kind for kind in get_args(schema.Source)}
 _PARTS = {"space": schema.Space, "patterns": schema.Patterns}
 _CHOICES = {"kind": _KINDS, "clock": get_args(schema.Clock), "rule": get_args(schema.Rule),
             "kernel": get_args(schema.Kernel), "placed": get_args(schema.Placed),
-            "on_log_failure": get_args(schema.OnLogFailure)}  # fmt: skip
+            "on_log_failure": get_args(schema.OnLogFailure), "code": get_args(schema.Code)}  # fmt: skip
 _MAPS: dict[str, Any] = {"params": schema.Value, "columns": str, "switches": bool}
 
 
@@ -229,8 +229,8 @@ def _table(place: Place, raw: dict[str, Any]) -> tuple[str, Sequence[str]]:
     """How a person calls the table at `place`, and the fields it may have."""
     if not place:
         return "a config", Document.__struct_fields__
-    if place[0] == "run":
-        return "[run]", schema.Run.__struct_fields__
+    if place[0] in ("run", "classroom"):
+        return f"[{place[0]}]", _TABLES[str(place[0])].__struct_fields__
     if len(place) > 2 and place[2] in _PARTS:
         return str(place[2]), _PARTS[str(place[2])].__struct_fields__
     if len(place) > 2:

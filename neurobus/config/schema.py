@@ -12,9 +12,11 @@ from neurobus import units
 Clock = Literal["wall", "virtual"]
 OnLogFailure = Literal["continue", "stop"]
 Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree", "small_world", "scale_free",
-               "distance", "layered", "assemblies"]  # fmt: skip
+               "distance", "layered", "assemblies",
+               "same_class", "elders", "youngers", "other_class"]  # fmt: skip
 Kernel = Literal["gaussian", "exponential", "disc"]
 Placed = Literal["grid", "random"]
+Code = Literal["latency", "rank"]
 
 STATIC = "static"
 """The synapse without memory: what a synapse is where no type is named."""
@@ -267,6 +269,27 @@ class Electrical(Structure, kw_only=True):
     conductance: Plain | None = None
 
 
+class Classroom(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Who is taught what, and when, for `neurobus train`. Times count from the begin of a sample's slot.
+
+    `readers`: the group that answers; neuron n of it stands for class n modulo `classes`. `inputs`,
+    `teachers` (one a class), `learn` and `reset` are sources, silent but in a lesson.
+    """
+
+    readers: str
+    inputs: str
+    reset: str
+    classes: Count
+    teachers: str | None = None
+    learn: str | None = None
+    code: Code = "latency"
+    levels: Annotated[int, Meta(ge=2, le=255)] = 16
+    level: Plain = "1 ms"
+    start: Plain = "1 ms"
+    learn_at: Plain = "25 ms"
+    slot: Plain = "32 ms"
+
+
 class Document(Struct, forbid_unknown_fields=True, kw_only=True):
     """A whole config."""
 
@@ -277,6 +300,7 @@ class Document(Struct, forbid_unknown_fields=True, kw_only=True):
     synapses: list[Synapses] = field(default_factory=list)
     electrical: list[Electrical] = field(default_factory=list)
     switches: dict[str, bool] = field(default_factory=dict)
+    classroom: Classroom | None = None
 
 
 def schema() -> dict[str, Any]:

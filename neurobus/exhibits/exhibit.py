@@ -45,42 +45,46 @@ class Row:
     unit: str = ""
     source: str = ""
 
+    def __post_init__(self) -> None:
+        # NumPy's scalars are no JSON.
+        if self.passed is not None:
+            object.__setattr__(self, "passed", bool(self.passed))
+        if not isinstance(self.measured, str):
+            object.__setattr__(self, "measured", float(self.measured))
+
     @classmethod
     def near(cls, what: str, measured: float, expected: float, tolerance: float, unit: str = "",
              source: str = "") -> Row:  # fmt: skip
         """Passes where |measured - expected| <= tolerance."""
-        value = float(measured)
-        words = f"{number(expected)} ± {number(tolerance)}" if tolerance else f"{number(expected)}"
-        return cls(what, value, _with(words, unit), abs(value - expected) <= tolerance, unit, source)
+        words = f"{number(expected)} ± {number(tolerance)}" if tolerance else number(expected)
+        return cls(what, measured, _with(words, unit), abs(measured - expected) <= tolerance, unit, source)
 
     @classmethod
     def between(cls, what: str, measured: float, low: float, high: float, unit: str = "",
                 source: str = "") -> Row:  # fmt: skip
         """Passes where low <= measured <= high."""
-        value, words = float(measured), f"{number(low)} to {number(high)}"
-        return cls(what, value, _with(words, unit), low <= value <= high, unit, source)
+        words = f"{number(low)} to {number(high)}"
+        return cls(what, measured, _with(words, unit), low <= measured <= high, unit, source)
 
     @classmethod
     def below(cls, what: str, measured: float, limit: float, unit: str = "", source: str = "") -> Row:
         """Passes where measured < limit."""
-        value = float(measured)
-        return cls(what, value, _with(f"< {number(limit)}", unit), value < limit, unit, source)
+        return cls(what, measured, _with(f"< {number(limit)}", unit), measured < limit, unit, source)
 
     @classmethod
     def above(cls, what: str, measured: float, limit: float, unit: str = "", source: str = "") -> Row:
         """Passes where measured > limit."""
-        value = float(measured)
-        return cls(what, value, _with(f"> {number(limit)}", unit), value > limit, unit, source)
+        return cls(what, measured, _with(f"> {number(limit)}", unit), measured > limit, unit, source)
 
     @classmethod
     def that(cls, what: str, passed: bool, measured: str, expected: str, source: str = "") -> Row:
         """Passes where `passed` is true; measured and expected in words."""
-        return cls(what, measured, expected, bool(passed), "", source)
+        return cls(what, measured, expected, passed, "", source)
 
     @classmethod
     def told(cls, what: str, measured: float | str, unit: str = "", source: str = "") -> Row:
         """A number to know, which nothing hangs on."""
-        return cls(what, measured if isinstance(measured, str) else float(measured), "", None, unit, source)
+        return cls(what, measured, "", None, unit, source)
 
     def text(self) -> str:
         """The measured value as a person reads it."""

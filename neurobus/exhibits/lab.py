@@ -104,7 +104,8 @@ class Run:
                 saved = read_snapshot(self.state, process.name)
                 if saved is None:
                     raise RunError(f"no snapshot of '{process.name}'")
-                final[mine] = np.frombuffer(saved["core"]["weight"], np.float64)
+                synapses, weights = plan.weights_in(process.number, saved["core"])
+                final[synapses] = weights
         return final
 
 
@@ -131,6 +132,10 @@ class Lab:
         if not path.is_file():
             raise InputError("this exhibit's config is not there", path)
         return path
+
+    def build(self, name: str, *overrides: str, seed: int | None = None) -> Network:
+        """The network of configs/papers/NAME.toml, changed as by `run`, without running it."""
+        return networks.build(configs.load(self.path(name), [*overrides, *self.changes]), seed)
 
     def run(self, name: str, *overrides: str, for_ms: float | None = None, seed: int | None = None,
             keep_state: bool = False) -> Run:  # fmt: skip

@@ -30,6 +30,19 @@ def all_to_all(pre: Int32s, post: Int32s, allow_self: bool) -> Pairs:
     return pairs[0][other], pairs[1][other]
 
 
+def by_class(pre: Int32s, post: Int32s, classes: int, rule: str, allow_self: bool) -> Pairs:
+    """Pairs of one class (`same_class`), of those only with the presynaptic member before (`elders`) or after
+    (`youngers`) the other, or of two classes (`other_class`). Member n has class n modulo `classes`."""
+    i, j = np.repeat(np.arange(pre.size), post.size), np.tile(np.arange(post.size), pre.size)
+    same = i % classes == j % classes
+    chosen = {"same_class": same, "elders": same & (i < j), "youngers": same & (i > j), "other_class": ~same}
+    pairs = pre[i[chosen[rule]]], post[j[chosen[rule]]]
+    if allow_self:
+        return pairs
+    other = pairs[0] != pairs[1]
+    return pairs[0][other], pairs[1][other]
+
+
 def fixed_probability(
     pre: Int32s, post: Int32s, probability: float, allow_self: bool, stream: Stream
 ) -> Pairs:

@@ -31,6 +31,13 @@ NO_MV: Array = np.empty(0)
 LOOK_AHEAD_NEURONS = 32
 """More neurons than this in one core are advanced window by window: some neuron always acts soon, and
 running a copy of all ahead would double the work."""
+MORE_NEURONS = 128
+"""The same for models that own their synapses: those wait for a stimulus that is told far ahead."""
+FEW_SPIKES, FAR_DELAYS, FARTHEST_LOOK = 16, 8, 1000
+"""A duty with more than `FEW_SPIKES` may be a stimulus told ahead; where it reaches farther than `FAR_DELAYS`
+smallest delays, a look goes on to its end, but no farther than `FARTHEST_LOOK` steps."""
+MORE_THAN_A_FEW = 36 + 8 * FEW_SPIKES
+"""Bytes of such a duty."""
 STEP_BITS = 32
 NEURON_MASK = 0xFFFFFFFF
 
@@ -56,8 +63,8 @@ class Emission:
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Synapses in columns: wire index of both neurons, row of the receptor, delay in steps, weight in the
-    neuron's unit, and which of `types` it is (-1: the last). Synapses that learn of their neuron's spikes
-    late stand as of their own last spike."""
+    neuron's unit, and which of `types` it is (-1: the last). Where the delay is dendritic, a
+    synapse's own time is that delay behind."""
 
     pre: Keys
     post: Keys
@@ -100,7 +107,7 @@ def _in_table(place: int) -> Any:
 
 
 class SourceCore:
-    """K sources: what they emit is known without inputs, as far ahead as one likes."""
+    """K sources: what they emit is known without inputs, as far ahead as one likes; a poke makes one fire."""
 
     looks_ahead = True
 
@@ -108,6 +115,7 @@ class SourceCore:
         self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
         self.acts, self.seq, self.sample_seq, self.n_served = False, 0, 0, 0
         self.duty_number, self.epoch, self.limit = 0, 0, NEVER
+        self._poked = NO_KEYS
 
     def _stamps(self, k0: int, k1: int) -> Keys:
         part, found = self.part, []
@@ -119,7 +127,17 @@ class SourceCore:
                 p["shown"] = part.shown[n]
             steps = part.model.stamps(p, part.keys[n], part.dt_ns, k0, k1)
             found.append(steps << STEP_BITS | index)
+        if len(self._poked):
+            stamps = self._poked >> STEP_BITS
+            return np.unique(np.concatenate([*found, self._poked[(stamps > k0) & (stamps <= k1)]]))
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
+
+    def poke(self, step: int, neuron: int, weight: float) -> bool:
+        """A stimulus: the source fires in update `step`, its weight aside. False: late, it fires at once."""
+        late = step < self.k
+        self.late += late
+        self._poked = np.append(self._poked, (max(step, self.k) + 1) << STEP_BITS | neuron)
+        return not late
 
     def advance(self, to: int) -> Emission:
         """Commit up to step `to`."""
@@ -127,6 +145,8 @@ class SourceCore:
             return NOTHING
         emission = Emission(self._stamps(self.k, to))
         self.k = to
+        if len(self._poked):
+            self._poked = self._poked[self._poked >> STEP_BITS > to]
         return emission
 
     def duty(
@@ -138,7 +158,9 @@ class SourceCore:
         stimuli: list[list[float]] | None,
         limit: int = NEVER,
     ) -> tuple[Emission, int]:
-        """As `Core.duty`; nothing acts on a source."""
+        """As `Core.duty`; nothing but a stimulus acts on a source."""
+        for step, neuron, weight in stimuli or ():
+            self.poke(int(step), int(neuron), weight)
         return self.advance(to), self.look(limit=limit)
 
     def answers_as(self, head: bytes, epoch: int) -> None:
@@ -171,10 +193,10 @@ class SourceCore:
         return np.zeros(len(self.part.index))
 
     def dump(self) -> dict[str, Any]:
-        return {"k": self.k}
+        return {"k": self.k, "poked": self._poked.tobytes()}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        self.k = saved["k"]
+        self.k, self._poked = saved["k"], np.frombuffer(saved["poked"], np.int64).copy()
 
 
 class Core:
@@ -202,7 +224,7 @@ class Core:
 
     def __init__(self, part: NeuronPart):
         self.part = part
-        model, dt_ms = part.model, part.dt_ns * 1e-6
+        model, dt_ms = part.model, part.dt_ns / 1e6
         K = self.K = len(part.index)
         self._table: Any = (ctypes.c_int64 * (T.SCALARS + T.ARRAYS))()
         self._address = ctypes.addressof(self._table)
@@ -225,6 +247,7 @@ class Core:
         self.buffer = np.zeros(self._owned_at + (len(owned.start) if owned else 0))
         if owned:
             self.buffer[self._owned_at :] = owned.start
+        self._tells = bool(owned and owned.integers[4])
         self._own = (owned.integers, owned.constants) if owned else ()
         self.state = self.buffer[:body].reshape(len(states), K)
         for name, values in model.initial(part.params).items():
@@ -269,7 +292,7 @@ class Core:
         self._plan_k = part.plan_k
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
         self._plan_i, self._plan_value = part.plan_i, part.plan_pa
-        self._look_length = T.FIRST_LOOK
+        self._look_length, self._far = T.FIRST_LOOK, 0
         self.acts = False
         self._resting = False
         self._rest_at: int | None = None
@@ -424,7 +447,7 @@ class Core:
 
     @property
     def looks_ahead(self) -> bool:
-        return self.K <= LOOK_AHEAD_NEURONS
+        return (LOOK_AHEAD_NEURONS if self.part.model.arrive is None else MORE_NEURONS) >= self.K
 
     def look(self, again: bool = False, through: int = 0, limit: int = NEVER) -> int:
         """The step of the next emission if nothing more arrives; `acts` tells whether there is one.
@@ -529,6 +552,14 @@ class Core:
             self._look_length //= 2
             if self._look_length < T.SHORTEST_LOOK:
                 self._look_length = 0
+        if len(keys) > 8 * FEW_SPIKES:
+            self._far = max(self._far, int(np.frombuffer(keys, np.int64).max()) >> STEP_BITS)
+        if self._far - to > FAR_DELAYS * self.part.min_delay:
+            # Sources have run ahead: what is known of the time to come is worth looking at.
+            self._look_length = max(self._look_length, min(self._far - to, FARTHEST_LOOK))
+        elif self._far and not new and self.part.model.arrive is not None:
+            # All that was told is over, and a neuron that answers what it is told has come to rest.
+            self._look_length = min(self._look_length, T.FIRST_LOOK)
         swift = (
             self._swift
             and not (sample_keys or stimuli or self._resting)
@@ -560,7 +591,8 @@ class Core:
         Returns the length of the answer, which stands in `answer` and is counted in `seq`; or `T.OTHER`,
         `T.OLD` or `T.TELL`.
         """
-        if not self._swift or self._resting or self._rest_at is not None:
+        plain = self._swift and not (self._resting or self._far) and self._rest_at is None
+        if not plain or len(frame) > head + MORE_THAN_A_FEW:
             return T.OTHER
         if self._stale:
             self._fill_table()
@@ -731,10 +763,17 @@ class Core:
         potential = buffer[self.potential_row * self.K : (self.potential_row + 1) * self.K]
         return np.asarray(potential + self._zero)
 
+    def settle(self) -> None:
+        """Tell the synapses of all spikes of their neurons that they can know of by now. It changes when they
+        are told, never what comes of it; so weights are the same whenever they are looked at."""
+        if self._tells:
+            self._call(T.SETTLE, self.buffer.ctypes.data, self.k, 0, 0)
+
     def weights(self) -> Weights:
         """Every synapse of the neurons here, at the committed step, in the order (post, pre, declaration)."""
+        self.settle()
         part, owned, at = self.part, self.part.owned, self._owned_at
-        plain = len(part.weight)
+        plain, remembering = len(part.weight), part.remembering
         pre = np.repeat(np.arange(len(part.row) - 1), np.diff(part.row))
         columns: list[tuple[npt.NDArray[Any], ...]] = [
             (pre, part.target % self.K, part.target // self.K, part.delay, part.weight, np.full(plain, -1))
@@ -743,7 +782,11 @@ class Core:
             now = self.buffer[at : at + owned.n]
             columns.append((owned.source, owned.neuron, owned.receptor, owned.delay, now, owned.type_of))
         pre, local, receptor, delay, weight, kind = (np.concatenate(c) for c in zip(*columns, strict=True))
-        order = np.lexsort((pre, local))
+        place = np.arange(len(pre))
+        if owned and remembering is not None:
+            kept = np.flatnonzero(remembering)[owned.given]
+            place = np.concatenate([np.flatnonzero(~remembering), kept])
+        order = np.lexsort((place, local))
         kinds = part.model_name if part.model.arrive is not None else STATIC
         return Weights(
             pre[order], part.index[local[order]], receptor[order], delay[order], weight[order], kind[order],
@@ -758,6 +801,7 @@ class Core:
 
     def dump(self) -> dict[str, Any]:
         """The committed state with everything that waits: plain values for a snapshot."""
+        self.settle()
         keys = self._keys[self._at_key : self._n_keys]
         plan = slice(self._at_plan, None)
         return {

@@ -123,10 +123,15 @@ def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
 def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Any:
     """The function behind `neurobus.node.kernels.Kernel` for a model with synapses of these types."""
     step = jitted(model.step)
-    owns, typed = model.arrive is not None, bool(synapses)
-    remembers = owns or typed
+    owns = model.arrive is not None
+    remembers = owns or bool(synapses)
     by_sign = model.by_sign and len(model.receptors) > 1
-    begin, act, owned_step, fire, rest_of_keys = hooks.compiled(name, model, synapses, jitted, view, view2)
+    memory = hooks.compiled(name, model, synapses, jitted, view, view2)
+    begin, act, rest_of_keys, owned_step = (
+        memory[part] for part in ("begin", "act", "rest_of_keys", "owned_step")
+    )
+    fire, settle = memory["fire"], memory["settle"]
+    fires, settles = fire is not None, settle is not None
 
     # With signatures given, or numba compiles each once for every constant it is called with.
     @njit(f"void(int64[::1]{9 * ', int64'})", error_model="numpy")
@@ -245,7 +250,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                     if fired[i]:
                         out[n_out] = (k << 32) | index[i]
                         n_out += 1
-                        if typed:
+                        if fires:
                             fire(t, own, i, k)
             for w in range(n_watched):
                 i = watched[w]
@@ -387,8 +392,12 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             advance(t, a, b, c, d, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
         elif op == T.DUTY:
             duty(t, a, b, c, d)
-        else:
+        elif op == T.SERVE:
             serve(t, a, b, c, d)
+        elif settles and op == T.SETTLE:
+            K = t[T.N_NEURONS]
+            n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
+            settle(t, a + 8 * n, b)
 
     return call
 

@@ -140,6 +140,16 @@ def catch_up_{n}(upto, j, known, n, times, past, n_history, n_g, tic, lag_ms, w,
                  view(past + 8 * n_g * (q & mask), n_g, np.float64))
     return m
 """
+_SETTLE = f"""
+def settle(t, own, k):
+    '''Tell every synapse of all it can know of at step k, no spike being on its way to it any more.'''
+{_WIRING}{_STATE}{_SITES}
+    for site in range(n_sites):
+        past = b + 8 * n_g * (n_history + 1) * site
+        for j in range(site_at[site, 0], site_at[site, 1]):
+            d = own_delay[j]
+{{settled}}
+"""
 _FIRE = f"""
 def fire(t, own, i, k):
     '''Neuron i has fired at step k.'''
@@ -151,14 +161,15 @@ def fire(t, own, i, k):
 
 
 def compiled(name: str, model: type[Model], synapses: tuple[str, ...], jitted: Callable[..., Any],
-             view: Any, view2: Any) -> tuple[Any, Any, Any, Any, Any]:  # fmt: skip
-    """`begin`, `act`, `owned_step`, `fire`, `rest_of_keys`, as far as the model and the types need them.
+             view: Any, view2: Any) -> dict[str, Any]:  # fmt: skip
+    """`begin`, `act`, `owned_step`, `fire`, `settle`, `rest_of_keys`: None what is not needed.
 
     `jitted`, `view`, `view2`: the forge's.
     """
-    if model.arrive is None and not synapses:
-        return None, None, None, None, None
     scope: dict[str, Any] = {"np": np, "T": T, "HEAD": HEAD, "view": view, "view2": view2}
+    scope |= dict.fromkeys(("begin", "act", "owned_step", "fire", "settle", "rest_of_keys"))
+    if model.arrive is None and not synapses:
+        return scope
 
     def made(text: str) -> None:
         local: dict[str, Any] = {}
@@ -170,7 +181,7 @@ def compiled(name: str, model: type[Model], synapses: tuple[str, ...], jitted: C
         scope["arrive"], scope["step"] = jitted(model.arrive), jitted(model.step)
         made(_ACT.format(sites="", arrive=_indented(16, "arrive(k, i, receptor[j], j, w, z, s, c, x)")))
         made(_OWNED_STEP)
-        return scope["begin"], scope["act"], scope["owned_step"], None, scope["rest_of_keys"]
+        return scope
     kinds = [load_synapse(synapse) for synapse in synapses]
     for n, kind in enumerate(kinds):
         for hook in ("arrive", "fire", "post", "modulate"):
@@ -182,7 +193,18 @@ def compiled(name: str, model: type[Model], synapses: tuple[str, ...], jitted: C
     fired = "".join(_fired(n, kind) for n, kind in enumerate(kinds))
     if fired:
         made(_FIRE.format(fired=_indented(8, fired)))
-    return scope["begin"], scope["act"], None, scope.get("fire"), scope["rest_of_keys"]
+    settled = "".join(
+        f"if type_of[site] == {n}:\n    "
+        + _catch_up(n, "j", "k - 2 * d" if kind.dendritic else "k", "site", _lag_ms(kind)) + "\n"
+        for n, kind in enumerate(kinds) if kind.post is not None
+    )  # fmt: skip
+    if settled:
+        made(_SETTLE.format(settled=_indented(12, settled)))
+    return scope
+
+
+def _lag_ms(kind: type[Synapse]) -> str:
+    return "d * h" if kind.dendritic else "0.0"
 
 
 def _indented(by: int, text: str) -> str:
@@ -207,7 +229,7 @@ def _arrive(kinds: list[type[Synapse]]) -> str:
         text += "    continue\n"
     text += "past = b + 8 * n_g * (n_history + 1) * site\n"
     for n, kind in enumerate(kinds):
-        at, lag_ms = ("stamp", "d * h") if kind.dendritic else ("(stamp + d)", "0.0")
+        at, lag_ms = "stamp" if kind.dendritic else "(stamp + d)", _lag_ms(kind)
         back, back_ms = ("stamp - d", "ms - d * h") if kind.dendritic else ("stamp + d", "ms")
         text += f"if type_of[site] == {n}:\n    ms = {at} * tic * 0.001\n"
         y = "traces[site]"
@@ -256,7 +278,8 @@ def _fired(n: int, kind: type[Synapse]) -> str:
     last = int(count[site])
     if last - told[site] >= n_history - 1:
         for jj in range(site_at[site, 0], site_at[site, 1]):
-            {_catch_up(n, "jj", upto, "site", "own_delay[jj] * h" if kind.dendritic else "0.0")}
+            d = own_delay[jj]
+            {_catch_up(n, "jj", upto, "site", _lag_ms(kind))}
         q = last
         while q > told[site] and times[site, (q - 1) & (n_history - 1)] > {upto}:
             q -= 1

@@ -420,6 +420,10 @@ class Runtime:
                 captured = self._capture["core"]
                 keys = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
                 self._capture_more(captured, keys, sample_keys, mv)
+        else:
+            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+            for step, neuron, weight in self._new_pokes:
+                core.poke(step, neuron, weight)
         self._new_keys.clear()
         self._new_sample_keys.clear()
         self._new_sample_mv.clear()

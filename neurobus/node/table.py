@@ -22,11 +22,12 @@ OTHER, OLD, TELL = 0, -1, -2
 """OTHER: not a plain duty, nothing was done. OLD: of a number that was answered. TELL: carried out, but the
 answer is more than spikes."""
 
-RUN, DUTY, SERVE = 0, 1, 2
+RUN, DUTY, SERVE, SETTLE = 0, 1, 2, 3
 """Operations. RUN: advance the state at address a from step b to c, ended at the first emission if d.
 DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all).
 SERVE: carry out the duty in the frame of c bytes at address b, whose topic has a bytes, and write the answer
-behind the topic that stands at address d."""
+behind the topic that stands at address d. SETTLE: tell the synapses of the state at a what they can know of
+at step b."""
 
 SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
 """Steps that a core looks ahead. Four times as far when nothing came before the last look's end, half as

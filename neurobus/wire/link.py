@@ -362,7 +362,43 @@ LIF_STATE = Layout(
     "State of the chip `lif`. Behind it: i16 weight of each synapse, then u8 mark of each plastic one."
     " A mark is (tick >> shift) mod 255 + 1 of the last spike, 0 for none or 128 units ago.",
 )
-LAYOUTS = (LIF_PARAMS, LIF_STATE)
+RACE_PARAMS = Layout(
+    "race_params",
+    _fields(
+        "u16 inputs: synapses that learn, the first ones",
+        "u16 elders: from classmates with a lower address, the next ones; the rank of this neuron",
+        "u16 youngers: from classmates with a higher address",
+        "u16 foreign: from neurons of other classes",
+        "u8 teachers: then so many teachers of the own class",
+        "u8 learns: then so many LEARN",
+        "u8 resets: and so many RESET",
+        "u16 V_th: threshold of a neuron that has learnt nothing",
+        "u8 shift: V grows by S >> shift a tick",
+        "u8 attract: learning towards a sample, >> attract",
+        "u8 repel: learning away from one, >> repel",
+        "u8 top: level of the input that comes first",
+        "u8 level: a level is 2^level ticks",
+        "u8 start: ticks from RESET to the first input",
+        "u8 delay: ticks of a lateral synapse",
+    ),
+    "Parameters of the chip `race`; `nodes.race` has the rule.",
+)
+RACE_STATE = Layout(
+    "race_state",
+    _fields(
+        "u32 tick: updates done",
+        "u32 began: tick in which RESET acted",
+        "u16 V: potential",
+        "u16 S: sum of the weights that have arrived",
+        "u16 fired: ticks from RESET to the spike of this slot, 0xffff for none",
+        "u16 claim: ticks until a claim, 0xffff for none",
+        "u16 threshold: V_th and half the squared length of the weights",
+        "u8 flags: 1 open, 2 inhibited, 4 mine, 8 mate, 16 earlier, 32 foreign, 64 virgin",
+        "u8 order: 0, or the broadcast that came for the next tick: 1 RESET, 2 LEARN",
+    ),
+    "State of the chip `race`. Behind it: u8 weight of each input, then u8 level of each.",
+)
+LAYOUTS = (LIF_PARAMS, LIF_STATE, RACE_PARAMS, RACE_STATE)
 
 _BY_ID = {message.id: message for message in MESSAGES}
 

@@ -20,12 +20,6 @@ Probe = Callable[..., SimBoard]
 Start = Callable[..., Rig]
 
 
-def symbols(elf: Path) -> dict[str, int]:
-    """Addresses of functions, in bytes of flash."""
-    told = subprocess.run(["avr-nm", elf], check=True, capture_output=True, text=True).stdout
-    return {name: int(at, 16) for at, kind, name in map(str.split, told.splitlines()) if kind in "Tt"}
-
-
 @pytest.fixture(scope="session")
 def tools() -> None:
     """avr-gcc, simavr and a built rig."""

@@ -58,6 +58,7 @@ class Board:
 
     def close(self) -> None:
         self._ended = True
+        self.name.unlink()  # what it points at may soon be somebody else's
         os.write(self._slave, b"\0")  # wakes the thread
         self._thread.join()
         os.close(self._slave)

@@ -20,7 +20,8 @@ from neurobus.bridge import simboard
 from neurobus.bridge.port import Port, Unplugged
 from neurobus.bridge.simboard import Rig, RigError
 from neurobus.errors import InputError
-from tests.firmware.conftest import BAUD, Probe, Start, symbols
+from tests.firmware.boards import symbols
+from tests.firmware.conftest import BAUD, Probe, Start
 from tests.helpers import until
 
 pytestmark = pytest.mark.process

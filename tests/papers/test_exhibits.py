@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neurobus import exhibits
@@ -86,6 +88,7 @@ def test_rows_judge_at_their_limits() -> None:
     assert not Row.below("", 1, 1).passed and not Row.above("", 1, 1).passed
     assert not Row.near("", float("nan"), 0, 1).passed and not Row.between("", float("nan"), 0, 1).passed
     assert Row.near("", 52.31, 52.3, 0.5, "Hz").text() == "52.31 Hz"
+    assert json.dumps(asdict(Row.near("", np.float64(1), np.float64(1), 0))), "numpy's numbers are welcome"
     assert Row.near("", 52.31, 52.3, 0.5, "Hz").expected == "52.3 ± 0.5 Hz"
 
 

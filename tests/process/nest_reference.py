@@ -1,4 +1,4 @@
-"""Run a config in NEST; its spikes are the last line printed, as JSON `[[step, neuron index], …]`.
+"""Run a config in NEST; spikes `[[step, neuron index], …]` and weights are the last line printed, as JSON.
 
     python nest_reference.py CONFIG MODEL_MS
 
@@ -16,7 +16,7 @@ import nest
 import numpy as np
 
 from neurobus.config import load
-from neurobus.network import build
+from neurobus.network import Network, build
 
 MODELS = {
     "nodes.lif": "iaf_psc_exp",
@@ -28,9 +28,53 @@ MODELS = {
 THEIR_NAMES = {"C": "C_m", "V_T": "V_th", "V_r": "V_reset", "w_0": "w", "tol": "gsl_error_tol"}
 
 
-def main(config: Path, model_ms: float) -> list[list[int]]:
+SYNAPSES = {
+    "nodes.stdp": ("stdp_synapse", {"lambda_": "lambda", "W_max": "Wmax"}),
+    "nodes.stdp_triplet": ("stdp_triplet_synapse", {
+        "A2_plus": "Aplus", "A3_plus": "Aplus_triplet", "A2_minus": "Aminus", "A3_minus": "Aminus_triplet",
+        "tau_x": "tau_plus_triplet", "W_max": "Wmax",
+    }),
+    "nodes.tsodyks": ("tsodyks_synapse", {}),
+}  # fmt: skip
+"""Our type → NEST's, and its parameters that NEST calls otherwise. tau_minus and tau_y are neurons' there."""
+
+
+def connect(net: Network, gids: np.ndarray, h: float) -> None:
+    """All synapses; those of one type and source in the order of the network."""
+    chosen = net.kind < 0
+    synapses = {"synapse_model": "static_synapse", "weight": net.weight[chosen],
+                "delay": np.round(net.delay[chosen] * h, 6)}  # fmt: skip
+    if chosen.any():
+        nest.Connect(gids[net.pre[chosen]], gids[net.post[chosen]], "one_to_one", synapses)
+    for kind, name in enumerate(net.kinds.names):
+        chosen, (model, names) = net.kind == kind, SYNAPSES[name]
+        of_neuron = {"tau_minus": "tau_minus", "tau_y": "tau_minus_triplet"}
+        params = {key: values[net.row[chosen]] for key, values in net.kinds.params[kind].items()}
+        for key in params.keys() & of_neuron.keys():
+            neurons = nest.NodeCollection(sorted(set(gids[net.post[chosen]].tolist())))
+            neurons.set({of_neuron[key]: float(params.pop(key)[0])})
+        synapses = {names.get(key, key): values for key, values in params.items()}
+        synapses |= {"weight": net.weight[chosen], "delay": np.round(net.delay[chosen] * h, 6)}
+        nest.Connect(gids[net.pre[chosen]], gids[net.post[chosen]], "one_to_one",
+                     {"synapse_model": model, **synapses})  # fmt: skip
+
+
+def weights(net: Network, gids: np.ndarray) -> list[float]:
+    """By index in the network, where pairs are joined once."""
+    at = {(gids[pre], gids[post]): n for n, (pre, post) in enumerate(zip(net.pre, net.post, strict=True))}
+    found = np.full(len(net.pre), np.nan)
+    for name in {"static_synapse", *(SYNAPSES[name][0] for name in net.kinds.names)}:
+        got = nest.GetConnections(synapse_model=name).get(["source", "target", "weight"])
+        columns = (np.atleast_1d(got[key]).tolist() if got else [] for key in ("source", "target", "weight"))
+        for source, target, weight in zip(*columns, strict=True):
+            if (source, target) in at:
+                found[at[source, target]] = weight
+    return found.tolist()
+
+
+def main(config: Path, model_ms: float) -> tuple[list[list[int]], list[float]]:
     net = build(load(config))
-    h = net.dt_ns * 1e-6
+    h = net.dt_ns / 1e6
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.ResetKernel()
     nest.resolution = h
@@ -46,10 +90,16 @@ def main(config: Path, model_ms: float) -> list[list[int]]:
         made.set({key: values.tolist() for key, values in params.items() if key in known})
         gids[members] = made.tolist()
     for index, steps in net.times.items():
-        made = nest.Create("spike_generator", params={"spike_times": np.round(steps * h, 6)})
+        plastic = bool(np.any(net.kind[net.pre == index] >= 0))
+        # Only neurons have plastic synapses: a parrot repeats the source, a delay later.
+        ahead = net.min_delay if plastic else 0
+        made = nest.Create("spike_generator", params={"spike_times": np.round((steps - ahead) * h, 6)})
+        if plastic:
+            parrot = nest.Create("parrot_neuron")
+            nest.Connect(made, parrot, syn_spec={"delay": round(ahead * h, 6)})
+            made = parrot
         gids[index] = made.tolist()[0]
-    synapses = {"synapse_model": "static_synapse", "weight": net.weight, "delay": np.round(net.delay * h, 6)}
-    nest.Connect(gids[net.pre], gids[net.post], "one_to_one", synapses)
+    connect(net, gids, h)
     for index, start, stop, amplitude in net.currents:
         # A current leaves its generator in update `start` and acts a delay later.
         params = {"amplitude": amplitude, "start": round((start - net.min_delay) * h, 6)}
@@ -64,7 +114,10 @@ def main(config: Path, model_ms: float) -> list[list[int]]:
     events = recorder.get("events")
     index_of = {gid: index for index, gid in enumerate(gids.tolist())}
     steps = np.rint(events["times"] / h).astype(int).tolist()
-    return sorted([step, index_of[gid]] for step, gid in zip(steps, events["senders"].tolist(), strict=True))
+    spikes = sorted(
+        [step, index_of[gid]] for step, gid in zip(steps, events["senders"].tolist(), strict=True)
+    )
+    return spikes, weights(net, gids)
 
 
 if __name__ == "__main__":

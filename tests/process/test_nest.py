@@ -11,7 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurobus.config import load
 from neurobus.log import read
+from neurobus.network import build
+from neurobus.node.runtime import read_snapshot
+from neurobus.placement import place
 from tests.helpers import run_table, table
 
 ROOT = Path(__file__).parents[2]
@@ -74,13 +78,13 @@ def random_network(seed, kind, weight, unit, delay, scattered):
     )
 
 
-def drive(tmp_path: Path, seed: int, weight: float, unit: str, rate_hz: float) -> None:
+def drive(tmp_path: Path, seed: int, weight: float, unit: str, rate_hz: float, first: int = 1) -> None:
     """A Poisson train for each neuron, as lists of spikes."""
     rng = np.random.default_rng(seed)
     trains = ["id,time_ms"]
     wires = [f"pre,post,weight [{unit}],delay [ms]"]
     for n in range(100):
-        steps = np.unique(rng.integers(1, MODEL_MS * 10 - 40, rng.poisson(rate_hz * MODEL_MS / 1000)))
+        steps = np.unique(rng.integers(first, MODEL_MS * 10 - 40, rng.poisson(rate_hz * MODEL_MS / 1000)))
         trains += [f"x.{n},{step / 10}" for step in steps]
         name = f"e.{n}" if n < 80 else f"i.{n - 80}"
         wires.append(f"x.{n},{name},{weight * rng.lognormal(0, 0.3)!r},{rng.integers(10, 31) / 10}")
@@ -89,6 +93,11 @@ def drive(tmp_path: Path, seed: int, weight: float, unit: str, rate_hz: float) -
 
 
 def nest_spikes(config: Path, model_ms: float) -> list[list[int]]:
+    return in_nest(config, model_ms)[0]
+
+
+def in_nest(config: Path, model_ms: float) -> tuple[list[list[int]], list[float]]:
+    """Spikes, and weights by synapse."""
     program = Path(__file__).with_name("nest_reference.py")
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(config.parent)}
     done = subprocess.run(
@@ -96,8 +105,8 @@ def nest_spikes(config: Path, model_ms: float) -> list[list[int]]:
         capture_output=True, text=True, timeout=100, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    spikes: list[list[int]] = json.loads(done.stdout.strip().rpartition("\n")[2])
-    return spikes
+    spikes, weights = json.loads(done.stdout.strip().rpartition("\n")[2])
+    return spikes, weights
 
 
 def neurobus_spikes(run, config: Path, model_ms: float) -> list[list[int]]:
@@ -157,3 +166,63 @@ def test_a_constant_current_from_start_to_stop(config, run, model):
     expected = nest_spikes(path, 150)
     assert len(expected) > 10
     assert neurobus_spikes(run, path, 150) == expected
+
+
+STDP = """W_max = "3 mV", lambda_ = 0.05, alpha = 1.05, mu_plus = {mu}, mu_minus = {mu}, \
+tau_minus = "25 ms\""""
+TYPES = {
+    "additive": ("nodes.stdp", STDP.format(mu=0.0)),
+    "multiplicative": ("nodes.stdp", STDP.format(mu=1.0)),
+    "between": ("nodes.stdp", STDP.format(mu=0.4)),
+    "triplet": ("nodes.stdp_triplet", 'W_max = "3 mV", A3_plus = "0.03 mV", A2_minus = "0.02 mV"'),
+    "depressing": ("nodes.tsodyks", 'tau_rec = "300 ms"'),
+    "facilitating": ("nodes.tsodyks", 'U = 0.1, tau_psc = "1.5 ms", tau_rec = "130 ms", tau_fac = "530 ms"'),
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_synapses_with_memory(config, run, tmp_path, name):
+    """Spikes and weights, bit for bit: 60 recurrent neurons and 100 sources, delays of 1 to 3 ms."""
+    synapse, params = TYPES[name]
+    group = {"model": "nodes.lif_delta", "params": DELTA["params"]}
+    path = config(
+        run_table(seed=7, neurons_per_process=20),
+        table("groups", id="e", count=60, **group),
+        table("sources", id="x", kind="spikes", count=100, file="ext.csv"),
+        table("synapses", pre="e", post="e", rule="fixed_probability", probability=0.3, delay=RANDOM_DELAY,
+              weight="0.5 mV", synapse=synapse, params=f"{{ {params} }}"),
+        table("synapses", pre="x", post="e", rule="fixed_probability", probability=0.5, weight="0.5 mV",
+              delay="1.5 ms", synapse=synapse, params=f"{{ {params} }}"),
+    )  # fmt: skip
+    drive(tmp_path, 7, 0.25, "mV", 100, first=40)
+    end = MODEL_MS * 10
+    trains = (tmp_path / "ext.csv").read_text() + "".join(f"\nx.{n},{(end - 15) / 10}" for n in range(100))
+    (tmp_path / "ext.csv").write_text(trains)
+    spikes, weights = in_nest(path, MODEL_MS)
+    assert len(spikes) > 500
+    log = path.with_suffix(".mcap")
+    done = run(path, "--clock", "virtual", "--for", f"{MODEL_MS} ms", "--record", log)
+    recorded, net = read(log), build(load(path))
+    steps = recorded.spikes_t // net.dt_ns
+    both = list(zip(steps.tolist(), recorded.spikes_i.tolist(), strict=True))
+    found = sorted([t, i] for t, i in both if i < net.n_neurons)
+    assert found == spikes
+
+    plan = place(net, 20)
+    ours = np.full(net.pre.size, np.nan)
+    for process in plan.processes:
+        saved = read_snapshot(Path(done.summary["state"]), process.name)
+        if not plan.is_source(process.number):
+            synapses, final = plan.weights_in(process.number, saved["core"])
+            ours[synapses] = final
+    # NEST tells a synapse of its neuron's spikes at its own next spike only; compare those that know all.
+    train = [np.array([t for t, i in both if i == n]) for n in range(len(net.ids))]
+    settled = np.zeros(len(ours), bool)
+    for n, (pre, post, d) in enumerate(zip(net.pre, net.post, net.delay, strict=True)):
+        last = train[pre][train[pre] <= end - d].max(initial=0)
+        on_its_way = train[pre].max(initial=0) > end - d
+        settled[n] = not on_its_way and not np.any((train[post] > last - d) & (train[post] <= end - 2 * d))
+    assert settled[net.pre >= net.n_neurons].all() and settled[net.pre < net.n_neurons].sum() > 20
+    assert np.array_equal(ours[settled], np.array(weights)[settled])
+    if synapse != "nodes.tsodyks":
+        assert np.mean(ours[settled] != 0.5) > 0.9

@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
     {"errors", "units", "events", "model", "ledger", "led", "picture"},
-    {"config", "network", "placement", "owned", "describe", "structure"},
+    {"config", "network", "placement", "owned", "describe", "structure", "classroom"},
     {"wire"},
     {"node"},
     {"bus"},
     {"cluster"},
-    {"log", "bridge", "web"},
+    {"log", "bridge", "web", "classroom.witness"},
     {"exhibits"},
     {"cli", "__main__"},
 ]
@@ -30,6 +30,8 @@ STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
 PURE = {"errors", "units", "events", "model", "ledger", "led", "picture",
         "config", "network", "placement", "owned", "describe", "structure", "wire",
+        "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
+        "classroom.pictures",
         "node.core", "node.kernels", "node.loan", "bus.schedule", "cluster.policy", "cluster.live",
         "log.diff", "log.replay", "log.recorder",
         "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",

@@ -245,6 +245,8 @@ def test_simulated_ports_are_found_while_their_rig_runs(far: Pty) -> None:
     assert ports.resolve("ttySIM0") == str(far.link)
     (far.link.parent / "pid").write_text("999999999")
     assert ports.simulated() == []  # the link may lead to anybody's terminal by now
+    with pytest.raises(PortError, match="its simulated board has ended"):
+        Port(str(far.link), BAUD)
 
 
 def test_an_ambiguous_name_is_refused(far: Pty, runtime_dir: Path) -> None:

@@ -89,6 +89,22 @@ def weights(cores: list[Any]) -> dict[tuple[int, int], list[Any]]:
     return {key: sorted(rows) for key, rows in sorted(found.items())}
 
 
+def in_snapshots(ensemble: Ensemble) -> np.ndarray:
+    """Weights by index in the network, out of the dumps of all cores."""
+    found = np.full(ensemble.network.pre.size, np.nan)
+    for process, core in zip(ensemble.plan.processes, ensemble.cores, strict=True):
+        if isinstance(core, Core):
+            synapses, w = ensemble.plan.weights_in(process.number, core.dump())
+            found[synapses] = w
+            now, net = core.weights(), ensemble.network
+            order = synapses[np.argsort(net.post[synapses], kind="stable")]
+            assert now.pre.tolist() == net.pre[order].tolist()
+            assert now.post.tolist() == net.post[order].tolist()
+            assert now.delay.tolist() == net.delay[order].tolist()
+            assert now.weight.tolist() == found[order].tolist()
+    return found
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     """Neurons with synapses of several kinds, neurons that own theirs, and what drives them."""
@@ -126,12 +142,14 @@ def networks(draw: st.DrawFn) -> Network:
 @given(networks(), st.integers(0, 1 << 30))
 def test_any_packing_gives_the_same_spikes_and_weights(network, seed):
     expected = lock_step(network, STEPS)
-    found = []
+    found, final = [], []
     for per_process in (1, 2, len(network.ids)):
         ensemble = Ensemble(network, per_process, shuffle=random.Random(seed)).run(STEPS)
         assert same(ensemble.emission, expected)
         found.append(weights(ensemble.cores))
         assert sum(core.late for core in ensemble.cores) == 0
+        final.append(in_snapshots(ensemble))
+    assert np.array_equal(final[0], final[1]) and np.array_equal(final[0], final[2])
     assert found[0] == found[1] == found[2]
     assert len(found[0]) > 0
 
@@ -191,6 +209,8 @@ def test_look_says_exactly_when_advance_emits(network, moves):
             assert not twin.advance(min(step - 1, core.k + 2000))
             assert not acts or twin.advance(step).first == step
             assert same(core.advance(core.k + length), blind.advance(blind.k + length))
+            core.settle()
+            blind.settle()
             assert np.array_equal(core.buffer, blind.buffer)
             assert core.deliveries == blind.deliveries
 
@@ -221,6 +241,8 @@ def test_rest_jumps_exactly():
         out.append(core.advance(600_000))
     assert same(in_order(emitted[0]), in_order(emitted[1]))
     assert len(in_order(emitted[0]).keys) == 4
+    quick.settle()
+    slow.settle()
     assert np.array_equal(quick.buffer, slow.buffer)
     assert quick.deliveries == slow.deliveries == 5
     assert quick.weights().weight[0] != 16.0

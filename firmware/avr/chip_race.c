@@ -1,0 +1,305 @@
+/* The chip `race`: race to the nearest, a classifier of neurons that learn alone. nodes/race.py is its twin, bit
+ * for bit, and has the rule. Weights are bytes from 0 to 127, V and S 16 bits; nothing here divides.
+ *
+ * RESET and LEARN are carried out by the tick they come for, after all else that comes for it.
+ */
+#include "chip.h"
+
+#include "board.h"
+#include "link_messages.h"
+
+#define OPEN 1
+#define INHIBITED 2
+#define MINE 4
+#define MATE 8
+#define EARLIER 16
+#define FOREIGN 32
+#define VIRGIN 64
+
+#define RESET 1
+#define LEARN 2
+
+#define NONE 0xffff
+#define W_MOST 127
+
+static struct {
+    struct race_params p;
+    struct race_state s;
+    uint8_t pool[CHIP_ROOM]; /* weights, then levels */
+} LINK_PACKED image;
+
+#define p image.p
+#define s image.s
+
+static uint8_t *T;      /* level of each input */
+static uint16_t slope;  /* S >> shift */
+static uint16_t elders, youngers, foreign, teachers, learns, synapses; /* where each kind ends, inputs first */
+
+const uint8_t chip_kind = LINK_CHIP_RACE;
+const uint16_t chip_room = CHIP_ROOM;
+const uint16_t chip_capacity = CHIP_ROOM / 2;
+const uint16_t chip_image_size = sizeof image;
+const uint8_t chip_params_size = sizeof(struct race_params);
+const uint8_t chip_weight_bytes = 1;
+
+uint8_t *chip_image(void)
+{
+    return (uint8_t *)&image;
+}
+
+uint16_t chip_snapshot(void)
+{
+    return sizeof p + sizeof s + 2 * p.inputs;
+}
+
+/* Of the weights: whether they are all 0, and the threshold. */
+static void weigh(void)
+{
+    const uint8_t *w = image.pool;
+    uint32_t square = 0;
+    uint16_t n;
+
+    for (n = p.inputs; n; n--, w++)
+        square += (uint16_t)(*w * *w);
+    if (square)
+        s.flags &= ~VIRGIN;
+    else
+        s.flags |= VIRGIN;
+    square = (square >> p.shift >> 1) + p.V_th;
+    s.threshold = square > 0xffff ? 0xffff : square;
+}
+
+static void take_up(void)
+{
+    T = image.pool + p.inputs;
+    slope = s.S >> p.shift;
+    elders = p.inputs + p.elders;
+    youngers = elders + p.youngers;
+    foreign = youngers + p.foreign;
+    teachers = foreign + p.teachers;
+    learns = teachers + p.learns;
+    synapses = learns + p.resets;
+}
+
+uint8_t chip_restore(uint16_t length)
+{
+    uint16_t i;
+
+    if (length < sizeof p + sizeof s || p.inputs > CHIP_ROOM / 2 || length != sizeof p + sizeof s + 2 * p.inputs
+        || p.elders > 0xfff || p.youngers > 0xfff || p.foreign > 0xfff || p.V_th == 0 || p.shift > 15
+        || p.attract > 15 || p.repel > 15 || p.level > 7 || s.order > LEARN)
+        return 0;
+    for (i = 0; i < p.inputs; i++)
+        if (image.pool[i] > W_MOST)
+            return 0;
+    take_up();
+    return 1;
+}
+
+void chip_rest(void)
+{
+    uint8_t *byte = (uint8_t *)&s;
+    uint16_t i;
+
+    for (i = 0; i < sizeof s; i++)
+        byte[i] = 0;
+    for (i = 0; i < p.inputs; i++)
+        image.pool[p.inputs + i] = 0;
+    s.fired = s.claim = NONE;
+    take_up();
+    weigh();
+}
+
+uint8_t *chip_weights(void)
+{
+    return image.pool;
+}
+
+uint16_t chip_weight_count(void)
+{
+    return p.inputs;
+}
+
+uint16_t chip_synapses(void)
+{
+    return synapses;
+}
+
+uint32_t chip_now(void)
+{
+    return s.tick;
+}
+
+/* A push of the hand charges the membrane. */
+void chip_kick(int16_t weight)
+{
+    if (weight >= 0)
+        s.V = (uint16_t)weight < 0xffff - s.V ? s.V + weight : 0xffff;
+    else
+        s.V = (uint16_t)-weight < s.V ? s.V + weight : 0;
+}
+
+int16_t chip_poke(void)
+{
+    return 0x7fff;
+}
+
+/* Ticks since RESET; in a slot that nobody closes it stops at the last that fits. */
+static inline uint16_t since_reset(void)
+{
+    uint32_t t = s.tick - s.began;
+
+    return t < NONE ? t : NONE - 1;
+}
+
+void chip_input(uint16_t synapse)
+{
+    if (synapse < p.inputs) {
+        uint8_t late = 0;
+        uint16_t t;
+
+        if (!(s.flags & OPEN))
+            return;
+        s.S += image.pool[synapse];
+        slope = s.S >> p.shift;
+        t = since_reset();
+        if (t > p.start) {
+            t = (t - p.start) >> p.level;
+            late = t > p.top ? p.top : t;
+        }
+        T[synapse] = p.top - late;
+    } else if (synapse < youngers) {
+        s.claim = NONE; /* in a closed slot a classmate's spike is its claim */
+        if (!(s.flags & OPEN))
+            return;
+        s.flags |= MATE;
+        if (s.fired == NONE) {
+            s.flags |= INHIBITED | EARLIER;
+        } else {
+            int16_t ahead = (int16_t)(since_reset() - p.delay - s.fired);
+
+            if (ahead < 0 || (ahead == 0 && synapse < elders))
+                s.flags |= EARLIER;
+        }
+    } else if (synapse < foreign) {
+        if (!(s.flags & OPEN))
+            return;
+        s.flags |= FOREIGN;
+        if (s.fired == NONE && !(s.flags & MINE))
+            s.flags |= INHIBITED;
+    } else if (synapse < teachers) {
+        if (s.flags & OPEN)
+            s.flags |= MINE;
+    } else if (synapse < learns) {
+        if (s.flags & OPEN)
+            s.order = LEARN;
+    } else {
+        s.order = RESET;
+        s.flags |= OPEN;
+        s.began = s.tick;
+    }
+}
+
+/* Towards the sample or away from it. */
+static void move(uint8_t towards)
+{
+    uint8_t *w = image.pool;
+    const uint8_t *level = T;
+    uint8_t shift = towards ? p.attract : p.repel;
+    uint16_t n;
+
+    for (n = p.inputs; n; n--, w++, level++) {
+        int16_t by = (int16_t)(8 * *level - *w) >> shift;
+        int16_t sum = towards ? *w + by : *w - by;
+
+        *w = sum < 0 ? 0 : sum > W_MOST ? W_MOST : sum;
+    }
+    weigh();
+}
+
+static void claim(void)
+{
+    uint16_t i;
+
+    for (i = 0; i < p.inputs; i++) {
+        uint16_t w = 8 * T[i];
+
+        image.pool[i] = w > W_MOST ? W_MOST : w;
+    }
+    weigh();
+}
+
+static void carry_out(void)
+{
+    uint16_t i;
+
+    if (s.order == RESET) {
+        s.V = s.S = slope = 0;
+        s.fired = s.claim = NONE;
+        for (i = 0; i < p.inputs; i++)
+            T[i] = 0;
+        s.flags = OPEN | (s.flags & VIRGIN);
+        weigh();
+    } else {
+        uint8_t f = s.flags;
+
+        s.flags &= ~OPEN;
+        if (f & VIRGIN) {
+            if ((f & MINE) && ((f & FOREIGN) || !(f & MATE)))
+                s.claim = p.elders * p.delay;
+        } else if (s.fired != NONE) {
+            if (!(f & MINE))
+                move(0);
+            else if ((f & FOREIGN) && !(f & EARLIER))
+                move(1);
+        }
+    }
+    s.order = 0;
+}
+
+uint8_t chip_tick(void)
+{
+    uint8_t said = CHIP_RESTING;
+
+    if (s.order)
+        carry_out();
+    if (s.claim != NONE) {
+        said = 0;
+        if (s.claim == 0) {
+            claim();
+            said = CHIP_FIRED;
+        }
+        s.claim--; /* from 0 to NONE */
+    }
+    if ((s.flags & (OPEN | INHIBITED)) == OPEN && s.fired == NONE) {
+        if (slope) {
+            uint16_t V = s.V;
+
+            said = 0;
+            s.V = V + slope < V || V + slope > 0xffff ? 0xffff : V + slope;
+        }
+        if (s.V >= s.threshold) {
+            s.fired = since_reset();
+            said = CHIP_FIRED;
+        }
+    }
+    s.tick++;
+    return said;
+}
+
+void chip_learn(void)
+{
+    /* A spike changes nothing here: LEARN does. */
+}
+
+void chip_skip(uint16_t ticks)
+{
+    s.tick += ticks;
+}
+
+int8_t chip_level(void)
+{
+    if (!(s.flags & OPEN))
+        return 0;
+    return s.V >= s.threshold ? 100 : (int8_t)(100UL * s.V / s.threshold);
+}

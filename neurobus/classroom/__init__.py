@@ -1,0 +1,1 @@
+"""Samples, timetable, answers: the pure parts of `neurobus train`."""

@@ -1,0 +1,111 @@
+"""A brain is a file: the weights of a network, the config they belong to, and where they come from.
+
+A zip that anyone can open: `brain.json` (facts), `config.toml` and `files/…` (the network), `weights.npy`
+(float64, one for each synapse in the network's order: by source, target, declaration).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurobus import config, network
+from neurobus.config import Config
+from neurobus.errors import InputError
+from neurobus.model import Array
+from neurobus.network import Network
+
+FORMAT = 1
+
+
+@dataclass
+class Brain:
+    """`weights` (synapses,). `facts`: provenance and figures, for `info`: plain values."""
+
+    config_name: str
+    config_text: str
+    files: dict[str, bytes]
+    overrides: list[str]
+    seed: int
+    weights: Array
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def config(self) -> Config:
+        return config.loads(self.config_text, self.config_name, self.files, self.overrides)
+
+    def network(self) -> Network:
+        """The network with these weights. Raises InputError when they do not fit it."""
+        built = network.build(self.config(), self.seed)
+        return with_weights(built, self.weights)
+
+    def save(self, path: Path) -> None:
+        """Write atomically. Raises InputError where that cannot be."""
+        facts = {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in ("weights", "files", "config_text")
+        }
+        array = io.BytesIO()
+        np.save(array, self.weights.astype("<f8"), allow_pickle=False)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as file:
+                file.writestr("brain.json", json.dumps({"format": FORMAT, **facts}, indent=1))
+                file.writestr("config.toml", self.config_text)
+                for name, content in self.files.items():
+                    file.writestr(f"files/{name}", content)
+                file.writestr("weights.npy", array.getvalue())
+            os.replace(scratch, path)
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", path) from error
+
+
+def load(path: Path) -> Brain:
+    """The brain in a file. Raises InputError: not there, damaged, or of a later format."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            facts = json.loads(file.read("brain.json"))
+            if facts.pop("format") != FORMAT:
+                raise InputError("is a brain of another version of neurobus", path)
+            files = {name.removeprefix("files/"): file.read(name) for name in file.namelist()
+                     if name.startswith("files/")}  # fmt: skip
+            weights = np.load(io.BytesIO(file.read("weights.npy")), allow_pickle=False)
+            brain = Brain(config_text=file.read("config.toml").decode(), files=files,
+                          weights=np.asarray(weights, np.float64), **facts)  # fmt: skip
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", path) from error
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise InputError("is no brain, or damaged", path) from error
+    if brain.weights.ndim != 1 or not np.all(np.isfinite(brain.weights)):
+        raise InputError("is damaged: its weights are no numbers", path)
+    return brain
+
+
+def with_weights(built: Network, weights: Array) -> Network:
+    """A network with other weights. Raises InputError when there is not one for each synapse."""
+    from dataclasses import replace
+
+    if weights.shape != built.weight.shape:
+        raise InputError(f"{weights.size} weights for {built.weight.size} synapses: of another network",
+                         built.config.path)  # fmt: skip
+    return replace(built, weight=weights.copy())
+
+
+def picture(built: Network, pre: list[int], post: list[int]) -> Array:
+    """(len(post), len(pre)) weights between two populations, 0 where there is no synapse; later declared
+    synapses of a pair count on top."""
+    row = np.full(len(built.ids), -1)
+    column = np.full(len(built.ids), -1)
+    row[post], column[pre] = np.arange(len(post)), np.arange(len(pre))
+    chosen = (row[built.post] >= 0) & (column[built.pre] >= 0)
+    found = np.zeros((len(post), len(pre)))
+    np.add.at(found, (row[built.post[chosen]], column[built.pre[chosen]]), built.weight[chosen])
+    return found

@@ -1,0 +1,156 @@
+"""`neurobus brain`: what was learnt, as a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from neurobus import __version__
+from neurobus.classroom import brain as brains
+from neurobus.classroom.brain import Brain
+from neurobus.cli.clusters import started
+from neurobus.cli.common import TIME, cluster_option, find_models, json_option, print_json
+from neurobus.cli.run import perform
+from neurobus.cluster import folder as folders
+from neurobus.cluster import weights as gathered
+from neurobus.cluster.launcher import Launch
+from neurobus.cluster.options import Options
+from neurobus.errors import InputError
+
+
+@click.group(name="brain", short_help="what was learnt, as a file: save, load, info")
+def command() -> None:
+    """What a network has learnt, as a file: its weights, its config, and where they come from.
+
+    \b
+    neurobus brain info thirty.brain
+    neurobus brain load thirty.brain          in another terminal: neurobus show 7
+    neurobus brain save now.brain             of the running cluster
+    """
+
+
+@command.command(name="save")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--state", type=click.Path(path_type=Path), metavar="DIR",
+              help="Of a run that was stopped: its state folder.")  # fmt: skip
+@cluster_option
+@json_option
+def save(file: Path, state: Path | None, cluster: str | None, as_json: bool) -> None:
+    """Write the weights of the running cluster (or of a stopped run) into FILE.
+
+    \b
+    neurobus brain save now.brain
+    neurobus brain save later.brain --state ~/.local/state/neurobus/thirty-4711
+    """
+    if state is not None:
+        if not (state / "resume.json").exists():
+            raise InputError(f"{state} holds no snapshots; a run prints its folder as 'state'")
+        options = Options.read(state)
+        network = gathered.network_of(options)
+        weights, step = gathered.read_weights(state, network, network.config.run), gathered.saved_step(state)
+        origin = str(state)
+    else:
+        manifest = started(cluster)
+        options = Options.read(folders.runtime_dir() / manifest.name)
+        network = gathered.network_of(options)
+        weights, step = gathered.ask_weights(manifest, network)
+        origin = manifest.name
+    config = network.config
+    facts = {"saved_from": origin, "model_s": step * network.dt_ns * 1e-9, "neurobus": __version__}
+    name = config.path.name if config.path else options.config_name
+    Brain(name, config.text, dict(config.files), list(config.overrides), network.seed, weights, facts).save(
+        file
+    )
+    changed = int(np.sum(weights != network.weight))
+    if as_json:
+        print_json({"brain": str(file), "synapses": len(weights), "changed": changed, **facts})
+    else:
+        click.echo(f"{file}: {len(weights)} weights, {changed} of them other than in the config")
+
+
+@command.command(name="load")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--clock", type=click.Choice(["wall", "virtual"]), default="wall", help="Default: wall.")
+@click.option("--pace", type=click.FloatRange(min=0, min_open=True), metavar="RATE",
+              help="Virtual clock: no faster than RATE times real time.")  # fmt: skip
+@click.option("--for", "for_ns", type=TIME, metavar="TIME", help="Model time to run. Default: until Ctrl-C.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change its config. Repeatable."
+)
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Record it (.mcap).")
+@json_option
+def load(file: Path, clock: str, pace: float | None, for_ns: int | None, overrides: tuple[str, ...],
+         record: Path | None, as_json: bool) -> None:  # fmt: skip
+    """Bring the brain in FILE to life: start its network with the weights it has learnt.
+
+    \b
+    neurobus brain load thirty.brain
+    """
+    if pace is not None and clock == "wall":
+        raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
+    find_models(file.parent)
+    brain = brains.load(file)
+    brain.overrides += overrides
+    options = options_of(brain, file)
+    options.clock = clock
+    if record is not None:
+        options.programs = [("neurobus.log.recording", {"path": str(record.absolute())})]
+    summary = perform(Launch(options, file.stem, for_ns, pace), quiet=as_json)
+    if as_json:
+        print_json(asdict(summary))
+    if summary.interrupted:
+        sys.exit(130)
+
+
+def options_of(brain: Brain, file: Path) -> Options:
+    """How to run the network of a brain. Raises InputError where its weights do not fit it."""
+    network = brain.network()
+    return Options(
+        config_text=brain.config_text,
+        config_name=brain.config_name,
+        files=brain.files,
+        overrides=brain.overrides,
+        seed=brain.seed,
+        weights=network.weight.astype("<f8").tobytes(),
+        python_path=[str(file.absolute().parent), os.getcwd()],
+    )
+
+
+@command.command(name="info")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def info(file: Path, as_json: bool) -> None:
+    """Say what is in FILE.
+
+    \b
+    neurobus brain info thirty.brain
+    """
+    find_models(file.parent)
+    brain = brains.load(file)
+    network = brain.network()
+    facts: dict[str, Any] = {
+        "config": brain.config_name,
+        "overrides": brain.overrides,
+        "seed": brain.seed,
+        "neurons": network.n_neurons,
+        "synapses": len(brain.weights),
+        "weights": [float(brain.weights.min(initial=0)), float(brain.weights.max(initial=0))],
+        **brain.facts,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        if value is None or value == [] or key in ("class_of", "readers", "inputs"):
+            continue
+        if key in ("accuracy", "train_accuracy"):
+            value = f"{100 * value:.2f} %"
+        elif isinstance(value, list):
+            value = " ".join(map(str, value))
+        click.echo(f"{key:>15}  {value}")

@@ -1,0 +1,123 @@
+"""The weights of a network, gathered from its processes: from their snapshots, in the network's order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurobus import config, placement
+from neurobus import network as networks
+from neurobus.bus.peer import Peer
+from neurobus.cluster.folder import Manifest
+from neurobus.cluster.options import Options
+from neurobus.config.schema import Run
+from neurobus.errors import InputError, RunError
+from neurobus.events import Control, Report
+from neurobus.model import Array, Model
+from neurobus.network import Network
+from neurobus.node.runtime import read_snapshot
+from neurobus.placement import NeuronPart, Plan
+from neurobus.wire import bus as wire
+
+PATIENCE_S = 10.0
+
+
+def numbered(network: Network, run: Run) -> Plan:
+    """The network's plan with each synapse's weight its number: it says where each has gone."""
+    labelled = replace(network, weight=np.arange(len(network.weight), dtype=np.float64))
+    return placement.place(labelled, run.neurons_per_process, run.processes)
+
+
+def gather(part: NeuronPart, core: dict[str, Any], into: Array) -> None:
+    """Put a process's weights, from its dumped core, where `part` (of `numbered`) says."""
+    into[part.weight.astype(np.int64)] = np.frombuffer(core["weight"], np.float64)
+    if part.owned is not None:
+        n, buffer = part.owned.n, np.frombuffer(core["buffer"], np.float64)
+        first = len(buffer) - len(part.owned.start)
+        into[part.owned.start[:n].astype(np.int64)] = buffer[first : first + n]
+
+
+def read_weights(state: Path, network: Network, run: Run) -> Array:
+    """All weights (synapses,), from the snapshots in `state`. Raises InputError where one is missing."""
+    try:
+        step = int(json.loads((state / "resume.json").read_text())["step"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError("holds no snapshots", state) from error
+    plan, found = numbered(network, run), network.weight.copy()
+    for process in plan.processes:
+        if plan.is_source(process.number):
+            continue
+        saved = read_snapshot(state, process.name, step)
+        if saved is None:
+            raise InputError(f"no snapshot of '{process.name}' at step {step}", state)
+        try:
+            gather(plan.neuron_part(process.number), saved["core"], found)
+        except (ValueError, KeyError, IndexError) as error:
+            raise InputError(f"the snapshot of '{process.name}' is of another network", state) from error
+    return found
+
+
+def saved_step(state: Path) -> int:
+    """The step that the snapshots in a folder are of."""
+    return int(json.loads((state / "resume.json").read_text())["step"])
+
+
+def network_of(options: Options) -> Network:
+    """The network that a run's options describe. Raises InputError."""
+    if options.config_path:
+        read = config.load(Path(options.config_path), options.overrides)
+    else:
+        read = config.loads(options.config_text or "", options.config_name, options.files, options.overrides)
+    return networks.build(read, options.seed)
+
+
+def ask_weights(manifest: Manifest, network: Network) -> tuple[Array, int]:
+    """The weights (synapses,) of a running cluster as its processes have them now, and the latest step that
+    one of them is of. Raises RunError when one does not answer."""
+    waiting = set(manifest.streams[: network.n_neurons]) - set(manifest.external)
+    peer, step = Peer(manifest.bus, observer=True), 0
+    rows: list[Array] = []
+    try:
+        peer.subscribe(wire.REPORT + b"/")
+        peer.join(f"weights-{os.getpid()}")
+        peer.send(wire.encode(Control(wire.EVERYONE, "weights")))
+        give_up = time.monotonic() + PATIENCE_S
+        while waiting:
+            data = peer.wait(max(0.0, give_up - time.monotonic()))
+            if data is None:
+                raise RunError(f"{len(waiting)} neurons did not say their weights, {min(waiting)} among them")
+            with contextlib.suppress(wire.Malformed, ValueError, KeyError):
+                event = wire.decode(data)
+                if isinstance(event, Report) and event.verb == "weights" and event.origin in waiting:
+                    rows.append(np.array([event.data[key] for key in ("post", "pre", "weight")], np.float64))
+                    step = max(step, wire.integer(event.data, "step"))
+                    waiting.remove(event.origin)
+    finally:
+        peer.close()
+    return ordered(network, np.concatenate(rows, axis=1)), step
+
+
+def ordered(network: Network, rows: Array) -> Array:
+    """(post, pre, weight) of every synapse as neurons tell them, as weights in the network's order."""
+    post, pre, weight = rows
+    owner = np.array([issubclass(m, Model) and m.arrive is not None for m in network.models])
+    n_receptors = np.array([len(m.receptors) if issubclass(m, Model) else 0 for m in network.models])
+    model = network.model_of[network.post]
+    # A neuron tells those without memory first where it has several from one source.
+    memory = (network.kind >= 0) | owner[model] | (network.receptor >= n_receptors[model])
+    place = np.lexsort((memory, network.pre, network.post))
+    told = np.lexsort((np.arange(len(pre)), pre, post))
+    if not (
+        np.array_equal(network.post[place], post[told]) and np.array_equal(network.pre[place], pre[told])
+    ):
+        raise RunError("the neurons' synapses are not those of their config")
+    found = np.empty(len(place))
+    found[place] = weight[told]
+    return found

@@ -1,0 +1,166 @@
+"""What thirty chips learn: the table of `make train-report`, every split of it.
+
+    python -m tests.bench.learning [--only ROW,ROW] [--short] [--json FILE]
+
+Each number is a run of `neurobus train`, packed where only the answers matter (the spikes are the same, and a
+test holds that), a process each where time does. Random splits have seeds 100 … 119 and order 1, the fixed
+split (the first 1,000 digits; the rest is by other writers) has orders 1 … 10. Nothing was tuned on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurobus.classroom import brain
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "configs" / "digits"
+RANDOM, FIXED, ORDERS = "random", "fixed", 10
+PACKED = ("--set", "run.neurons_per_process=100")
+
+
+@dataclass
+class Row:
+    """One line of the table. `values` in `unit`, one a split; `goal` holds for `of`: mean, min or max."""
+
+    id: str
+    what: str
+    unit: str
+    goal: float
+    of: str = "mean"
+    more_is_better: bool = True
+    least: float | None = None
+    values: list[float] = field(default_factory=list)
+    note: str = ""
+
+    @property
+    def value(self) -> float:
+        return float({"mean": np.mean, "min": np.min, "max": np.max}[self.of](self.values))
+
+    @property
+    def met(self) -> bool:
+        better = self.value >= self.goal if self.more_is_better else self.value <= self.goal
+        return better and (self.least is None or min(self.values) >= self.least)
+
+
+def train(config: str, *args: object) -> tuple[dict[str, Any], brain.Brain]:
+    """One course: what `--json` says, and the brain."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "one.brain"
+        command = [sys.executable, "-m", "neurobus", "train", str(DIGITS / config), "--json", "-o", str(out),
+                   "--save", str(Path(folder) / "state"), *map(str, args)]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}: {done.stderr}")
+        return json.loads(done.stdout.splitlines()[-1]), brain.load(out)
+
+
+def accuracies(config: str, split: str, passes: int, n: int) -> list[float]:
+    """Held-out accuracy in per cent, of each split or order."""
+    found = []
+    for k in range(n):
+        where = ("--split", 100 + k, "--train", 1000) if split == RANDOM else ("--order", 1 + k)
+        said, _ = train(config, "--passes", passes, *where, *PACKED)
+        found.append(round(100 * said["accuracy"], 3))
+        print(f"  {config} {split} {k}: {found[-1]:.2f} %", file=sys.stderr, flush=True)
+    return found
+
+
+def rows(short: bool) -> dict[str, tuple[Row, Callable[[Row], None]]]:
+    n, orders = (2, 2) if short else (20, ORDERS)
+
+    def answers(config: str, split: str, passes: int, count: int) -> Callable[[Row], None]:
+        def measure(row: Row) -> None:
+            row.values = accuracies(config, split, passes, count)
+
+        return measure
+
+    made = [
+        (Row("thirty_random", "30 neurons, 3 passes, random splits", "%", 95.5, least=94.0),
+         answers("thirty.toml", RANDOM, 3, n)),
+        (Row("thirty_fixed", "30 neurons, 3 passes, fixed split", "%", 93.5),
+         answers("thirty.toml", FIXED, 3, orders)),
+        (Row("thirty_fixed_once", "30 neurons, 1 pass, fixed split", "%", 91.0),
+         answers("thirty.toml", FIXED, 1, orders)),
+        (Row("hundred_random", "100 neurons, 3 passes, random splits", "%", 97.0),
+         answers("hundred.toml", RANDOM, 3, n)),
+        (Row("hundred_fixed", "100 neurons, 3 passes, fixed split", "%", 95.5),
+         answers("hundred.toml", FIXED, 3, orders)),
+        (Row("unsupervised", "50 neurons without a teacher, 3 passes, random splits", "%", 90.0),
+         answers("unsupervised.toml", RANDOM, 3, n)),
+        (Row("wall", "30 neurons, a process each: 3 passes of 1,000 and the test, virtual clock", "s", 90.0,
+             more_is_better=False), course_time),
+        (Row("clocks", "wall clock with late = 0: weights other than under the virtual clock", "", 0.0,
+             more_is_better=False), clocks),
+    ]  # fmt: skip
+    return {row.id: (row, measure) for row, measure in made}
+
+
+def course_time(row: Row) -> None:
+    said, _ = train("thirty.toml")
+    row.values = [round(said["wall_s"], 2)]
+    row.note = f"{said['rounds'] / 3797:.1f} rounds and {said['duties'] / 3797:.0f} duties an image"
+
+
+def clocks(row: Row) -> None:
+    """A few samples in real time, one process a neuron; run again where the machine was late."""
+    shown = ("--train", 20, "--test", 0, "--passes", 1)
+    for _ in range(5):
+        wall, brain_wall = train("slow.toml", *shown, "--set", "run.grace='200 ms'")
+        if wall["late"] == wall["lost"] == 0:
+            break
+    _, brain_virtual = train("slow.toml", *shown, "--clock", "virtual")
+    row.values = [float(np.sum(brain_wall.weights != brain_virtual.weights))]
+    row.note = f"late {wall['late']}, lost {wall['lost']}, {wall['model_s']:.1f} s of model time"
+    if wall["late"] or wall["lost"]:
+        row.note += ": this machine is too slow now, the row says nothing"
+
+
+def table(measured: list[Row]) -> str:
+    """Markdown."""
+    lines = ["| measure | result | every split | goal | met |", "| --- | --- | --- | --- | --- |"]
+    for row in measured:
+        spread = f" ± {np.std(row.values):.2f}" if len(row.values) > 1 else ""
+        form = "{:.2f}" if row.unit else "{:g}"
+        every = " ".join(f"{value:.1f}" for value in row.values) if len(row.values) > 1 else row.note
+        least = f", none < {row.least:g}" if row.least is not None else ""
+        sign = "≥" if row.more_is_better else "≤"
+        lines.append(f"| {row.what} | {form.format(row.value)}{spread} {row.unit} | {every} "
+                     f"| {sign} {row.goal:g} {row.unit}{least} | {'yes' if row.met else '**no**'} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.learning")
+    parser.add_argument("--only", help="rows by id, with commas")
+    parser.add_argument("--short", action="store_true", help="two splits of each")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    all_rows = rows(args.short)
+    chosen = args.only.split(",") if args.only else list(all_rows)
+    measured = []
+    for name in chosen:
+        row, measure = all_rows[name]
+        print(f"{row.what} …", file=sys.stderr, flush=True)
+        measure(row)
+        measured.append(row)
+        if args.json:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            told = [{**asdict(r), "value": r.value, "met": r.met} for r in measured]
+            args.json.write_text(json.dumps(told, indent=1))
+    print(table(measured))
+    sys.exit(0 if all(row.met for row in measured) else 1)
+
+
+if __name__ == "__main__":
+    main()
