@@ -216,7 +216,7 @@ class Core:
         )
         n_gaps = len(part.gap_ns)
         self._zero = part.params[model.potential_zero] if model.potential_zero else np.zeros(K)
-        self._peak = part.params[model.peak] if model.peak else np.zeros(K)
+        self._peak = part.params[model.peak] if model.peak else np.full(K, np.nan)
         self._shape = (len(states), K, self._receptors, slots, n_gaps, self.potential_row)
         body = len(states) * K
         self._ring_end = body + slots * self._receptors * K
