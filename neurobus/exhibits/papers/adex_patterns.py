@@ -1,4 +1,4 @@
-"""Eight firing patterns of the adaptive exponential integrate-and-fire neuron, each told by its intervals alone.
+"""Eight firing patterns of the adaptive exponential integrate-and-fire neuron, told by intervals alone.
 
 The rules of `pattern` know nothing of parameters: they see when a neuron fired during a step of current.
 """

@@ -26,8 +26,8 @@ SOURCE = "Fourcaud-Trocmé et al. 2003"
 
 class Eif(Exhibit):
     title = "A spike is an exponential"
-    claim = "The exponential integrate-and-fire neuron has the rate of its closed form; AdEx with a = b = 0 is it."
-    source = (
+    claim = "Its rate is that of the closed form, and AdEx with a = b = 0 fires the same spikes."
+    source = "Fourcaud-Trocmé et al. 2003, J Neurosci 23:11628; Brette & Gerstner 2005"
         "Fourcaud-Trocmé, Hansel, van Vreeswijk, Brunel 2003, J Neurosci 23:11628; Brette & Gerstner 2005"
     )
     controls = ("groups.eif.params.Delta_T=1 mV",)
@@ -43,7 +43,8 @@ class Eif(Exhibit):
         off = max(abs(hz / closed_form_hz(pa) - 1) for pa, hz in self.hz.items() if hz)
         return [
             Row.that("AdEx with a = b = 0 fires as often", all(a.size == b.size for a, b in pairs),
-                     f"{sum(a.size for a, _ in pairs)} spikes", f"{sum(b.size for _, b in pairs)} spikes"),
+                     f"{sum(a.size for a, _ in pairs)} spikes",
+                     f"{sum(b.size for _, b in pairs)} spikes"),
             Row.below("and at the same times, within", apart, 0.11, "ms", "one step: the grid of spike times"),
             Row.above("spikes compared under noise", float(pairs[-1][0].size), 10),
             Row.between("least current of the grid that fires", least, RHEOBASE_PA, RHEOBASE_PA + 4, "pA",

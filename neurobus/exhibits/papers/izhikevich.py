@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurobus.exhibits import Exhibit, Lab, Row, Run
+from neurobus.exhibits import Exhibit, Lab, Row
 from neurobus.model import Array
 from neurobus.picture import COLOURS, GREY
 
@@ -28,6 +28,8 @@ PANELS = {
     "RZ_in_time": "resonator (RZ), pulses in time",
     "RZ_out_of_time": "resonator (RZ), out of time",
 }
+
+INPUTS = {"TC_released": ((0, 20, 20, 150, 150, END_MS), (-98, -98, -105, -105, -98, -98))}
 
 
 class Izhikevich(Exhibit):
@@ -63,22 +65,16 @@ class Izhikevich(Exhibit):
         ]  # fmt: skip
 
     def draw(self, figure: Figure) -> None:
-        for n, (axis, (name, title)) in enumerate(
-            zip(figure.subplots(3, 3, sharex=True, sharey=True).flat, PANELS.items(), strict=True)
-        ):
+        panels = figure.subplots(3, 3, sharex=True, sharey=True).flat
+        for n, (axis, (name, title)) in enumerate(zip(panels, PANELS.items(), strict=True)):
             t, v = self.run.potential(name)
-            axis.plot([0, *t, END_MS], [v[0], *v, v[-1]], color=COLOURS[min(n, 5) if n < 6 else 5 - 2 * (n > 6)],
-                      linewidth=0.8)  # fmt: skip
-            step = np.array([0, STEP_MS, STEP_MS, END_MS])
-            if name in FIVE or name == "TC":
-                axis.plot(step, [-95, -95, -88, -88], color=GREY, linewidth=0.8)
-            elif name == "TC_released":
-                axis.plot(
-                    [0, 20, 20, 150, 150, END_MS], [-98, -98, -105, -105, -98, -98], color=GREY, linewidth=0.8
-                )
+            colour = COLOURS[(0, 1, 2, 3, 4, 5, 5, 3, 3)[n]]
+            axis.plot([0, *t, END_MS], [v[0], *v, v[-1]], color=colour, linewidth=0.8)
+            if name.startswith("RZ"):
+                axis.vlines((20, 61 if name == "RZ_in_time" else 40.5), -98, -88, color=GREY, linewidth=1.2)
             else:
-                for at in (20, 61 if "in_time" in name and "out" not in name else 40.5):
-                    axis.plot([at, at], [-98, -88], color=GREY, linewidth=1.2)
+                at, step = INPUTS.get(name, ((0, 20, 20, END_MS), (-95, -95, -88, -88)))
+                axis.plot(at, step, color=GREY, linewidth=0.8)
             axis.set(xlim=(0, END_MS), ylim=(-108, 38), yticks=[-60, 0, 30])
             axis.set_title(title)
             if n % 3 == 0:
