@@ -543,9 +543,10 @@ class Runtime:
             return
         role, dt = self.role, self.role.dt_ns
         if len(emission.keys):
-            self._count(emission)
-            self.spikes_sent += len(emission.keys)
-            self.publish(self.lender.withhold(emission.keys))
+            keys = self.lender.withhold(emission.keys)
+            self._count(keys)
+            self.spikes_sent += len(keys)
+            self.publish(keys)
         if len(emission.sample_keys):
             steps = emission.sample_keys >> STEP_BITS
             row: tuple[Any, ...]
@@ -574,12 +575,17 @@ class Runtime:
         self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.seq, False, *row)))
         self.seq += len(keys)
 
-    def _count(self, emission: Emission) -> None:
+    def _count(self, keys: Any) -> None:
         if self._single:
-            self.counts[0] += len(emission.keys)
+            self.counts[0] += len(keys)
         else:
-            places = [self._place[index] for index in (emission.keys & NEURON_MASK).tolist()]
+            places = [self._place[index] for index in (keys & NEURON_MASK).tolist()]
             np.add.at(self.counts, places, 1)
+
+    def count(self, n: int) -> None:
+        """The one neuron here has fired so many times, whoever published it."""
+        self.counts[0] += n
+        self.spikes_sent += n
 
     def _end(self) -> None:
         """The limit is reached and what was under way has had its grace: commit, and say that was all."""
@@ -678,7 +684,7 @@ class Runtime:
             next_step = NEVER if order == "stop" else next_step
         if emission is not NOTHING:
             if len(emission.keys):
-                self._count(emission)
+                self._count(emission.keys)
             self.spikes_sent += len(emission.keys)
             self.samples_sent += len(emission.sample_keys)
         if self.lender.loan is None or not self.lender.instead(number, next_step, keys, stimuli, emission):
