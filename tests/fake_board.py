@@ -85,9 +85,10 @@ class TwinChip:
         return (unit - 1) % 255 + 1 if unit and now - (unit - 1) < chip.FORGOTTEN else 0
 
     def now(self) -> bytes:
+        units = self.tick >> self.p["shift"]
         state = link.LIF_STATE.pack({
             "tick": self.tick, "V": self.V, "I_ex": self.I_ex, "I_in": self.I_in, "r": self.r,
-            "post": self._mark(self.post), "x_ex": min(self.x_ex, 65535), "x_in": min(self.x_in, 65535),
+            "post": self._mark(self.post), "x_ex": min(self.x_ex, 65535), "x_in": min(self.x_in, 65535), "unit": units % 255 + 1, "sweep": 64 - units % 64,
         })  # fmt: skip
         weights = b"".join(w.to_bytes(2, "little", signed=True) for w in self.weights)
         return self.head + state + weights + bytes(map(self._mark, self.pre))

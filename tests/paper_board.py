@@ -1,4 +1,4 @@
-"""`python -m tests.paper_board FOLDER [N]`: boards made of Python behind ptys, in real time.
+"""`python -m tests.paper_board FOLDER N [SCHEMA]`: boards made of Python behind ptys, in real time.
 
 They stand in for simulated ones where there is no avr-gcc or simavr: the same protocol, the twin's
 arithmetic. A line on standard input is done to a board: `unplug 0`, `plug 0`, `reset 0`, `deaf 0`, `hear 0`,
@@ -15,6 +15,7 @@ import time
 import tty
 from pathlib import Path
 
+from neurobus.wire import link
 from tests.fake_board import FakeBoard, TwinChip
 
 TICK_S = 0.0005
@@ -23,9 +24,9 @@ TICK_S = 0.0005
 class Wire:
     """One board and its pty."""
 
-    def __init__(self, link: Path, serial: int):
-        self.board = FakeBoard(serial=serial, kind=TwinChip, timer_hz=2_000_000)
-        self.link = link
+    def __init__(self, name: Path, serial: int, schema: int):
+        self.board = FakeBoard(serial=serial, schema=schema, kind=TwinChip, timer_hz=2_000_000)
+        self.name = name
         self.fd = self.other = -1
         self.plug()
 
@@ -35,11 +36,11 @@ class Wire:
             tty.setraw(self.other)
             os.set_blocking(self.fd, False)
             self.board.reset("power")
-            self.link.symlink_to(os.ttyname(self.other))
+            self.name.symlink_to(os.ttyname(self.other))
 
     def unplug(self) -> None:
         if self.fd >= 0:
-            self.link.unlink()
+            self.name.unlink()
             os.close(self.fd)
             os.close(self.other)
             self.fd = self.other = -1
@@ -59,8 +60,9 @@ class Wire:
 
 
 def main() -> None:
-    folder, n = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    wires = [Wire(folder / f"ttySIM{i}", 0xB0 + i) for i in range(n)]
+    folder, n = Path(sys.argv[1]), int(sys.argv[2])
+    schema = int(sys.argv[3]) if len(sys.argv) > 3 else link.SCHEMA
+    wires = [Wire(folder / f"ttySIM{i}", 0xB0 + i, schema) for i in range(n)]
     print("ready", flush=True)
     rest = b""
     while True:

@@ -709,7 +709,10 @@ class Carrier:
 
     def unplugged(self, why: str, now: float) -> None:
         """The port is gone."""
-        self._lose(f"unplugged: {why}", now)
+        if self.figures.hand_overs:
+            self._lose(f"unplugged: {why}", now)
+        elif self.stage is not Stage.OVER:
+            self._give_up(f"unplugged before it owned the neuron: {why}", now)
 
     def detach(self, now: float, why: str = "detached") -> None:
         """Give the neuron back in peace."""
