@@ -193,7 +193,7 @@ def test_a_neuron_becomes_a_board_and_comes_back_and_nobody_notices(
     times = whole(ended, log)
     assert len(times) >= now["spikes"]
     name = f"board 000000B0 ({boards.ports[0]})"
-    taken, returned = ended.summary["notes"]
+    taken, *_, returned = ended.summary["notes"]
     assert taken.startswith(f"m is {name} from ")
     assert returned.startswith(f"m came back from {name} at ") and "(detached): none lost" in returned
 
