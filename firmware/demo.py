@@ -19,10 +19,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from neurobus.bridge import hardware
+from neurobus.bridge.simboard import Rig, SimBoard
 from neurobus.cli.simboard import firmware
 from neurobus.cli.topview import lit
-from neurobus.bridge import hardware, simboard
-from neurobus.bridge.simboard import Rig, SimBoard
 from neurobus.cluster import folder as folders
 from neurobus.cluster.observer import Observer
 

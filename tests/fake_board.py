@@ -9,10 +9,11 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from neurobus.wire import framing, link
-from nodes import chip
 
 TIMER_HZ = 250_000
 RING, QUEUE = 128, 32
@@ -57,6 +58,9 @@ class Chip:
         return False
 
 
+chip: Any = import_module("nodes.chip") if find_spec("nodes.chip") else None
+
+
 class TwinChip:
     """The chip `lif` in plain Python: the functions of `nodes.chip` on an image of `neurobus.wire.link`."""
 
@@ -88,7 +92,8 @@ class TwinChip:
         units = self.tick >> self.p["shift"]
         state = link.LIF_STATE.pack({
             "tick": self.tick, "V": self.V, "I_ex": self.I_ex, "I_in": self.I_in, "r": self.r,
-            "post": self._mark(self.post), "x_ex": min(self.x_ex, 65535), "x_in": min(self.x_in, 65535), "unit": units % 255 + 1, "sweep": 64 - units % 64,
+            "post": self._mark(self.post), "x_ex": min(self.x_ex, 65535), "x_in": min(self.x_in, 65535),
+            "unit": units % 255 + 1, "sweep": 64 - units % 64,
         })  # fmt: skip
         weights = b"".join(w.to_bytes(2, "little", signed=True) for w in self.weights)
         return self.head + state + weights + bytes(map(self._mark, self.pre))

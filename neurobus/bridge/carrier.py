@@ -108,9 +108,9 @@ class Figures:
 
 @dataclass
 class World:
-    """What a carrier needs of the bridge around it. `bus(frame)` publishes; `listen(streams, then)` subscribes,
-    and calls `then` when all subscriptions are in force;
-    `word(carrier, text)` tells a person; `done(carrier, why)` lets go of the port for good."""
+    """What a carrier needs of the bridge. `bus(frame)` publishes; `listen(streams, then)` subscribes
+    and calls `then` when all subscriptions are in force; `word(carrier, text)` tells a person;
+    `lost(carrier, why)`: see whether the board comes back; `over(carrier, why)` lets go of the port."""
 
     name: str
     wall: bool

@@ -25,6 +25,8 @@ from neurobus.bridge.simboard import Rig, SimBoard
 from neurobus.wire import link
 from tests.helpers import Cluster, Ended, run_table, spikes_in, table, until
 
+pytest.importorskip("nodes.chip")
+
 ELF = simboard.FIRMWARE / "uno-ws2812.elf"
 
 
@@ -284,8 +286,8 @@ def test_a_killed_bridge_costs_no_spike(config, launch, attach, table_of, tmp_pa
     cluster = launch(config(network()), "--clock", "wall", "--record", log)
     attach(boards.ports[0])
     time.sleep(0.3)
-    (bridge,) = (p for p in psutil.process_iter(["cmdline"])
-                 if p.info["cmdline"] and p.info["cmdline"][-2:] == ["neurobus.bridge", cluster.manifest.name])  # fmt: skip
+    of = ["neurobus.bridge", cluster.manifest.name]
+    (bridge,) = (p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-2:] == of)
     bridge.send_signal(signal.SIGKILL)
     until(lambda: owner(cluster) is None, 5, "the shadow to own the neuron")
     assert attach(boards.ports[0])["stage"] == "owns the neuron"
