@@ -28,8 +28,6 @@ class Eif(Exhibit):
     title = "A spike is an exponential"
     claim = "Its rate is that of the closed form, and AdEx with a = b = 0 fires the same spikes."
     source = "Fourcaud-Trocmé et al. 2003, J Neurosci 23:11628; Brette & Gerstner 2005"
-        "Fourcaud-Trocmé, Hansel, van Vreeswijk, Brunel 2003, J Neurosci 23:11628; Brette & Gerstner 2005"
-    )
     controls = ("groups.eif.params.Delta_T=1 mV",)
     size_in = (9.6, 4.6)
 
