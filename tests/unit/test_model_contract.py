@@ -143,6 +143,8 @@ def of_classifiers(name: str) -> Network:
     """Five neurons of a model that fires and learns in a classroom only: samples are noise, teachers too."""
 
     def synapses(pre: str, post: str, receptor: str, weight: str = "0") -> str:
+        if receptor not in load(name).receptors:
+            return ""
         return table("synapses", pre=pre, post=post, rule="all_to_all", receptor=receptor, weight=weight,
                      delay='{ uniform = ["1 ms", "3 ms"] }')  # fmt: skip
 
@@ -155,6 +157,7 @@ def of_classifiers(name: str) -> Network:
         + table("sources", id="learn", kind="metronome", period="20 ms", start="18 ms")
         + synapses("p", "n", "input", "{ uniform = [20, 100] }")
         + synapses("n", "n", "foreign")
+        + synapses("n", "n", "younger")
         + synapses("teacher", "n", "teach")
         + synapses("learn", "n", "learn")
         + synapses("reset", "n", "reset")
