@@ -14,7 +14,7 @@ NEEDS := cc:gcc avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc \
 endif
 
 .PHONY: help install system demo papers test check bench clean
-.PHONY: rig
+.PHONY: rig firmware
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -75,6 +75,9 @@ system: ## what the tests need from the system, installed when root
 	[ -n "$$packages" ] || exit 0; \
 	echo "missing: $$packages(tests that need them are skipped)" >&2; \
 	[ "$${CI:-}" != true ]
+
+firmware: ## of the boards, into build/firmware: make firmware LED=ws2815 LEDS=60
+	@$(MAKE) --no-print-directory -C firmware/avr
 
 rig: build/sim/rig ## simulated boards: firmware/sim, built with simavr
 

@@ -4,9 +4,9 @@
     tau_syn_ex dI_ex/dt = -I_ex, tau_syn_in dI_in/dt = -I_in     a synapse of weight w adds |w| by its sign
     V >= V_th - E_L:  spike, V := V_reset - E_L, held for t_ref
 
-    at a synapse `plastic`, nearest neighbours (Morrison, Diesmann, Gerstner 2008, doi:10.1007/s00422-008-0233-1):
-    a spike arrives, the neuron fired Δ ago:     w := max(w - A_minus exp(-Δ / tau_minus), 0), then it acts
-    the neuron fires, a spike arrived Δ ago:     w := min(w + A_plus exp(-Δ / tau_plus), w_max)
+    at a synapse `plastic`, nearest neighbours (Morrison et al. 2008, doi:10.1007/s00422-008-0233-1):
+    a spike arrives, the neuron fired Δ ago:   w := max(w - A_minus exp(-Δ / tau_minus), 0), then it acts
+    the neuron fires, a spike arrived Δ ago:   w := min(w + A_plus exp(-Δ / tau_plus), w_max)
 
 This is `firmware/avr/chip_lif.c`, bit for bit: the functions below have its operations in its order, on whole
 numbers. Constants and states are named as in the image that the board is given (`LIF_PARAMS`, `LIF_STATE`).
@@ -14,7 +14,7 @@ numbers. Constants and states are named as in the image that the board is given 
     V          2^-16 mV, up to ±64 mV; multiplications see its upper 16
     I_ex, I_in 24 bits without sign, in u / 256, u = I_max / 32768; multiplications see the upper 16
     weights    16 bits, in u: rounded to it when first used
-    Δ          in units of 2^shift steps, at most a twentieth of the shorter time constant; forgotten after 128
+    Δ          in units of 2^shift steps (≤ 1/20 of the shorter time constant); forgotten after 128
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ import numpy as np
 from numba.extending import register_jitable
 
 from neurobus.model import Model, Param, State
+
+
 class SynapseState:
-    def __init__(s, **k): pass
+    def __init__(s, **k):
+        pass
+
 
 FORGOTTEN = 128
 """Units of trace time after which a spike has no trace."""
@@ -148,6 +152,7 @@ class Chip(Model):
             "k_minus": unit / (p["tau_minus"] * math.log(2.0)) * 4096.0,
             "shift": shift,
             "poke": p["poke"] / u,
+            "bar": np.clip(2.0**31 / np.maximum((p["V_th"] - p["E_L"]) * 65536.0, 1.0), 0, U16),
         }
         n = {name: np.rint(values) for name, values in n.items()}
         for name, least, most, right in RANGES:
@@ -158,7 +163,7 @@ class Chip(Model):
 
     @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):
-        A_minus, k_minus, shift, u = int(c[11, i]), int(c[13, i]), int(c[14, i]), c[16, i]
+        A_minus, k_minus, shift, u = int(c[11, i]), int(c[13, i]), int(c[14, i]), c[17, i]
         n = int(np.rint(w[j] / u))
         n = max(-32767, min(n, 32767))
         if receptor == 2:
@@ -174,21 +179,21 @@ class Chip(Model):
             x[1, i] += n * u
 
     @staticmethod
-    def step(k, s, c, x, I, key, fired, at, receptor, w, z):
+    def step(k, s, c, x, I, key, fired, at, receptor, w, z):  # type: ignore[override]
         count = 0
         for i in range(s.shape[1]):
             d_m, d_ex, d_in, c_ex, c_in = int(c[0, i]), int(c[1, i]), int(c[2, i]), int(c[3, i]), int(c[4, i])
             V, I_ex, I_in, r = int(s[0, i] * 65536.0), int(s[1, i]), int(s[2, i]), int(s[3, i])
-            b, u = int(c[5, i]), c[16, i]
+            b, u = int(c[5, i]), c[17, i]
             if I[i] != 0.0:
-                b = int(max(-B_MOST, min(b + np.rint(I[i] * c[17, i]), B_MOST)))
+                b = int(max(-B_MOST, min(b + np.rint(I[i] * c[18, i]), B_MOST)))
             if r == 0:
                 V = membrane(V, I_ex, I_in, b, d_m, c_ex, c_in)
             else:
                 r -= 1
             I_ex = current(I_ex, d_ex, int(np.rint(x[0, i] / u)))
             I_in = current(I_in, d_in, int(np.rint(-x[1, i] / u)))
-            fired[i] = V >= c[6, i]
+            fired[i] = c[6, i] <= V
             if fired[i]:
                 count += 1
                 V, r = int(c[7, i]), int(c[8, i])
@@ -221,6 +226,7 @@ RANGES = (
     ("k_minus", 0, U16, "tau_minus must not be so short against dt"),
     ("shift", 0, 7, "tau_plus and tau_minus must be shorter"),
     ("poke", -0x7FFF, 0x7FFF, "poke must be below I_max"),
+    ("bar", 0, U16, ""),
 )
 """Of the constants: name, least, most, and what would be right."""
 

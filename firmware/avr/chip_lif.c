@@ -7,6 +7,8 @@
  */
 #include "chip.h"
 
+#include <stddef.h>
+
 #include "near.h"
 
 
@@ -28,13 +30,13 @@ typedef uint32_t uint24;
 #define V_MOST 0x3fffffL
 
 static struct image {
-    struct lif_params p;
-    struct lif_state s;
+    struct lif_params p_;
+    struct lif_state s_;
     uint8_t pool[CHIP_ROOM]; /* weights, then marks */
 } LINK_PACKED image;
 
-#define p (at->p)
-#define s (at->s)
+#define p (at->p_)
+#define s (at->s_)
 
 static uint8_t *marks;
 static uint8_t unit_mask;
@@ -146,11 +148,15 @@ static void take_up(void)
 APART uint8_t chip_restore(uint16_t length)
 {
     NEAR(struct image, at, image);
+    uint16_t i;
 
     if (p.synapses > CHIP_ROOM / 2 || p.plastic > p.synapses
         || length != HEAD + 2 * p.synapses + p.plastic || length > sizeof image
         || p.shift > 7 || p.w_max > 0x7fff || p.V_reset >= p.V_th)
         return 0;
+    for (i = 0; i < p.plastic; i++)
+        if (*weight(i) < 0)
+            return 0;
     take_up();
     return 1;
 }
@@ -203,9 +209,15 @@ uint16_t chip_now16(void)
 void chip_kick(int16_t w)
 {
     NEAR(struct image, at, image);
-    uint16_t size = w < 0 ? -w : w, *x = w < 0 ? &s.x_in : &s.x_ex;
+    uint16_t sum;
 
-    *x = (uint16_t)(*x + size) < size ? 0xffff : *x + size;
+    if (w < 0) {
+        sum = s.x_in - w;
+        s.x_in = sum < s.x_in ? 0xffff : sum;
+    } else {
+        sum = s.x_ex + w;
+        s.x_ex = sum < s.x_ex ? 0xffff : sum;
+    }
 }
 
 int16_t chip_poke(void)
@@ -256,18 +268,34 @@ APART void chip_learn(void)
     }
 }
 
-/* One step of a current: what is left of it, and the weights x that arrived. */
-static uint24 APART current(uint24 I, uint16_t d, uint16_t x)
-{
-    uint16_t seen = I >> 8;
+/* Where the two currents lie in the state, which C has no way to say of fields of 24 bits. */
+#define I_EX (offsetof(struct lif_state, r) - 6)
+#define I_IN (offsetof(struct lif_state, r) - 3)
 
-    if (seen)
+/* One step of the current at `lies`, of decay d, of which one unit does c to V; x are the weights that arrived.
+ * Returns what it does to V in this step. */
+static APART int24 current(uint8_t lies, uint16_t d, uint16_t c, uint16_t x)
+{
+    uint8_t *place = (uint8_t *)&image.s_ + lies;
+    uint24 I = place[0] | (uint24)place[1] << 8 | (uint24)place[2] << 16;
+    uint16_t seen = I >> 8;
+    int24 dV = 0;
+
+    if (seen) {
+        dV = product(seen, c);
         I -= product(seen, d) + 1; /* even of seen = 1 and d = 65535 no more than there is */
-    else
+    } else {
         I = 0;
-    if (x > 0xffff - (uint16_t)(I >> 8))
-        return 0xffffff;
-    return I + ((uint24)x << 8);
+    }
+    seen = I >> 8;
+    if (x > 0xffff - seen)
+        I = 0xffffff;
+    else
+        I += (uint24)x << 8;
+    place[0] = I;
+    place[1] = I >> 8;
+    place[2] = I >> 16;
+    return dV;
 }
 
 static void next_tick(void)
@@ -282,43 +310,34 @@ static void next_tick(void)
 APART uint8_t chip_tick(void)
 {
     NEAR(struct image, at, image);
-    int24 V = s.V;
-    uint8_t said = 0;
+    int24 V = s.V, dV = 0;
+    uint8_t said = 0, flows = 0;
 
+    if (s.I_ex || s.x_ex) {
+        dV += current(I_EX, p.d_ex, p.c_ex, s.x_ex);
+        s.x_ex = 0;
+        flows = 1;
+    }
+    if (s.I_in || s.x_in) {
+        dV -= current(I_IN, p.d_in, p.c_in, s.x_in);
+        s.x_in = 0;
+        flows = 1;
+    }
     if (s.r == 0) {
-        int24 dV = p.b;
         uint16_t seen = V >> 8;
 
-        if (seen) {
-            dV -= product(seen, p.d_m);
-            if (V < 0)
-                dV += (int24)p.d_m << 8; /* `seen` is 65536 too large */
-        }
-        seen = s.I_ex >> 8;
-        if (seen)
-            dV += product(seen, p.c_ex);
-        seen = s.I_in >> 8;
-        if (seen)
-            dV -= product(seen, p.c_in);
+        dV += p.b - (int24)product(seen, p.d_m);
+        if (V < 0)
+            dV += (int24)p.d_m << 8; /* `seen` is 65536 too large */
         V += dV;
         if (V > V_MOST)
             V = V_MOST;
         if (V < -V_MOST)
             V = -V_MOST;
-        if (dV == 0)
+        if (dV == 0 && !flows)
             said = CHIP_RESTING;
     } else {
         s.r--;
-    }
-    if (s.I_ex || s.x_ex) {
-        s.I_ex = current(s.I_ex, p.d_ex, s.x_ex);
-        s.x_ex = 0;
-        said = 0;
-    }
-    if (s.I_in || s.x_in) {
-        s.I_in = current(s.I_in, p.d_in, s.x_in);
-        s.x_in = 0;
-        said = 0;
     }
     if (V >= p.V_th) {
         V = p.V_reset;
@@ -340,18 +359,10 @@ APART void chip_skip(uint16_t ticks)
 APART int8_t chip_level(void)
 {
     NEAR(struct image, at, image);
-    int16_t V = s.V >> 8, full = p.V_th >> 8;
-    uint16_t left = V < 0 ? -V : V;
-    uint8_t bit, level = 0;
+    int16_t V = s.V >> 8;
+    uint24 level = product(V < 0 ? -V : V, p.bar) >> 8;
 
-    if (left >= (uint16_t)full)
-        return V < 0 ? -127 : 127;
-    for (bit = 64; bit; bit >>= 1) {
-        left <<= 1;
-        if (left >= (uint16_t)full) {
-            left -= full;
-            level |= bit;
-        }
-    }
+    if (level > 127)
+        level = 127;
     return V < 0 ? -level : level;
 }

@@ -17,16 +17,4 @@ void clock_init(void);
 uint32_t clock_now(void);
 void clock_alarm(uint32_t when);
 
-/* For stretches shorter than 65536 counts. */
-static inline uint16_t clock_short(void)
-{
-    uint16_t now;
-    uint8_t sreg = SREG;
-
-    __asm__ volatile("cli" ::: "memory"); /* the two halves go through one latch, which interrupts use too */
-    now = TCNT1;
-    SREG = sreg;
-    return now;
-}
-
 #endif

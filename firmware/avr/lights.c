@@ -1,7 +1,6 @@
 #include "lights.h"
 
 #include <avr/io.h>
-#include <string.h>
 
 #include "board.h"
 #include "chip.h"
@@ -62,35 +61,38 @@ void lights_mirror(uint8_t frames)
     my->owed = 1;
 }
 
-/* a with a share of b, of 255. */
-static void mix(uint8_t *out, const uint8_t *a, const uint8_t *b, uint8_t share)
+/* a with a share of b, of 255 */
+static APART uint8_t mix(uint8_t a, uint8_t b, uint8_t share)
 {
     uint16_t of_b = share + (share >> 7); /* 255 is all: 256 */
-    uint8_t i;
 
-    for (i = 0; i < 3; i++)
-        out[i] = (a[i] * (256 - of_b) + b[i] * of_b) >> 8;
+    return (a * (256 - of_b) + b * of_b) >> 8;
 }
 
 static APART void show(void)
 {
     NEAR(struct state, my, state);
-    static const uint8_t dark[3];
-    uint8_t full[3], edge[3], rest[3], whole;
-    const uint8_t *tone = palette[my->shown.level < 0 ? COOL : WARM], *flash = palette[FLASH];
-    uint8_t level = my->shown.level < 0 ? -my->shown.level : my->shown.level;
-    uint16_t reach = level * (2 * WS_PIXELS); /* pixels, / 256 */
+    uint8_t colours[9]; /* as ws_write wants them: three times three */
+    uint8_t level = my->shown.level, flash = my->shown.flash, blink = my->shown.blink, i;
+    const uint8_t *tone = palette[WARM];
+    uint16_t reach;
 
-    if (my->shown.blink) {
-        mix(full, dark, flash, my->shown.blink == 1 ? 255 : 0);
-        ws_write(full, full, full, WS_PIXELS);
-        return;
+    if (my->shown.level < 0) {
+        level = -level;
+        tone = palette[COOL];
     }
-    whole = reach >> 8;
-    mix(full, tone, flash, my->shown.flash);
-    mix(rest, palette[REST], flash, my->shown.flash);
-    mix(edge, rest, full, reach);
-    ws_write(full, edge, rest, whole);
+    if (blink)
+        flash = 255;
+    reach = level * (2 * WS_PIXELS); /* pixels, / 256 */
+    for (i = 0; i < 3; i++) {
+        uint8_t white = blink == 2 ? 0 : palette[FLASH][i], full = mix(tone[i], white, flash),
+                rest = mix(palette[REST][i], white, flash);
+
+        colours[i] = full;
+        colours[i + 3] = mix(rest, full, reach);
+        colours[i + 6] = rest;
+    }
+    ws_write(colours, reach >> 8);
 }
 
 APART void lights_frame(void)

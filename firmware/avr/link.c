@@ -26,7 +26,7 @@ static struct state {
     uint8_t got;      /* bytes of the frame that is coming in; more than there is room for: it is none */
     uint8_t held;
     uint8_t taken;    /* last seq taken */
-    uint8_t ack_due, resend_due, resend_said;
+    uint8_t ack_due /* frames taken and not acknowledged */, resend_due, resend_said;
     uint8_t heard;
     /* Sending. Frames up to `acked` have been acknowledged; `let_go` of them are still in the ring. */
     uint8_t last_seq, acked, let_go, again, waited;
@@ -207,7 +207,7 @@ APART void link_poll(uint8_t idle)
         link_send(LINK_RESEND, 0, 0);
         my->resend_due = 0;
     }
-    if (my->ack_due && (idle || my->ack_due > RX_RING / 4) && link_room(1)) {
+    if (my->ack_due && (idle || my->ack_due >= RX_RING / 32) && link_room(1)) {
         uint8_t room = RX_RING - 1 - uart_waiting();
 
         link_send(LINK_ACK, &room, 1);
@@ -277,7 +277,7 @@ static APART uint8_t judge(void)
         link_count(&stats.gaps);
         want_resend();
     } else {
-        my->ack_due = 255;
+        my->ack_due = RX_RING;
     }
     return 0;
 }
@@ -336,10 +336,8 @@ APART void link_take(void)
 {
     NEAR(struct state, my, state);
     if (link_frame[0] >= LINK_SEQUENCED && my->session) {
-        uint8_t bytes = link_size + LINK_HEAD + CRC_SIZE + 2;
-
         my->taken = link_frame[1];
-        my->ack_due = my->ack_due > 255 - bytes ? 255 : my->ack_due + bytes;
+        my->ack_due++;
         my->resend_said = 0;
     }
     my->held = 0;

@@ -15,7 +15,7 @@
 #endif
 
 #define LINK_VERSION 1
-#define LINK_SCHEMA 0x7d069dd7UL
+#define LINK_SCHEMA 0x305dff72UL
 #define LINK_CHUNK 16
 #define LINK_RESEND_MS 30
 #define LINK_SILENCE_MS 1000
@@ -139,10 +139,11 @@ struct link_commit {
     uint16_t crc; /* crc16 of the image */
 } LINK_PACKED;
 
-/* host: Asks for IMAGEs to the end. */
+/* host: Asks for IMAGEs. */
 #define LINK_READ 0x49
 struct link_read {
     uint16_t offset;
+    uint16_t length; /* 0: to the end */
 } LINK_PACKED;
 
 /* host: Asks for CHECKED. */
@@ -155,7 +156,7 @@ struct link_input {
     /* then u16 synapses[]: at most 8 */
 } LINK_PACKED;
 
-/* host: A stimulus without a synapse acts in update `tick`; until then what follows waits. */
+/* host: A stimulus without a synapse acts in update `tick`. */
 #define LINK_KICK 0x4c
 struct link_kick {
     uint16_t tick;
@@ -300,8 +301,6 @@ struct link_stats {
     uint16_t late; /* inputs that came after their update */
     uint16_t stalls; /* times stepping waited for an ack */
     uint16_t behind; /* most ticks that stepping was behind its clock */
-    uint16_t pre; /* counts of the timer for the last input */
-    uint16_t post; /* for learning after the last spike */
     uint16_t stack; /* bytes never used between data and stack */
     uint8_t free; /* bytes free in the receive ring */
 } LINK_PACKED;
@@ -317,7 +316,7 @@ struct link_stats {
     0x00, /* RECALL */ \
     0x04, /* NAME */ \
     0x00, /* TELL */ \
-    0x02, /* READ */ \
+    0x04, /* READ */ \
     0x00, /* CHECK */ \
     0x82, /* INPUT */ \
     0x04, /* KICK */ \
@@ -346,6 +345,7 @@ struct lif_params {
     uint16_t k_minus; /* the same of the neuron's own trace */
     uint8_t shift; /* a unit of trace time is 2^shift ticks */
     int16_t poke; /* weight of a press of the button */
+    uint16_t bar; /* what the strip shows of V: 2^31 / V_th */
 } LINK_PACKED;
 
 /* State of the chip `lif`. Behind it: i16 weight of each synapse, then u8 mark of each plastic one. A mark is (tick >> shift) mod 255 + 1 of the last spike, 0 for none or 128 units ago. */

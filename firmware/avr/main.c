@@ -28,6 +28,7 @@
 #include "store.h"
 #include "uart.h"
 
+#if BOOT_LOADER
 /* Boot loaders clear the register of the reset's cause and leave it in r2. */
 static uint8_t reset_flags __attribute__((section(".noinit")));
 void keep_reset_flags(void) __attribute__((naked, used, section(".init0")));
@@ -35,6 +36,7 @@ void keep_reset_flags(void)
 {
     __asm__ volatile("sts %0, r2" : "=m"(reset_flags));
 }
+#endif
 
 static void frame(void)
 {
@@ -58,9 +60,13 @@ static void rest(void)
     sei();
 }
 
-int main(void)
+int __attribute__((OS_main)) main(void)
 {
-    session_reset_flags = (MCUSR ? MCUSR : reset_flags) & 0x0f;
+    session_reset_flags = MCUSR & 0x0f;
+#if BOOT_LOADER
+    if (session_reset_flags == 0)
+        session_reset_flags = reset_flags & 0x0f;
+#endif
     MCUSR = 0;
     wdt_enable(WDTO_500MS);
     store_init();

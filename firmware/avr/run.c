@@ -23,14 +23,21 @@ static struct state {
     uint32_t due;
 } state;
 
+/* What waits for its update: a spike on a synapse, or a kick of this weight. */
 static struct waiting {
-    uint16_t tick, synapse;
+    uint16_t tick, value;
+    uint8_t is_kick;
 } queue[QUEUE];
 
 /* Ticks from now to there. */
 static int16_t ahead_of_now(uint16_t tick)
 {
     return tick - chip_now16();
+}
+
+static APART uint8_t is_due(void)
+{
+    return ahead_of_now(state.limit) > 0;
 }
 
 void run_halt(void)
@@ -95,42 +102,40 @@ APART void run_free(const struct link_run *run)
         next_due();
 }
 
+#if GOES_ON
 void run_resume(void)
 {
     if (run_held == LINK_HELD_WHOLE && run_period)
         run_held = LINK_HELD_RUNNING; /* `due` and `clocked` are 0 */
 }
+#endif
 
 static APART void look_at_clock(void)
 {
     NEAR(struct state, my, state);
     uint32_t now = clock_now();
-    uint16_t behind;
 
     while ((int32_t)(now - my->due) >= 0)
         next_due();
     run_raise(my->clocked);
-    behind = ahead_of_now(my->limit);
-    if (!my->resting && behind > stats.behind)
-        stats.behind = behind;
 }
 
 /* Inputs */
 
-static void act(uint16_t synapse)
+static void act(uint16_t value, uint8_t is_kick)
 {
-    NEAR(struct state, my, state);
-    uint16_t start = clock_short();
-
-    chip_input(synapse);
-    stats.pre = clock_short() - start;
-    my->resting = 0;
+    state.resting = 0;
+    if (is_kick)
+        chip_kick(value);
+    else
+        chip_input(value);
 }
 
-APART enum run_answer run_input(const struct link_input *f, const uint16_t *synapses, uint8_t n, const int16_t *kick)
+APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t is_kick)
 {
     NEAR(struct state, my, state);
     int16_t ahead = ahead_of_now(f->tick);
+    const uint16_t *value = (const uint16_t *)(f + 1);
 
     if (ahead < 0) {
         if (run_paused || !link_room(2 + LINK_CHUNK + 2))
@@ -139,19 +144,22 @@ APART enum run_answer run_input(const struct link_input *f, const uint16_t *syna
         link_begin(LINK_LATE);
         link_put16(f->tick);
         link_put16(chip_now16());
-        if (kick)
+        if (is_kick)
             link_put16(LINK_NO_SYNAPSE);
         else
-            link_put_all(synapses, 2 * n);
+            link_put_all(value, 2 * n);
         link_end();
     } else if (ahead > 0 || run_paused) {
         /* An image that is being read must not change. */
-        if (run_held == LINK_HELD_WHOLE && !run_paused)
+        if (run_held == LINK_HELD_WHOLE && !run_paused) {
             run_raise(f->tick);
-        else if (!kick && run_queued + n <= QUEUE) {
-            while (n--) {
-                queue[run_queued].tick = f->tick;
-                queue[run_queued++].synapse = *synapses++;
+        } else if (run_queued + n <= QUEUE) {
+            for (; n; n--) {
+                struct waiting *one = &queue[run_queued++];
+
+                one->tick = f->tick;
+                one->value = *value++;
+                one->is_kick = is_kick;
             }
             return RUN_TAKEN;
         }
@@ -159,11 +167,7 @@ APART enum run_answer run_input(const struct link_input *f, const uint16_t *syna
         return my->stalled || run_paused ? RUN_REFUSE : RUN_HOLD;
     }
     while (n--)
-        act(*synapses++);
-    if (kick) {
-        chip_kick(*kick);
-        my->resting = 0;
-    }
+        act(*value++, is_kick);
     return RUN_TAKEN;
 }
 
@@ -200,7 +204,7 @@ static APART uint16_t serve_queue(void)
         uint16_t ahead = ahead_of_now(one->tick);
 
         if (ahead == 0) {
-            act(one->synapse);
+            act(one->value, one->is_kick);
             *one = queue[--run_queued];
         } else if (ahead < nearest) {
             nearest = ahead;
@@ -211,17 +215,13 @@ static APART uint16_t serve_queue(void)
 
 static APART void fired(void)
 {
-    uint16_t start;
-
     if (link_session()) {
         link_begin(LINK_SPIKE);
         link_put16(chip_now16());
         link_end();
     }
     lights_flash();
-    start = clock_short();
     chip_learn();
-    stats.post = clock_short() - start;
 }
 
 APART void run_poll(void)
@@ -236,7 +236,7 @@ APART void run_poll(void)
         look_at_clock();
     if (my->poked)
         take_poke();
-    while (ahead_of_now(my->limit) > 0 && most--) {
+    while (is_due() && most--) {
         uint16_t free, nearest;
 
         if (link_session() && !link_room(2)) {
@@ -259,7 +259,7 @@ APART void run_poll(void)
         if (uart_waiting() > RX_RING / 2)
             return;
     }
-    if (my->owes_done && ahead_of_now(my->limit) <= 0 && link_room(4)) {
+    if (my->owes_done && !is_due() && link_room(4)) {
         my->owes_done = 0;
         link_begin(LINK_DONE);
         link_put_tick();
@@ -274,7 +274,7 @@ APART uint8_t run_may_sleep(uint8_t blocked)
 
     if (run_held == LINK_HELD_EMPTY || run_paused)
         return 1;
-    if (ahead_of_now(my->limit) > 0)
+    if (is_due())
         return my->stalled;
     if (run_held == LINK_HELD_RUNNING && !(my->resting && !run_queued && !blocked)) {
         if (!my->resting)

@@ -23,8 +23,8 @@ void run_raise(uint16_t tick);     /* updates before this one may be run */
 void run_owe_done(void);           /* say DONE when there */
 void run_free(const struct link_run *run);
 void run_resume(void);             /* from tick 0 on by the clock, as fast as last time; after a start */
-/* `n` synapses, or a kick, act in an update. */
-enum run_answer run_input(const struct link_input *f, const uint16_t *synapses, uint8_t n, const int16_t *kick);
+/* An INPUT of `n` synapses, or a KICK (n = 1), which has its weight in place of a synapse. */
+enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t is_kick);
 void run_poke(void);
 
 void run_poll(void);                    /* some updates, if any are due */

@@ -41,7 +41,9 @@ static uint8_t recall(void)
     if (!store_recall())
         return 0;
     run_whole();
+#if GOES_ON
     run_period = store_head.period;
+#endif
     return 1;
 }
 
@@ -49,7 +51,9 @@ void session_start(void)
 {
     owed = HELLO;
     recall();
+#if GOES_ON
     run_resume();
+#endif
 }
 
 static void fault(uint8_t what, uint16_t detail)
@@ -93,8 +97,7 @@ static void say_hello(void)
     link_put_flash(&facts.version, offsetof(struct link_hello, held) - offsetof(struct link_hello, version));
     link_put(run_held);
     link_put(session_reset_flags);
-    link_put16(store_starts);
-    link_put_all(&store_serial, 4);
+    store_put_identity();
 }
 
 static uint8_t ring_free(void)
@@ -228,7 +231,7 @@ static void read(const struct link_read *f)
     uint16_t left = chip_snapshot() - f->offset;
 
     read_at = f->offset;
-    read_end = read_at + left;
+    read_end = read_at + (f->length && f->length < left ? f->length : left);
     run_paused = (int16_t)left > 0;
 }
 
@@ -311,10 +314,10 @@ static APART enum run_answer follow(void)
 
         more /= 2;
         if (all_synapses_known(synapses, more))
-            return run_input(f, synapses, more, 0);
+            return run_input(f, more, 0);
         break;
     }
-    case LINK_KICK: return run_input(f, 0, 0, (const int16_t *)f + 1);
+    case LINK_KICK: return run_input(f, 1, 1);
     case LINK_STOP: run_halt(); run_owe_done(); break;
     case LINK_HORIZON:
         run_raise(*(const uint16_t *)f);
@@ -325,7 +328,7 @@ static APART enum run_answer follow(void)
     case LINK_PALETTE: lights_palette(f); break;
     case LINK_MIRROR: lights_mirror(*(const uint8_t *)f); break;
     case LINK_SAVE:
-        if (!store_save(run_period))
+        if (!store_save())
             fault(LINK_FAULT_EEPROM, SLOT_SIZE);
         break;
     case LINK_RECALL:

@@ -7,6 +7,7 @@
 #include "board.h"
 #include "chip.h"
 #include "link.h"
+#include "run.h"
 #include "near.h"
 
 #define SERIAL_AT 0 /* u32; erased: none */
@@ -22,8 +23,6 @@
 #define IDLE (SLOT_SIZE + 1)
 
 struct store_head store_head;
-uint32_t store_serial;
-uint16_t store_starts;
 
 static uint16_t slot = SLOTS_AT + SLOT_SIZE; /* address of the one that holds the newest snapshot */
 static uint16_t next = IDLE;                 /* the byte to be saved; after the last comes the first once more */
@@ -37,18 +36,24 @@ static uint8_t read_at(uint16_t address)
 /* Before anything else runs, so the writes may wait: the count must have changed before anybody hears of it. */
 void store_init(void)
 {
-    eeprom_read_block(&store_serial, (const void *)SERIAL_AT, sizeof store_serial);
-    if (store_serial == 0xffffffffUL)
-        store_serial = 0;
-    store_starts = eeprom_read_word((const uint16_t *)STARTS_AT) + 1;
-    eeprom_update_word((uint16_t *)STARTS_AT, store_starts);
+    eeprom_update_word((uint16_t *)STARTS_AT, eeprom_read_word((const uint16_t *)STARTS_AT) + 1);
     eeprom_busy_wait();
+}
+
+/* The EEPROM may be busy with a byte of a snapshot; that is soon over. */
+void store_put_identity(void)
+{
+    uint32_t serial = eeprom_read_dword((const uint32_t *)SERIAL_AT);
+
+    if (serial == 0xffffffffUL)
+        serial = 0;
+    link_put16(eeprom_read_word((const uint16_t *)STARTS_AT));
+    link_put_all(&serial, sizeof serial);
 }
 
 /* Once in a board's life, so it may wait: four bytes, far below the watchdog's patience. */
 void store_name(uint32_t serial)
 {
-    store_serial = serial;
     eeprom_update_dword((uint32_t *)SERIAL_AT, serial);
 }
 
@@ -66,7 +71,7 @@ static uint8_t least_shift(void)
     return shift;
 }
 
-APART uint8_t store_save(uint32_t period)
+APART uint8_t store_save(void)
 {
     uint16_t n = chip_weight_count();
 
@@ -75,7 +80,9 @@ APART uint8_t store_save(uint32_t period)
     store_head.whole = 0;
     store_head.number++;
     store_head.shift = CHIP_WEIGHT_BYTES * n > WEIGHTS_SIZE ? least_shift() : AS_IT_IS;
-    store_head.period = period;
+#if GOES_ON
+    store_head.period = run_period;
+#endif
     slot ^= SLOTS_AT ^ (SLOTS_AT + SLOT_SIZE);
     next = 0;
     return 1;
@@ -128,36 +135,47 @@ APART uint8_t store_poll(void)
     return next == IDLE;
 }
 
-/* The number of the snapshot in a slot, if there is one. */
-static uint8_t is_whole(uint16_t address, uint16_t *number)
+/* Whether the slot at `slot` holds a snapshot; then `store_head` is its head. */
+static uint8_t is_whole(void)
 {
     uint16_t i, sum = CRC_START;
 
     for (i = 1; i < CRC_AT; i++)
-        sum = link_crc(sum, read_at(address + i));
-    *number = eeprom_read_word((const uint16_t *)(address + 1));
-    return read_at(address) == WHOLE && eeprom_read_word((const uint16_t *)(address + CRC_AT)) == sum;
+        sum = link_crc(sum, read_at(slot + i));
+    if (eeprom_read_word((const uint16_t *)(slot + CRC_AT)) != sum)
+        return 0;
+    eeprom_read_block(&store_head, (const void *)slot, sizeof store_head);
+    return store_head.whole == WHOLE;
 }
 
 APART uint8_t store_recall(void)
 {
-    uint16_t first, second, n, address;
-    uint8_t had = is_whole(SLOTS_AT, &first), has = is_whole(SLOTS_AT + SLOT_SIZE, &second);
-    int16_t *w = (int16_t *)(void *)chip_weights();
+    uint8_t *w = chip_weights(), had;
+    uint16_t n, first;
 
-    if (next != IDLE || !(had || has))
+    if (next != IDLE)
         return 0;
     slot = SLOTS_AT;
-    if (has && (!had || (int16_t)(second - first) > 0))
-        slot += SLOT_SIZE;
-    eeprom_read_block(&store_head, (const void *)slot, sizeof store_head);
+    had = is_whole();
+    first = store_head.number;
+    slot += SLOT_SIZE;
+    if (!is_whole() || (had && (int16_t)(store_head.number - first) < 0)) {
+        if (!had)
+            return 0;
+        slot = SLOTS_AT;
+        is_whole();
+    }
     eeprom_read_block(chip_image(), (const void *)(slot + sizeof store_head), CHIP_PARAMS_SIZE);
-    address = slot + WEIGHTS_AT;
-    if (store_head.shift == AS_IT_IS)
-        eeprom_read_block(w, (const void *)address, WEIGHTS_SIZE);
-    else
-        for (n = WEIGHTS_SIZE; n; n--)
-            *w++ = (int16_t)((uint16_t)(int8_t)read_at(address++) << store_head.shift);
+    for (n = WEIGHTS_AT; n < CRC_AT; n++) {
+        uint8_t byte = read_at(slot + n);
+
+        if (store_head.shift == AS_IT_IS) {
+            *w++ = byte;
+        } else {
+            *(int16_t *)(void *)w = (uint16_t)(int8_t)byte << store_head.shift;
+            w += 2;
+        }
+    }
     chip_rest();
     return chip_restore(chip_snapshot());
 }

@@ -10,22 +10,24 @@
 
 #include <stdint.h>
 
+#include "board.h"
 #include "link_messages.h"
 
 struct store_head {
     uint8_t whole;
     uint16_t number; /* counts snapshots */
     uint8_t shift;   /* weights are kept as 8 bits, shifted by this; 255: as they are */
-    uint32_t period; /* of the clock, for going on without a host */
+#if GOES_ON
+    uint32_t period; /* of the clock */
+#endif
 } LINK_PACKED; /* then parameters, weights, crc at the end of the slot */
 
 extern struct store_head store_head; /* of the snapshot last saved or recalled */
-extern uint32_t store_serial;
-extern uint16_t store_starts;
 
 void store_init(void);
+void store_put_identity(void);       /* starts and serial number, into the message that has begun */
 void store_name(uint32_t serial);
-uint8_t store_save(uint32_t period); /* 0: too large, or still saving */
+uint8_t store_save(void);            /* 0: too large, or still saving */
 uint8_t store_recall(void);          /* parameters and weights of the newest snapshot; 0: there is none */
 uint8_t store_poll(void);            /* write a byte if there is one; 1: a snapshot has just become whole */
 

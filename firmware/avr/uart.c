@@ -65,22 +65,6 @@ ISR(USART_UDRE_vect)
         UCSR0B &= ~(1 << UDRIE0);
 }
 
-void uart_poll_receive(void)
-{
-    uint8_t status = UCSR0A;
-
-    if (status & 1 << RXC0)
-        receive(status);
-}
-
-void uart_poll_send(void)
-{
-    if (UCSR0A & 1 << UDRE0 && uart_sent != uart_head)
-        send();
-    if (uart_sent == uart_head)
-        UCSR0B &= ~(1 << UDRIE0);
-}
-
 uint8_t uart_waiting(void)
 {
     return (rx_head - rx_tail) & (RX_RING - 1);

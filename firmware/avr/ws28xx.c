@@ -4,7 +4,6 @@
 #include <avr/io.h>
 
 #include "board.h"
-#include "uart.h"
 
 #if WS_PIXELS
 
@@ -56,27 +55,29 @@ static inline void put(uint8_t byte, uint8_t high, uint8_t low)
         : [port] "I"(_SFR_IO_ADDR(STRIP_PORT)), [high] "r"(high), [low] "r"(low));
 }
 
-void ws_write(const uint8_t *full, const uint8_t *edge, const uint8_t *rest, uint8_t whole)
+void ws_write(const uint8_t *colours, uint8_t whole)
 {
-    uint8_t sreg = SREG, left = WS_PIXELS, high, low, hue;
+    uint8_t sreg = SREG, left = WS_PIXELS, high, low, hue, behind = 3;
 
     cli();
     high = STRIP_PORT | LINES;
     low = high & ~LINES;
     for (; left; left--) {
-        const uint8_t *colour = full;
+        const uint8_t *colour = colours;
 
-        if (whole)
+        if (whole) {
             whole--;
-        else {
-            colour = edge;
-            edge = rest;
+        } else {
+            colour += behind;
+            behind = 6;
         }
         for (hue = 3; hue; hue--) {
             put(*colour++, high, low);
-            uart_poll_receive();
+            /* What the UART wants takes less than the strip would wait. simavr sees no interrupt after less. */
+            sei();
+            __asm__ volatile("nop \n\t nop \n\t nop");
+            cli();
         }
-        uart_poll_send();
     }
     SREG = sreg;
 }
@@ -87,9 +88,9 @@ void ws_init(void)
 {
 }
 
-void ws_write(const uint8_t *full, const uint8_t *edge, const uint8_t *rest, uint8_t whole)
+void ws_write(const uint8_t *colours, uint8_t whole)
 {
-    (void)full, (void)edge, (void)rest, (void)whole;
+    (void)colours, (void)whole;
 }
 
 #endif

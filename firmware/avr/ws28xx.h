@@ -44,8 +44,8 @@
 #define WS_PIXELS ((LEDS + WS_LEDS_A_CHIP - 1) / WS_LEDS_A_CHIP)
 
 void ws_init(void);
-/* Colours in the order of the line: `full` for `whole` pixels, `edge` for one, `rest` for those behind. Takes 30 µs a
- * pixel with interrupts off, in which the UART is served between bytes. At least 300 µs must lie between two. */
-void ws_write(const uint8_t *full, const uint8_t *edge, const uint8_t *rest, uint8_t whole);
+/* Three colours in the order of the line: the first for `whole` pixels, the second for one, the third for those
+ * behind. Takes 30 µs a pixel, with interrupts off but between bytes. At least 300 µs must lie between two. */
+void ws_write(const uint8_t *colours, uint8_t whole);
 
 #endif

