@@ -77,7 +77,7 @@ system: ## what the tests need from the system, installed when root
 	[ "$${CI:-}" != true ]
 
 firmware: ## of the boards, into build/firmware: make firmware LED=ws2815 LEDS=60
-	@$(MAKE) --no-print-directory -C firmware/avr
+	@$(MAKE) -s --no-print-directory -C firmware/avr FIRMWARE=$(abspath $(or $(FIRMWARE),build/firmware))
 
 rig: build/sim/rig ## simulated boards: firmware/sim, built with simavr
 

@@ -22,27 +22,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba.extending import register_jitable
 
-from neurobus.model import Model, Param, State
-
-
-class SynapseState:
-    def __init__(s, **k):
-        pass
-
+from neurobus.model import Model, Param, State, SynapseState
 
 FORGOTTEN = 128
 """Units of trace time after which a spike has no trace."""
 V_MOST = 0x3FFFFF
 I_MOST = 0xFFFFFF
-B_MOST = 0xFFFFF
+B_MOST, C_MOST = 0x7FFFF, 14335
+"""Bounds of b, c_ex and c_in: V_MOST + B_MOST + I_MOST / 256 * C_MOST / 256 fits 24 bits with its sign."""
 POWERS = (255, 244, 234, 224, 214, 205, 197, 188, 180, 173, 165, 158, 152, 145, 139, 133)
 """round(255 * 2^(-i/16))"""
 U16 = 0xFFFF
 
 
-@register_jitable
 def trace(age, k):
     """255 * 2^(-age k / 4096): a trace that was set `age` units ago."""
     e = age * k
@@ -50,19 +43,16 @@ def trace(age, k):
     return POWERS[(e >> 8) & 15] >> halvings if halvings < 8 else 0
 
 
-@register_jitable
 def depressed(w, age, A_minus, k_minus):
     """A plastic weight when a spike arrives, `age` units after the neuron's last."""
     return max(w - ((A_minus * trace(age, k_minus)) >> 8), 0)
 
 
-@register_jitable
 def potentiated(w, age, A_plus, k_plus, w_max):
     """A plastic weight when the neuron fires, `age` units after the synapse's last spike."""
     return w if w >= w_max else min(w + ((A_plus * trace(age, k_plus)) >> 8), w_max)
 
 
-@register_jitable
 def current(I, d, x):
     """A synaptic current after one step: what is left of it, and the weights x that arrived."""
     seen = I >> 8
@@ -71,7 +61,6 @@ def current(I, d, x):
     return left + (x << 8) if x + (left >> 8) <= U16 else I_MOST
 
 
-@register_jitable
 def membrane(V, I_ex, I_in, b, d_m, c_ex, c_in):
     """V after one step outside the refractory period."""
     leak = ((V >> 8) * d_m) >> 8
@@ -213,9 +202,9 @@ RANGES = (
     ("d_m", 1, U16, "tau_m must lie between dt / 11 and 65536 dt"),
     ("d_ex", 1, U16, "tau_syn_ex must lie between dt / 11 and 65536 dt"),
     ("d_in", 1, U16, "tau_syn_in must lie between dt / 11 and 65536 dt"),
-    ("c_ex", 0, 4095, "I_max must be below 8 mV C_m / dt"),
-    ("c_in", 0, 4095, "I_max must be below 8 mV C_m / dt"),
-    ("b", -B_MOST, B_MOST, "I_e must be below 16 mV C_m / dt"),
+    ("c_ex", 0, C_MOST, "I_max must be below 28 mV C_m / dt"),
+    ("c_in", 0, C_MOST, "I_max must be below 28 mV C_m / dt"),
+    ("b", -B_MOST, B_MOST, "I_e must be below 8 mV C_m / dt"),
     ("V_th", -V_MOST, V_MOST, "V_th must lie within 64 mV of E_L"),
     ("V_reset", -V_MOST, V_MOST, "V_reset must lie within 64 mV of E_L"),
     ("t_ref", 0, U16, "t_ref must be at most 65535 dt"),

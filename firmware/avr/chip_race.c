@@ -5,9 +5,6 @@
  */
 #include "chip.h"
 
-#include "board.h"
-#include "link_messages.h"
-
 #define OPEN 1
 #define INHIBITED 2
 #define MINE 4
@@ -34,13 +31,6 @@ static struct {
 static uint8_t *T;      /* level of each input */
 static uint16_t slope;  /* S >> shift */
 static uint16_t elders, youngers, foreign, teachers, learns, synapses; /* where each kind ends, inputs first */
-
-const uint8_t chip_kind = LINK_CHIP_RACE;
-const uint16_t chip_room = CHIP_ROOM;
-const uint16_t chip_capacity = CHIP_ROOM / 2;
-const uint16_t chip_image_size = sizeof image;
-const uint8_t chip_params_size = sizeof(struct race_params);
-const uint8_t chip_weight_bytes = 1;
 
 uint8_t *chip_image(void)
 {
@@ -126,6 +116,11 @@ uint16_t chip_synapses(void)
 }
 
 uint32_t chip_now(void)
+{
+    return s.tick;
+}
+
+uint16_t chip_now16(void)
 {
     return s.tick;
 }

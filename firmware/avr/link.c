@@ -294,6 +294,8 @@ static void close(void)
     if (my->got <= sizeof link_buffer) {
         while (i < my->got) {
             way = link_buffer[i];
+            if (way == 0 || way > my->got - i)
+                break;
             link_buffer[i] = 0;
             i += way;
         }

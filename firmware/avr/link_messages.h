@@ -15,7 +15,7 @@
 #endif
 
 #define LINK_VERSION 1
-#define LINK_SCHEMA 0x305dff72UL
+#define LINK_SCHEMA 0x17622085UL
 #define LINK_CHUNK 16
 #define LINK_RESEND_MS 30
 #define LINK_SILENCE_MS 1000
@@ -82,8 +82,8 @@ struct link_hello {
     uint8_t queue; /* inputs that can wait for their tick */
     uint8_t held; /* HELD */
     uint8_t reset; /* RESET bits of the last start */
+    uint32_t serial; /* given by NAME; NO_SERIAL: none yet */
     uint16_t nonce; /* another at every start */
-    uint32_t serial; /* given by NAME, 0 for none yet */
 } LINK_PACKED;
 
 /* both: Nothing but the ack. */

@@ -10,7 +10,7 @@
 #include "run.h"
 #include "near.h"
 
-#define SERIAL_AT 0 /* u32; erased: none */
+#define SERIAL_AT 0 /* u32; erased: none; the host expects these two as they lie */
 #define STARTS_AT 4 /* u16 */
 #define SLOTS_AT 8
 
@@ -43,12 +43,10 @@ void store_init(void)
 /* The EEPROM may be busy with a byte of a snapshot; that is soon over. */
 void store_put_identity(void)
 {
-    uint32_t serial = eeprom_read_dword((const uint32_t *)SERIAL_AT);
+    uint8_t at;
 
-    if (serial == 0xffffffffUL)
-        serial = 0;
-    link_put16(eeprom_read_word((const uint16_t *)STARTS_AT));
-    link_put_all(&serial, sizeof serial);
+    for (at = SERIAL_AT; at < SLOTS_AT - 2; at++)
+        link_put(read_at(at));
 }
 
 /* Once in a board's life, so it may wait: four bytes, far below the watchdog's patience. */
@@ -116,10 +114,8 @@ APART uint8_t store_poll(void)
 
     if (i == IDLE)
         return 0;
-    if (!eeprom_is_ready()) {
-        EECR |= 1 << EERIE;
+    if (!eeprom_is_ready())
         return 0;
-    }
     next++;
     if (i == SLOT_SIZE) {
         address = slot;
@@ -132,6 +128,7 @@ APART uint8_t store_poll(void)
             crc = link_crc(crc, byte);
     }
     eeprom_update_byte((uint8_t *)address, byte);
+    EECR |= 1 << EERIE; /* once more when it is written */
     return next == IDLE;
 }
 

@@ -25,7 +25,7 @@ struct store_head {
 extern struct store_head store_head; /* of the snapshot last saved or recalled */
 
 void store_init(void);
-void store_put_identity(void);       /* starts and serial number, into the message that has begun */
+void store_put_identity(void);       /* serial number and starts, into the message that has begun */
 void store_name(uint32_t serial);
 uint8_t store_save(void);            /* 0: too large, or still saving */
 uint8_t store_recall(void);          /* parameters and weights of the newest snapshot; 0: there is none */

@@ -65,6 +65,14 @@ ISR(USART_UDRE_vect)
         UCSR0B &= ~(1 << UDRIE0);
 }
 
+void uart_poll_receive(void)
+{
+    uint8_t status = UCSR0A;
+
+    if (status & 1 << RXC0)
+        receive(status);
+}
+
 uint8_t uart_waiting(void)
 {
     return (rx_head - rx_tail) & (RX_RING - 1);

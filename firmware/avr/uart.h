@@ -20,4 +20,7 @@ void uart_start(void);           /* there is something at uart_head */
 uint8_t uart_quiet(void);        /* all of the ring has been sent */
 void uart_rewind(void);          /* send again from uart_tail on; only if uart_quiet() */
 
+/* For the strip, which keeps interrupts off for longer than a byte lasts. Takes at most 40 cycles. */
+void uart_poll_receive(void);
+
 #endif

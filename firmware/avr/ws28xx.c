@@ -4,6 +4,7 @@
 #include <avr/io.h>
 
 #include "board.h"
+#include "uart.h"
 
 #if WS_PIXELS
 
@@ -73,10 +74,7 @@ void ws_write(const uint8_t *colours, uint8_t whole)
         }
         for (hue = 3; hue; hue--) {
             put(*colour++, high, low);
-            /* What the UART wants takes less than the strip would wait. simavr sees no interrupt after less. */
-            sei();
-            __asm__ volatile("nop \n\t nop \n\t nop");
-            cli();
+            uart_poll_receive();
         }
     }
     SREG = sreg;

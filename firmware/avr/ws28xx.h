@@ -45,7 +45,8 @@
 
 void ws_init(void);
 /* Three colours in the order of the line: the first for `whole` pixels, the second for one, the third for those
- * behind. Takes 30 µs a pixel, with interrupts off but between bytes. At least 300 µs must lie between two. */
+ * behind. Takes 30 µs a pixel, with interrupts off; the UART's receiver is served between bytes. At least 300 µs
+ * must lie between two. */
 void ws_write(const uint8_t *colours, uint8_t whole);
 
 #endif

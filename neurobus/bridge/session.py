@@ -195,8 +195,8 @@ def hello_of(packet: Packet) -> Hello:
     return Hello(
         v["version"], _name_of(link.MCU, v["mcu"]), _name_of(link.CHIP, v["chip"]),
         _name_of(link.HELD, v["held"]), tuple(name for name, bit in link.RESET.items() if v["reset"] & bit),
-        v["nonce"], v["serial"], v["clock_hz"], v["timer_hz"], v["room"], v["synapses"], v["leds"],
-        _name_of(link.LED, v["led"]), v["rx_ring"], v["queue"],
+        v["nonce"], 0 if v["serial"] == link.NO_SERIAL else v["serial"], v["clock_hz"], v["timer_hz"],
+        v["room"], v["synapses"], v["leds"], _name_of(link.LED, v["led"]), v["rx_ring"], v["queue"],
     )  # fmt: skip
 
 

@@ -89,6 +89,7 @@ RESEND_MS = 30
 SILENCE_MS = 1000
 FARTHEST = 30_000
 """Ticks that horizon and inputs may lie ahead of the tick last confirmed."""
+NO_SERIAL = 0xFFFFFFFF
 NO_SYNAPSE = 0xFFFF
 """In LATE: it was no synapse but a KICK."""
 
@@ -219,8 +220,8 @@ HELLO = _message(
     "u8 chip: CHIP", "u16 room: bytes for an image behind its layouts: 2 a synapse, 1 more a plastic one",
     "u16 synapses: plastic synapses it can hold", "u8 leds: pixels on the strip", "u8 led: LED",
     "u8 rx_ring: bytes of the receive ring, for credits", "u8 queue: inputs that can wait for their tick",
-    "u8 held: HELD", "u8 reset: RESET bits of the last start", "u16 nonce: another at every start",
-    "u32 serial: given by NAME, 0 for none yet",
+    "u8 held: HELD", "u8 reset: RESET bits of the last start",
+    "u32 serial: given by NAME; NO_SERIAL: none yet", "u16 nonce: another at every start",
 )  # fmt: skip
 ACK = _message(0x03, "ACK", "both", "Nothing but the ack.", 
     "u8 free: bytes free in the sender's receive ring; 255: so many or more",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numba import njit
 
+from neurobus.node import forge
 from neurobus.wire import link
 from nodes.chip import RANGES, Chip
 from tests.firmware.build import AVR, HOST, compile_host
@@ -27,7 +28,7 @@ def chip(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return library
 
 
-arrive, step = njit(Chip.arrive), njit(Chip.step)
+arrive, step = forge.jitted(Chip.arrive), forge.jitted(Chip.step)
 
 
 @njit

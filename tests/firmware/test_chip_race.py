@@ -27,7 +27,7 @@ def chip(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     board = HERE / "host" / "race_board.h"
     sources = [AVR / "chip_race.c", HERE / "host" / "race_host.c"]
     flags = ["-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-packed-bitfield-compat", "-shared",
-             "-fPIC", f"-DBOARD=\"{board}\"", f"-I{AVR}"]  # fmt: skip
+             "-fPIC", f"-DBOARD=\"{board}\"", f"-DCHIP=\"{AVR / 'chip_race.h'}\"", f"-I{AVR}"]  # fmt: skip
     done = subprocess.run(["gcc", *flags, "-o", target, *sources], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     library = ctypes.CDLL(str(target))
