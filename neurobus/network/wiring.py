@@ -267,11 +267,11 @@ class Wiring:
             case "all_to_all" | "assemblies":
                 return rules.all_to_all(pre, post, table.allow_self)
             case "same_class" | "elders" | "youngers" | "other_class":
-                classroom = self.config.classroom
-                if classroom is None and table.classes is None:
+                room = self.config.classroom
+                classes = table.classes if table.classes is not None else room.classes if room else None
+                if classes is None:
                     message = f"{table.rule} needs 'classes', or a [classroom] that says how many there are"
                     raise self.error((*place, "rule"), message)
-                classes = table.classes if table.classes is not None else classroom.classes
                 return rules.by_class(pre, post, classes, table.rule, table.allow_self)
             case "fixed_probability":
                 probability = self._share((*place, "probability"), table.probability)
