@@ -15,7 +15,7 @@
 #endif
 
 #define LINK_VERSION 1
-#define LINK_SCHEMA 0x17622085UL
+#define LINK_SCHEMA 0x6bfa61a7UL
 #define LINK_CHUNK 16
 #define LINK_RESEND_MS 30
 #define LINK_SILENCE_MS 1000
@@ -364,13 +364,13 @@ struct lif_state {
 
 /* Parameters of the chip `race`; `nodes.race` has the rule. */
 struct race_params {
-    uint16_t inputs; /* synapses that learn, the first ones */
-    uint16_t elders; /* from classmates with a lower address, the next ones; the rank of this neuron */
+    uint16_t inputs; /* synapses that learn, the first ones; each number here is where a kind ends */
+    uint16_t elders; /* from classmates with a lower address; so many are the rank of this neuron */
     uint16_t youngers; /* from classmates with a higher address */
     uint16_t foreign; /* from neurons of other classes */
-    uint8_t teachers; /* then so many teachers of the own class */
-    uint8_t learns; /* then so many LEARN */
-    uint8_t resets; /* and so many RESET */
+    uint16_t teachers; /* of the own class */
+    uint16_t learns; /* LEARN */
+    uint16_t synapses; /* RESET */
     uint16_t V_th; /* threshold of a neuron that has learnt nothing */
     uint8_t shift; /* V grows by S >> shift a tick */
     uint8_t attract; /* learning towards a sample, >> attract */

@@ -370,13 +370,13 @@ LIF_STATE = Layout(
 RACE_PARAMS = Layout(
     "race_params",
     _fields(
-        "u16 inputs: synapses that learn, the first ones",
-        "u16 elders: from classmates with a lower address, the next ones; the rank of this neuron",
+        "u16 inputs: synapses that learn, the first ones; each number here is where a kind ends",
+        "u16 elders: from classmates with a lower address; so many are the rank of this neuron",
         "u16 youngers: from classmates with a higher address",
         "u16 foreign: from neurons of other classes",
-        "u8 teachers: then so many teachers of the own class",
-        "u8 learns: then so many LEARN",
-        "u8 resets: and so many RESET",
+        "u16 teachers: of the own class",
+        "u16 learns: LEARN",
+        "u16 synapses: RESET",
         "u16 V_th: threshold of a neuron that has learnt nothing",
         "u8 shift: V grows by S >> shift a tick",
         "u8 attract: learning towards a sample, >> attract",
