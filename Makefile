@@ -13,12 +13,12 @@ NEEDS := cc:gcc avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc \
 	/usr/include/simavr/sim_avr.h:libsimavr-dev /usr/include/libelf.h:libelf-dev
 endif
 
-.PHONY: help install system demo papers test check bench clean
-.PHONY: rig
+.PHONY: help install system demo papers test check bench clean train-report demo-train
+.PHONY: rig firmware
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 install: $(VENV)/.installed ## fill .venv with neurobus and all it needs
 
@@ -76,6 +76,9 @@ system: ## what the tests need from the system, installed when root
 	echo "missing: $$packages(tests that need them are skipped)" >&2; \
 	[ "$${CI:-}" != true ]
 
+firmware: ## of the boards, into build/firmware: make firmware LED=ws2815 LEDS=60
+	@$(MAKE) -s --no-print-directory -C firmware/avr FIRMWARE=$(abspath $(or $(FIRMWARE),build/firmware))
+
 rig: build/sim/rig ## simulated boards: firmware/sim, built with simavr
 
 # Where simavr's headers are, when not where the compiler looks anyway.
@@ -105,6 +108,17 @@ check: install ## style, types, then all tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@$(MAKE) test
+
+train-report: install ## what thirty chips learn: the table in the README, every split (half an hour)
+	@mkdir -p build
+	$(BIN)/python -m tests.bench.learning --json build/train.json
+
+demo-train: install ## thirty processes learn to read, with a picture of what each has learnt
+	@mkdir -p $(DEMO)
+	$(BIN)/neurobus train configs/digits/thirty.toml -o $(DEMO)/thirty.brain
+	@echo 'what each has learnt: $(DEMO)/thirty.weights.png'
+	@echo 'what is taken for what: $(DEMO)/thirty.confusion.png'
+	@echo 'now try: neurobus brain load $(DEMO)/thirty.brain, and in another terminal: neurobus show 7'
 
 bench: install $(VENV)/.bench ## the figures of merit, as a table and build/bench.json
 	@mkdir -p build

@@ -152,7 +152,8 @@ class Model(Node):
     potential_zero: ClassVar[str | None] = None
     """A parameter to add to `potential` to get absolute mV, where the state is held relative to it."""
     peak: ClassVar[str | None] = None
-    """A parameter: absolute potential (mV) that electrical synapses see at a spike (the spikelet)."""
+    """A parameter: absolute potential (mV) that electrical synapses see at a spike (the spikelet). None: what
+    they see is the potential itself, where a model has a spike and not just its time."""
     stochastic: ClassVar[bool] = False
     """True where `step` uses `key`: such a neuron is never at rest for good."""
 

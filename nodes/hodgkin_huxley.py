@@ -4,8 +4,10 @@
     dx/dt = alpha_x(V) (1 - x) - beta_x(V) x        x = m, h, n
     a synapse of weight w adds the current w (t / tau) exp(1 - t / tau): I_ex for w >= 0, I_in for w < 0
 
-A membrane of 1e-4 cm²: 100 pF is the paper's 1 µF/cm², 1000 nS its 10 mS/cm², 100 pA its 1 µA/cm².
-Rest is at -65 mV, where the paper has 0. A spike is the maximum of V above 0 mV, at most one every t_ref; nothing is reset.
+A membrane of 1e-4 cm²: 100 pF is the paper's 1 µF/cm², 1000 nS its 10 mS/cm², 100 pA its
+1 µA/cm².
+Rest is at -65 mV, where the paper has 0. A spike is the maximum of V above 0 mV, at most one every t_ref;
+nothing is reset.
 
 Integrated by adaptive Runge–Kutta–Fehlberg steps no longer than the time step (tolerance 1e-3), as in NEST
 3.10's `hh_psc_alpha`, which has E_L = -54.402 mV (the paper: 10.6 mV above rest); I has I_e in it.

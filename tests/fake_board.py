@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from neurobus.wire import framing, link
@@ -56,6 +58,85 @@ class Chip:
         return False
 
 
+chip: Any = import_module("nodes.chip") if find_spec("nodes.chip") else None
+
+
+class TwinChip:
+    """The chip `lif` in plain Python: the functions of `nodes.chip` on an image of `neurobus.wire.link`."""
+
+    def __init__(self, image: bytes):
+        self.p = link.LIF_PARAMS.unpack(image)
+        state = link.LIF_STATE.unpack(image[link.LIF_PARAMS.size :])
+        self.tick, self.post = state["tick"], self._unit(state["post"], state["tick"])
+        self.V, self.I_ex, self.I_in, self.r = state["V"], state["I_ex"], state["I_in"], state["r"]
+        self.head = image[: link.LIF_PARAMS.size]
+        body = image[link.LIF_PARAMS.size + link.LIF_STATE.size :]
+        n, plastic = self.p["synapses"], self.p["plastic"]
+        self.weights = [int.from_bytes(body[2 * i : 2 * i + 2], "little", signed=True) for i in range(n)]
+        self.pre = [self._unit(mark, self.tick) for mark in body[2 * n : 2 * n + plastic]]
+        self.x_ex = self.x_in = 0
+
+    @classmethod
+    def of(cls, image: bytes) -> TwinChip:
+        return cls(image)
+
+    def _unit(self, mark: int, tick: int) -> int:
+        now = tick >> self.p["shift"]
+        return now - (now - (mark - 1)) % 255 + 1 if mark else 0
+
+    def _mark(self, unit: int) -> int:
+        now = self.tick >> self.p["shift"]
+        return (unit - 1) % 255 + 1 if unit and now - (unit - 1) < chip.FORGOTTEN else 0
+
+    def now(self) -> bytes:
+        units = self.tick >> self.p["shift"]
+        state = link.LIF_STATE.pack({
+            "tick": self.tick, "V": self.V, "I_ex": self.I_ex, "I_in": self.I_in, "r": self.r,
+            "post": self._mark(self.post), "x_ex": min(self.x_ex, 65535), "x_in": min(self.x_in, 65535),
+            "unit": units % 255 + 1, "sweep": 64 - units % 64,
+        })  # fmt: skip
+        weights = b"".join(w.to_bytes(2, "little", signed=True) for w in self.weights)
+        return self.head + state + weights + bytes(map(self._mark, self.pre))
+
+    def input(self, synapse: int) -> None:
+        w, p = self.weights[synapse], self.p
+        if synapse < p["plastic"]:
+            now = (self.tick >> p["shift"]) + 1
+            if self.post and now - self.post < chip.FORGOTTEN:
+                w = chip.depressed(w, now - self.post, p["A_minus"], p["k_minus"])
+                self.weights[synapse] = w
+            self.pre[synapse] = now
+        self.kick(w)
+
+    def kick(self, weight: int) -> None:
+        if weight >= 0:
+            self.x_ex += weight
+        else:
+            self.x_in -= weight
+
+    def step(self) -> bool:
+        p = self.p
+        V = self.V
+        if self.r == 0:
+            V = chip.membrane(V, self.I_ex, self.I_in, p["b"], p["d_m"], p["c_ex"], p["c_in"])
+        else:
+            self.r -= 1
+        self.I_ex = chip.current(self.I_ex, p["d_ex"], self.x_ex)
+        self.I_in = chip.current(self.I_in, p["d_in"], self.x_in)
+        self.x_ex = self.x_in = 0
+        fired = p["V_th"] <= V
+        if fired:
+            V, self.r, now = p["V_reset"], p["t_ref"], (self.tick >> p["shift"]) + 1
+            self.post = now
+            for j, pre in enumerate(self.pre if p["A_plus"] else ()):
+                if pre and now - pre < chip.FORGOTTEN:
+                    w = self.weights[j]
+                    self.weights[j] = chip.potentiated(w, now - pre, p["A_plus"], p["k_plus"], p["w_max"])
+        self.V = V
+        self.tick += 1
+        return fired
+
+
 @dataclass
 class FakeBoard:
     """`receive` and `tick` with the time in s; `take_out` what it sends."""
@@ -64,6 +145,8 @@ class FakeBoard:
     schema: int = link.SCHEMA
     version: int = link.VERSION
     drift: float = 0.0
+    kind: type[Chip] | type[TwinChip] = Chip
+    timer_hz: int = TIMER_HZ
     deaf: bool = False
     """Neither hears nor speaks: a program that hangs."""
 
@@ -76,14 +159,14 @@ class FakeBoard:
 
     def _start(self, why: str) -> None:
         self._reset_cause = link.RESET[why]
-        self.chip: Chip | None = None
+        self.chip: Chip | TwinChip | None = None
         self._writing: tuple[int, bytearray] | None = None
         self._session()
         self._running = False
         self._horizon = 0
         self._promise: int | None = None
         self._inputs: list[tuple[int, int | None, int]] = []
-        self._clock0 = 0.0
+        self._lit: tuple[str, ...] = ()
 
     def _session(self) -> None:
         self._seq = self._taken = self._acked = 0
@@ -99,7 +182,7 @@ class FakeBoard:
         self._hello(0)
 
     def clock(self, now: float) -> int:
-        return int((now + 100.0) * TIMER_HZ * (1 + self.drift)) & 0xFFFFFFFF
+        return int((now + 100.0) * self.timer_hz * (1 + self.drift)) & 0xFFFFFFFF
 
     # -- sending ------------------------------------------------------------------------------------
 
@@ -121,7 +204,7 @@ class FakeBoard:
         body = link.payload(
             link.HELLO, token=token, version=self.version, schema=self.schema, mcu=link.MCU["host"],
             chip=link.CHIP["lif"], held=0, reset=self._reset_cause, nonce=self.nonce, serial=self.serial,
-            clock_hz=16_000_000, timer_hz=TIMER_HZ, room=400, synapses=100, leds=8, led=2, rx_ring=RING,
+            clock_hz=16_000_000, timer_hz=self.timer_hz, room=400, synapses=100, leds=8, led=2, rx_ring=RING,
             queue=QUEUE,
         )  # fmt: skip
         self._emit(link.HELLO, 0, body[3:])
@@ -186,7 +269,7 @@ class FakeBoard:
             self._emit(message, seq, body)
 
     def _obey(self, p: link.Packet, now: float) -> None:
-        m, chip = p.message, self.chip
+        m, neuron = p.message, self.chip
         if m is link.BEGIN:
             self.chip, self._writing, self._running = (
                 None,
@@ -204,27 +287,31 @@ class FakeBoard:
             if framing.crc16(image) != p.values["crc"]:
                 self._say(link.PROBLEM, now, fault=link.FAULT["commit"], detail=0)
                 return
-            self.chip = Chip.of(image)
+            self.chip = self.kind.of(image)
             self._horizon = self.chip.tick
             self._say(link.LOADED, now, tick=self.chip.tick, length=len(image), crc=p.values["crc"])
-        elif chip is None:
+        elif m in (link.IDENTIFY, link.PALETTE, link.MIRROR):
+            self._lit = (*self._lit, m.name)
+        elif m is link.NAME:
+            self.serial = p.values["serial"]
+        elif neuron is None:
             self._say(link.PROBLEM, now, fault=link.FAULT["empty"], detail=m.id)
         elif m is link.INPUT or m is link.KICK:
-            due = link.widen(p.values["tick"], chip.tick)
+            due = link.widen(p.values["tick"], neuron.tick)
             if not self._running:
                 self._horizon = max(self._horizon, due)
                 self._run(now)
             rows = (
-                [(s, chip.weights[s]) for s in p.values["synapses"]]
+                [(s, neuron.weights[s]) for s in p.values["synapses"]]
                 if m is link.INPUT
                 else [(None, p.values["weight"])]
             )
-            if due < chip.tick:
+            if due < neuron.tick:
                 self.counts["late"] += len(rows)
                 numbers = tuple(link.NO_SYNAPSE if synapse is None else synapse for synapse, _ in rows)
-                self._say(link.LATE, now, synapses=numbers, due=due & 0xFFFF, acts=chip.tick & 0xFFFF)
+                self._say(link.LATE, now, synapses=numbers, due=due & 0xFFFF, acts=neuron.tick & 0xFFFF)
             for synapse, weight in rows:
-                self._inputs.append((max(due, chip.tick), synapse, weight))
+                self._inputs.append((max(due, neuron.tick), synapse, weight))
         elif m is link.HORIZON:
             self._horizon = max(self._horizon, p.values["tick"])
             self._promise = p.values["tick"]
@@ -233,16 +320,16 @@ class FakeBoard:
             self._due = p.values["tick"], p.values["at"], p.values["period"]
         elif m is link.STOP:
             self._running = False
-            self._horizon = chip.tick
-            self._say(link.DONE, now, tick=chip.tick)
+            self._horizon = neuron.tick
+            self._say(link.DONE, now, tick=neuron.tick)
         elif m is link.READ:
-            image = chip.now()
+            image = neuron.now()
             end = p.values["offset"] + p.values["length"] if p.values["length"] else len(image)
             for at in range(p.values["offset"], end, link.CHUNK):
                 self._say(link.IMAGE, now, offset=at, bytes=image[at : min(at + link.CHUNK, end)])
         elif m is link.CHECK:
-            image = chip.now()
-            self._say(link.CHECKED, now, tick=chip.tick, length=len(image), crc=framing.crc16(image))
+            image = neuron.now()
+            self._say(link.CHECKED, now, tick=neuron.tick, length=len(image), crc=framing.crc16(image))
 
     def press(self, now: float, weight: int = 300) -> None:
         """The button."""
@@ -259,21 +346,26 @@ class FakeBoard:
         return tick + since * 65536 // period + 1
 
     def _run(self, now: float) -> None:
-        chip = self.chip
-        if chip is None:
+        neuron = self.chip
+        if neuron is None:
             return
         to = self._horizon
         if self._running:
             to = max(to, self._due_now(now))
-        while chip.tick < to and len(self._outstanding) < 40:
-            for entry in [entry for entry in self._inputs if entry[0] <= chip.tick]:
+        while neuron.tick < to and len(self._outstanding) < 40:
+            for entry in [entry for entry in self._inputs if entry[0] <= neuron.tick]:
                 self._inputs.remove(entry)
-                chip.x += entry[2]
-            if chip.step():
-                self._say(link.SPIKE, now, tick=chip.tick & 0xFFFF)
-        if self._promise is not None and chip.tick >= self._promise:
+                if isinstance(neuron, Chip):
+                    neuron.x += entry[2]
+                elif entry[1] is None:
+                    neuron.kick(entry[2])
+                else:
+                    neuron.input(entry[1])
+            if neuron.step():
+                self._say(link.SPIKE, now, tick=neuron.tick & 0xFFFF)
+        if self._promise is not None and neuron.tick >= self._promise:
             self._promise = None
-            self._say(link.DONE, now, tick=chip.tick)
+            self._say(link.DONE, now, tick=neuron.tick)
 
     def tick(self, now: float) -> None:
         if self.deaf:

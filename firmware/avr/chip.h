@@ -16,10 +16,10 @@
 #define CHIP_FIRED 1   /* it has fired in this tick: say so, then chip_learn */
 #define CHIP_RESTING 2 /* without input no further tick would change anything but the time: chip_skip may be used */
 
-extern const uint8_t chip_kind;        /* LINK_CHIP_* */
-extern const uint16_t chip_room;       /* bytes of an image behind its structs */
-extern const uint16_t chip_capacity;   /* synapses of the largest kind that fit */
-extern const uint16_t chip_image_size; /* bytes there are for an image */
+/* CHIP_KIND (LINK_CHIP_*), CHIP_ROOM (bytes of an image behind its structs), CHIP_CAPACITY (synapses of the largest
+ * kind that fit), CHIP_IMAGE_SIZE (bytes there are for an image) and what is kept without power: CHIP_PARAMS_SIZE
+ * bytes of parameters, and weights of CHIP_WEIGHT_BYTES each. */
+#include CHIP
 
 /* Configure, snapshot, restore. */
 uint8_t *chip_image(void);
@@ -27,15 +27,13 @@ uint16_t chip_snapshot(void);            /* make the image fit to be read; its l
 uint8_t chip_restore(uint16_t length);   /* an image has been written: 1 if it makes sense, 0 if not */
 void chip_rest(void);                    /* state as after power-on at tick 0; parameters and weights stay */
 
-/* What is kept without power: parameters, and weights of `chip_weight_bytes` each. */
-extern const uint8_t chip_params_size;
-extern const uint8_t chip_weight_bytes;
 uint8_t *chip_weights(void);
 uint16_t chip_weight_count(void);
 
 /* Run. */
 uint16_t chip_synapses(void);
 uint32_t chip_now(void);                 /* ticks done */
+uint16_t chip_now16(void);               /* the low half */
 void chip_input(uint16_t synapse);       /* synapse < chip_synapses() */
 void chip_kick(int16_t weight);          /* a stimulus without a synapse */
 int16_t chip_poke(void);                 /* weight of a press of the button */
@@ -43,6 +41,6 @@ uint8_t chip_tick(void);                 /* CHIP_* */
 void chip_learn(void);                   /* after a tick that fired, before the next input */
 void chip_skip(uint16_t ticks);          /* so many ticks at rest */
 
-int8_t chip_level(void);                 /* for the eye: -100 ... 100, 0 at rest, 100 at threshold */
+int8_t chip_level(void);                 /* for the eye: -127 ... 127, 0 at rest, 128 would be threshold */
 
 #endif

@@ -5,9 +5,6 @@
  */
 #include "chip.h"
 
-#include "board.h"
-#include "link_messages.h"
-
 #define OPEN 1
 #define INHIBITED 2
 #define MINE 4
@@ -18,6 +15,10 @@
 
 #define RESET 1
 #define LEARN 2
+
+#define ATTRACT 0
+#define REPEL 1
+#define CLAIM 2
 
 #define NONE 0xffff
 #define W_MOST 127
@@ -33,14 +34,6 @@ static struct {
 
 static uint8_t *T;      /* level of each input */
 static uint16_t slope;  /* S >> shift */
-static uint16_t elders, youngers, foreign, teachers, learns, synapses; /* where each kind ends, inputs first */
-
-const uint8_t chip_kind = LINK_CHIP_RACE;
-const uint16_t chip_room = CHIP_ROOM;
-const uint16_t chip_capacity = CHIP_ROOM / 2;
-const uint16_t chip_image_size = sizeof image;
-const uint8_t chip_params_size = sizeof(struct race_params);
-const uint8_t chip_weight_bytes = 1;
 
 uint8_t *chip_image(void)
 {
@@ -73,24 +66,19 @@ static void take_up(void)
 {
     T = image.pool + p.inputs;
     slope = s.S >> p.shift;
-    elders = p.inputs + p.elders;
-    youngers = elders + p.youngers;
-    foreign = youngers + p.foreign;
-    teachers = foreign + p.teachers;
-    learns = teachers + p.learns;
-    synapses = learns + p.resets;
 }
 
 uint8_t chip_restore(uint16_t length)
 {
-    uint16_t i;
+    const uint8_t *w = image.pool;
+    uint16_t n;
 
-    if (length < sizeof p + sizeof s || p.inputs > CHIP_ROOM / 2 || length != sizeof p + sizeof s + 2 * p.inputs
-        || p.elders > 0xfff || p.youngers > 0xfff || p.foreign > 0xfff || p.V_th == 0 || p.shift > 15
-        || p.attract > 15 || p.repel > 15 || p.level > 7 || s.order > LEARN)
+    if (p.inputs > CHIP_ROOM / 2 || length != sizeof p + sizeof s + 2 * p.inputs || p.inputs > p.elders
+        || p.elders > p.youngers || p.youngers > p.foreign || p.foreign > p.teachers || p.teachers > p.learns
+        || p.learns > p.synapses || p.V_th == 0 || (p.shift | p.attract | p.repel) > 15 || p.level > 7)
         return 0;
-    for (i = 0; i < p.inputs; i++)
-        if (image.pool[i] > W_MOST)
+    for (n = p.inputs; n; n--)
+        if (*w++ > W_MOST)
             return 0;
     take_up();
     return 1;
@@ -122,7 +110,7 @@ uint16_t chip_weight_count(void)
 
 uint16_t chip_synapses(void)
 {
-    return synapses;
+    return p.synapses;
 }
 
 uint32_t chip_now(void)
@@ -130,13 +118,17 @@ uint32_t chip_now(void)
     return s.tick;
 }
 
+uint16_t chip_now16(void)
+{
+    return s.tick;
+}
+
 /* A push of the hand charges the membrane. */
 void chip_kick(int16_t weight)
 {
-    if (weight >= 0)
-        s.V = (uint16_t)weight < 0xffff - s.V ? s.V + weight : 0xffff;
-    else
-        s.V = (uint16_t)-weight < s.V ? s.V + weight : 0;
+    uint16_t V = s.V + weight;
+
+    s.V = weight >= 0 && V < s.V ? 0xffff : weight < 0 && V > s.V ? 0 : V;
 }
 
 int16_t chip_poke(void)
@@ -168,7 +160,7 @@ void chip_input(uint16_t synapse)
             late = t > p.top ? p.top : t;
         }
         T[synapse] = p.top - late;
-    } else if (synapse < youngers) {
+    } else if (synapse < p.youngers) {
         s.claim = NONE; /* in a closed slot a classmate's spike is its claim */
         if (!(s.flags & OPEN))
             return;
@@ -178,19 +170,19 @@ void chip_input(uint16_t synapse)
         } else {
             int16_t ahead = (int16_t)(since_reset() - p.delay - s.fired);
 
-            if (ahead < 0 || (ahead == 0 && synapse < elders))
+            if (ahead < 0 || (ahead == 0 && synapse < p.elders))
                 s.flags |= EARLIER;
         }
-    } else if (synapse < foreign) {
+    } else if (synapse < p.foreign) {
         if (!(s.flags & OPEN))
             return;
         s.flags |= FOREIGN;
         if (s.fired == NONE && !(s.flags & MINE))
             s.flags |= INHIBITED;
-    } else if (synapse < teachers) {
+    } else if (synapse < p.teachers) {
         if (s.flags & OPEN)
             s.flags |= MINE;
-    } else if (synapse < learns) {
+    } else if (synapse < p.learns) {
         if (s.flags & OPEN)
             s.order = LEARN;
     } else {
@@ -200,44 +192,37 @@ void chip_input(uint16_t synapse)
     }
 }
 
-/* Towards the sample or away from it. */
-static void move(uint8_t towards)
+/* Towards the sample, away from it, or all the way: `way` is ATTRACT, REPEL or CLAIM. */
+static void move(uint8_t way)
 {
     uint8_t *w = image.pool;
     const uint8_t *level = T;
-    uint8_t shift = towards ? p.attract : p.repel;
+    uint8_t shift = way == ATTRACT ? p.attract : p.repel;
     uint16_t n;
 
-    for (n = p.inputs; n; n--, w++, level++) {
-        int16_t by = (int16_t)(8 * *level - *w) >> shift;
-        int16_t sum = towards ? *w + by : *w - by;
+    for (n = p.inputs; n; n--, w++) {
+        int16_t to = *level++ * 8;
 
-        *w = sum < 0 ? 0 : sum > W_MOST ? W_MOST : sum;
-    }
-    weigh();
-}
+        if (way != CLAIM) {
+            int16_t by = (to - *w) >> shift;
 
-static void claim(void)
-{
-    uint16_t i;
-
-    for (i = 0; i < p.inputs; i++) {
-        uint16_t w = 8 * T[i];
-
-        image.pool[i] = w > W_MOST ? W_MOST : w;
+            to = way == ATTRACT ? *w + by : *w - by;
+        }
+        *w = to < 0 ? 0 : to > W_MOST ? W_MOST : to;
     }
     weigh();
 }
 
 static void carry_out(void)
 {
-    uint16_t i;
-
     if (s.order == RESET) {
+        uint8_t *level = T;
+        uint16_t n;
+
         s.V = s.S = slope = 0;
         s.fired = s.claim = NONE;
-        for (i = 0; i < p.inputs; i++)
-            T[i] = 0;
+        for (n = p.inputs; n; n--)
+            *level++ = 0;
         s.flags = OPEN | (s.flags & VIRGIN);
         weigh();
     } else {
@@ -246,12 +231,12 @@ static void carry_out(void)
         s.flags &= ~OPEN;
         if (f & VIRGIN) {
             if ((f & MINE) && ((f & FOREIGN) || !(f & MATE)))
-                s.claim = p.elders * p.delay;
+                s.claim = (p.elders - p.inputs) * p.delay;
         } else if (s.fired != NONE) {
             if (!(f & MINE))
-                move(0);
+                move(REPEL);
             else if ((f & FOREIGN) && !(f & EARLIER))
-                move(1);
+                move(ATTRACT);
         }
     }
     s.order = 0;
@@ -266,7 +251,7 @@ uint8_t chip_tick(void)
     if (s.claim != NONE) {
         said = 0;
         if (s.claim == 0) {
-            claim();
+            move(CLAIM);
             said = CHIP_FIRED;
         }
         s.claim--; /* from 0 to NONE */
@@ -301,5 +286,5 @@ int8_t chip_level(void)
 {
     if (!(s.flags & OPEN))
         return 0;
-    return s.V >= s.threshold ? 100 : (int8_t)(100UL * s.V / s.threshold);
+    return s.V >= s.threshold ? 100 : s.V / (s.threshold / 100 + 1);
 }

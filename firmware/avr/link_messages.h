@@ -15,7 +15,7 @@
 #endif
 
 #define LINK_VERSION 1
-#define LINK_SCHEMA 0x2c1cea8aUL
+#define LINK_SCHEMA 0x6bfa61a7UL
 #define LINK_CHUNK 16
 #define LINK_RESEND_MS 30
 #define LINK_SILENCE_MS 1000
@@ -71,19 +71,19 @@ struct link_hello {
     uint8_t version; /* VERSION */
     uint32_t schema; /* SCHEMA */
     uint8_t mcu; /* MCU */
-    uint8_t chip; /* CHIP */
-    uint8_t held; /* HELD */
-    uint8_t reset; /* RESET bits of the last start */
-    uint32_t nonce; /* another at every start */
-    uint32_t serial; /* given by NAME, 0 for none yet */
     uint32_t clock_hz; /* of the processor */
     uint32_t timer_hz; /* of the clock in PONG and RUN */
+    uint8_t chip; /* CHIP */
     uint16_t room; /* bytes for an image behind its layouts: 2 a synapse, 1 more a plastic one */
     uint16_t synapses; /* plastic synapses it can hold */
     uint8_t leds; /* pixels on the strip */
     uint8_t led; /* LED */
     uint8_t rx_ring; /* bytes of the receive ring, for credits */
     uint8_t queue; /* inputs that can wait for their tick */
+    uint8_t held; /* HELD */
+    uint8_t reset; /* RESET bits of the last start */
+    uint32_t serial; /* given by NAME; NO_SERIAL: none yet */
+    uint16_t nonce; /* another at every start */
 } LINK_PACKED;
 
 /* both: Nothing but the ack. */
@@ -114,9 +114,9 @@ struct link_pong {
 /* board: What the strip has just been told to show; sent when it changes. */
 #define LINK_LIGHTS 0x07
 struct link_lights {
-    int8_t level; /* membrane, -100 … 100; 100 is threshold */
+    int8_t level; /* membrane, -127 … 127; 128 is threshold */
     uint8_t flash; /* of the last spike, 255 fresh, 0 gone */
-    uint8_t blink; /* 1 while identify lights all, 2 while it lights none, 0 otherwise */
+    uint8_t blink; /* 1 while IDENTIFY lights all, 2 while it lights none, 0 otherwise */
 } LINK_PACKED;
 
 /* host: Empties the chip; an image of `length` bytes follows. */
@@ -140,55 +140,55 @@ struct link_commit {
 } LINK_PACKED;
 
 /* host: Asks for IMAGEs. */
-#define LINK_READ 0x43
+#define LINK_READ 0x49
 struct link_read {
     uint16_t offset;
     uint16_t length; /* 0: to the end */
 } LINK_PACKED;
 
 /* host: Asks for CHECKED. */
-#define LINK_CHECK 0x44
+#define LINK_CHECK 0x4a
 
 /* host: Spikes on these synapses act in update `tick`. */
-#define LINK_INPUT 0x45
+#define LINK_INPUT 0x4b
 struct link_input {
     uint16_t tick;
     /* then u16 synapses[]: at most 8 */
 } LINK_PACKED;
 
 /* host: A stimulus without a synapse acts in update `tick`. */
-#define LINK_KICK 0x46
+#define LINK_KICK 0x4c
 struct link_kick {
     uint16_t tick;
     int16_t weight; /* in the unit of the image's weights */
 } LINK_PACKED;
 
 /* host: All inputs before `tick` are sent: go there, say DONE. */
-#define LINK_HORIZON 0x47
+#define LINK_HORIZON 0x4d
 struct link_horizon {
     uint32_t tick;
 } LINK_PACKED;
 
 /* host: Go on by your own clock. */
-#define LINK_RUN 0x48
+#define LINK_RUN 0x4e
 struct link_run {
-    uint32_t tick;
+    uint32_t tick; /* one last confirmed, so not ahead of the board */
     uint32_t at; /* board clock at which update `tick` is due */
     uint32_t period; /* clock counts a tick, 16.16 */
     uint8_t batch; /* updates run at one go, 1 for none to wait; more wakes the processor less often */
 } LINK_PACKED;
 
 /* host: Stay where you are: DONE. */
-#define LINK_STOP 0x49
+#define LINK_STOP 0x4f
 
 /* host: The strip blinks, then stops by itself. */
-#define LINK_IDENTIFY 0x4a
+#define LINK_IDENTIFY 0x43
 struct link_identify {
     uint8_t seconds; /* 0 ends it */
 } LINK_PACKED;
 
 /* host: Colours of the strip, each red, green, blue. */
-#define LINK_PALETTE 0x4b
+#define LINK_PALETTE 0x44
 struct link_palette {
     uint8_t rest_r;
     uint8_t rest_g;
@@ -205,25 +205,25 @@ struct link_palette {
 } LINK_PACKED;
 
 /* host: Asks for LIGHTS. */
-#define LINK_MIRROR 0x4c
+#define LINK_MIRROR 0x45
 struct link_mirror {
     uint8_t every; /* frames of 20 ms between two of them, 0 for none */
 } LINK_PACKED;
 
 /* host: Parameters and weights into the EEPROM, while all goes on: SAVED at the end. */
-#define LINK_SAVE 0x4d
+#define LINK_SAVE 0x50
 
 /* host: The image last saved, from rest at tick 0: LOADED, or FAULT. */
-#define LINK_RECALL 0x4e
+#define LINK_RECALL 0x46
 
 /* host: A serial number, kept in the EEPROM. */
-#define LINK_NAME 0x4f
+#define LINK_NAME 0x47
 struct link_name {
     uint32_t serial;
 } LINK_PACKED;
 
 /* host: Asks for STATS. */
-#define LINK_TELL 0x50
+#define LINK_TELL 0x48
 
 /* board: The neuron has fired. */
 #define LINK_SPIKE 0x60
@@ -294,18 +294,36 @@ struct link_problem {
 struct link_stats {
     uint16_t bad; /* frames with a wrong crc, COBS text or length */
     uint16_t gaps; /* frames of another seq than expected */
-    uint16_t overruns; /* bytes lost in the UART */
-    uint16_t overflows; /* bytes lost because the ring was full */
+    uint8_t overruns; /* bytes lost in the UART */
+    uint8_t overflows; /* bytes lost because the ring was full */
     uint16_t resent; /* times it sent again */
     uint16_t refused; /* frames to be sent again because no room was left */
     uint16_t late; /* inputs that came after their update */
     uint16_t stalls; /* times stepping waited for an ack */
     uint16_t behind; /* most ticks that stepping was behind its clock */
-    uint16_t pre_cycles; /* of the last input on a plastic synapse */
-    uint32_t post_cycles; /* of learning after the last spike */
     uint16_t stack; /* bytes never used between data and stack */
     uint8_t free; /* bytes free in the receive ring */
 } LINK_PACKED;
+
+/* Sizes of the host's sequenced messages from 0x40 on, 0x80 for more at the end. */
+#define LINK_HOST_SIZES \
+    0x03, /* BEGIN */ \
+    0x82, /* WRITE */ \
+    0x02, /* COMMIT */ \
+    0x01, /* IDENTIFY */ \
+    0x0c, /* PALETTE */ \
+    0x01, /* MIRROR */ \
+    0x00, /* RECALL */ \
+    0x04, /* NAME */ \
+    0x00, /* TELL */ \
+    0x04, /* READ */ \
+    0x00, /* CHECK */ \
+    0x82, /* INPUT */ \
+    0x04, /* KICK */ \
+    0x04, /* HORIZON */ \
+    0x0d, /* RUN */ \
+    0x00, /* STOP */ \
+    0x00, /* SAVE */ \
 
 /* Parameters of the chip `lif`, as integers; `nodes.chip` has the arithmetic. */
 struct lif_params {
@@ -327,6 +345,7 @@ struct lif_params {
     uint16_t k_minus; /* the same of the neuron's own trace */
     uint8_t shift; /* a unit of trace time is 2^shift ticks */
     int16_t poke; /* weight of a press of the button */
+    uint16_t bar; /* what the strip shows of V: 2^31 / V_th */
 } LINK_PACKED;
 
 /* State of the chip `lif`. Behind it: i16 weight of each synapse, then u8 mark of each plastic one. A mark is (tick >> shift) mod 255 + 1 of the last spike, 0 for none or 128 units ago. */
@@ -336,20 +355,22 @@ struct lif_state {
     LINK_U24(I_ex); /* excitatory current, 1 / 256 of a unit */
     LINK_U24(I_in); /* magnitude of the inhibitory current */
     uint16_t r; /* ticks of the refractory period left */
+    uint8_t unit; /* the mark of now */
+    uint8_t sweep; /* units until forgotten marks are cleared: 64 - (tick >> shift) mod 64 */
     uint8_t post; /* mark of the last spike */
-    uint32_t x_ex; /* weights that act in the next update */
-    uint32_t x_in; /* magnitudes of the negative ones */
+    uint16_t x_ex; /* weights that act in the next update, 65535 for more */
+    uint16_t x_in; /* magnitudes of the negative ones */
 } LINK_PACKED;
 
 /* Parameters of the chip `race`; `nodes.race` has the rule. */
 struct race_params {
-    uint16_t inputs; /* synapses that learn, the first ones */
-    uint16_t elders; /* from classmates with a lower address, the next ones; the rank of this neuron */
+    uint16_t inputs; /* synapses that learn, the first ones; each number here is where a kind ends */
+    uint16_t elders; /* from classmates with a lower address; so many are the rank of this neuron */
     uint16_t youngers; /* from classmates with a higher address */
     uint16_t foreign; /* from neurons of other classes */
-    uint8_t teachers; /* then so many teachers of the own class */
-    uint8_t learns; /* then so many LEARN */
-    uint8_t resets; /* and so many RESET */
+    uint16_t teachers; /* of the own class */
+    uint16_t learns; /* LEARN */
+    uint16_t synapses; /* RESET */
     uint16_t V_th; /* threshold of a neuron that has learnt nothing */
     uint8_t shift; /* V grows by S >> shift a tick */
     uint8_t attract; /* learning towards a sample, >> attract */

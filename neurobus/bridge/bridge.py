@@ -29,6 +29,7 @@ NAME = "bridge"
 BAUD = 500_000
 BEAT_S = 0.02
 REOPEN_S = 0.05
+HELLO_S = 0.01
 ALIVE_S = 0.5
 IDLE_S = 3.0
 """A bridge without boards stays for so long."""
@@ -49,6 +50,7 @@ class Bridge:
         self._requests: dict[int, str] = {}
         self._tokens = int.from_bytes(os.urandom(2), "little")
         self._heard: set[str] = set()
+        self._hellos: dict[bytes, Callable[[], None]] = {}
         self._of_stream: dict[str, list[Carrier]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -149,12 +151,22 @@ class Bridge:
     def _report(self, verb: str, data: dict[str, Any]) -> None:
         self._send(wire.encode(Report(NAME, verb, data)))
 
-    def _listen(self, streams: list[str]) -> None:
+    def _listen(self, streams: list[str], then: Callable[[], None]) -> None:
+        """Subscribe, and say hello until we hear ourselves: then all subscriptions before are in force."""
         for stream in streams:
             if stream not in self._heard:
                 self._heard.add(stream)
                 self._peer.subscribe(wire.topic(wire.SPIKES, stream))
         self._sort()
+        hello = wire.topic(wire.HELLO, f"{NAME}-{len(self._heard)}-{time.monotonic_ns()}")
+        self._hellos[hello] = then
+        self._peer.subscribe(hello)
+        self._say_hello(hello)
+
+    def _say_hello(self, hello: bytes) -> None:
+        if hello in self._hellos:
+            self._send(wire.frame(hello, [0]))
+            self._loop.call_later(HELLO_S, self._say_hello, hello)
 
     def _sort(self) -> None:
         """Who listens to which stream."""
@@ -168,8 +180,9 @@ class Bridge:
         while (data := self._peer.receive()) is not None:
             try:
                 self._frame(data)
-            except wire.Malformed:
+            except (wire.Malformed, KeyError, TypeError, ValueError) as error:
                 self.malformed += 1
+                self._log(f"dropped a malformed frame: {type(error).__name__}: {error}")
         self._flush()
 
     def _frame(self, data: bytes) -> None:
@@ -184,6 +197,10 @@ class Bridge:
                     carrier.duty(row, now)
             return
         if data[:1] == wire.HELLO:
+            hello = data[: data.index(b"\0") + 1]
+            if (then := self._hellos.pop(hello, None)) is not None:
+                self._peer.unsubscribe(hello)
+                then()
             return
         event = wire.decode(data)
         if isinstance(event, Spikes):
@@ -360,8 +377,9 @@ class Bridge:
         for kind in (wire.CONTROL, wire.REPORT, wire.STIMULUS, *(() if self.wall else (wire.DUTY,))):
             self._peer.subscribe(wire.topic(kind, neuron))
         self._tokens = self._tokens * 5 % 65521 + 1
-        lag_ms = args.get("lag_ms") or 0.0
-        carrier = Carrier(self._world, neuron, name, self._tokens, float(lag_ms) * 1e-3)
+        lag_ms = args.get("lag_ms")
+        lag_s = float(lag_ms) * 1e-3 if isinstance(lag_ms, (int, float)) else None
+        carrier = Carrier(self._world, neuron, name, self._tokens, lag_s)
         self.carriers.append(carrier)
         self._baud[id(carrier)] = int(baud)  # type: ignore[arg-type]
         self._requests[id(carrier)] = request

@@ -108,8 +108,9 @@ class Figures:
 
 @dataclass
 class World:
-    """What a carrier needs of the bridge around it. `bus(frame)` publishes; `listen(streams)` subscribes;
-    `word(carrier, text)` tells a person; `done(carrier, why)` lets go of the port for good."""
+    """What a carrier needs of the bridge. `bus(frame)` publishes; `listen(streams, then)` subscribes
+    and calls `then` when all subscriptions are in force; `word(carrier, text)` tells a person;
+    `lost(carrier, why)`: see whether the board comes back; `over(carrier, why)` lets go of the port."""
 
     name: str
     wall: bool
@@ -118,7 +119,7 @@ class World:
     """Streams of one neuron → index; a stream of many tells its neurons itself."""
     t0_s: Callable[[], float]
     bus: Callable[[bytes], None]
-    listen: Callable[[list[str]], None]
+    listen: Callable[[list[str], Callable[[], None]], None]
     word: Callable[[Carrier, str], None]
     lost: Callable[[Carrier, str], None]
     over: Callable[[Carrier, str], None]
@@ -133,8 +134,9 @@ class Carrier:
     neuron: str
     port: str
     token: int
-    lag_s: float = 0.0
-    """The board runs so far behind the bus: fewer inputs are late, and its spikes come later."""
+    lag_s: float | None = None
+    """The board runs so far behind the bus: fewer inputs are late, and its spikes come later. None: by the
+    network's smallest delay, see `_usual_lag_s`."""
     batch: int = 1
     stage: Stage = Stage.IDENTIFYING
     figures: Figures = field(default_factory=Figures)
@@ -146,6 +148,7 @@ class Carrier:
         self.lent: Lent | None = None
         self.why = ""
         self.ledger = Ledger(from_start=False)
+        self._lag_s = 0.0
         self._claim = ""
         self._claims = 0
         self._marked = self._answered = False
@@ -163,6 +166,7 @@ class Carrier:
         self._seq = self._sample_seq = 0
         self._ceded_s: float | None = None
         self._mending = False
+        self._mended_to = 0
         self._goal = 0
         self._return_by: float | None = None
         self._after_return = Stage.OVER
@@ -248,7 +252,12 @@ class Carrier:
             case link_session.Refused(why):
                 self._refused(why, now)
             case link_session.Problem(fault, detail):
-                self._lose(f"the board could not follow: {fault} ({detail})", now)
+                self.figures.attempts += 1
+                why = f"the board could not follow a message: {fault} ({detail})"
+                if self.figures.attempts >= ATTEMPTS:
+                    self._give_up(why, now)
+                else:
+                    self._lose(why, now)
 
     def _here(self, hello: Hello, now: float) -> None:
         if self.serial is not None and hello.serial != self.serial:
@@ -293,7 +302,7 @@ class Carrier:
         assert self.lent is not None
         dt_s = self.world.dt_ns * 1e-9
         known = now - self.world.t0_s() - MARGIN_S + min((self.lent.min_delay - 1) * dt_s, 2 * MARGIN_S)
-        self._goal = max(int((known - self.lag_s) / dt_s), self.session.at)
+        self._goal = max(int((known - self._lag_s) / dt_s), self.session.at)
         self.session.go(self._goal, now)
 
     def _done(self, tick: int, now: float) -> None:
@@ -302,12 +311,12 @@ class Carrier:
             return
         if self.stage is Stage.CATCHING_UP and tick >= self._goal:
             behind_s = now - self.world.t0_s() - tick * self.world.dt_ns * 1e-9
-            if behind_s > CLOSE_S + self.lag_s or not self.session.sync.ready:
+            if behind_s > CLOSE_S + self._lag_s or not self.session.sync.ready:
                 self._chase(now)
                 return
             dt_s = self.world.dt_ns * 1e-9
             # Update k ends at step k + 1, and what acts in it may come until then.
-            self.session.run(self.world.t0_s() + dt_s + self.lag_s, dt_s, now, self.batch)
+            self.session.run(self.world.t0_s() + dt_s + self._lag_s, dt_s, now, self.batch)
             self.stage = Stage.BESIDE
             self._beside_s, self._beside_from, self._agreed = now, tick, 0
             if self.figures.catch_up_ms is None:
@@ -372,13 +381,14 @@ class Carrier:
             self._ask_at = 0.0
             return
         self.figures.mended += 1
+        self._mended_to = state.tick
         self._control(
             "mend", step=state.tick, state=state.rows.tobytes(), weight=state.weight.tobytes(),
             synapses=state.pre.tobytes(),
         )  # fmt: skip
 
     def _fired(self, tick: int) -> None:
-        self.figures.spikes += self.stage is Stage.OWNING
+        self.figures.spikes += self.stage is Stage.OWNING and self.world.wall
         if not self.world.wall:
             self._done_keys.append(tick)
         elif self.stage is Stage.OWNING:
@@ -503,10 +513,16 @@ class Carrier:
         elif event.verb == "ceded" and self.stage is Stage.CEDING:
             self._on_ceded(data, now)
         elif event.verb == "refused":
-            self._give_up(str(data.get("why")), now, told=False)
+            if self.stage is Stage.RETURNING:
+                self._over(self.why)
+            elif self.stage is not Stage.AWAY:
+                self._give_up(str(data.get("why")), now, told=False)
         elif event.verb == "disagreed" and self.stage is Stage.OWNING:
-            alone = len(data.get("shadow", ())) + len(data.get("board", ()))
-            self._disturbed(now, alone)
+            alone = [*data.get("shadow", ()), *data.get("board", ())]
+            if max(alone, default=0) > self._mended_to:
+                self._disturbed(now, len(alone))
+            else:
+                self.figures.disagreements += len(alone)
         elif event.verb == "mended":
             self._mending = False
         elif event.verb == "shadow":
@@ -532,8 +548,15 @@ class Carrier:
             )
             return
         self.lent = lent
-        self.world.listen([*lent.heard, self.neuron] if self.world.wall else [])
-        self._ask_state(now)
+        self._lag_s = _usual_lag_s(lent.min_delay * self.world.dt_ns) if self.lag_s is None else self.lag_s
+        claim = self._claim
+        streams = [*lent.heard, self.neuron] if self.world.wall else []
+        self.world.listen(streams, lambda: self._listening(claim))
+
+    def _listening(self, claim: str) -> None:
+        """Every subscription is in force: what is asked from now on comes with all that follows it."""
+        if self._claim == claim and self.stage is Stage.LENDING:
+            self.stage, self._ask_at = Stage.COPYING, 0.0
 
     def _read_lent(self, data: dict[str, Any]) -> Lent:
         model = load(str(data["model"]))
@@ -560,7 +583,7 @@ class Carrier:
             self.lent.errors.update(errors)
         try:
             image = self.lent.chip.pack(state)
-        except ValueError as error:
+        except (KeyError, ValueError) as error:
             self._give_up(f"the chip cannot hold this state: {error}", now)
             return
         self._state = state
@@ -588,7 +611,7 @@ class Carrier:
             first = next((tick for tick in held if tick > self._from_step), None)
             if first is not None:
                 waited = now - self.world.t0_s() - first * self.world.dt_ns * 1e-9
-                self.figures.gap_ms = round(max(waited - self.lag_s, 0.0) * 1000, 3)
+                self.figures.gap_ms = round(max(waited - self._lag_s, 0.0) * 1000, 3)
         worst = ", ".join(f"{name} by {error:.2g}" for name, error in sorted(self.lent.errors.items())) if (
             self.lent) else ""  # fmt: skip
         self.world.word(self, f"{self.board} is {self.neuron} from step {self._from_step} on"
@@ -669,7 +692,7 @@ class Carrier:
 
     # -- endings ------------------------------------------------------------------------------------
 
-    def _lose(self, why: str, now: float) -> None:
+    def _lose(self, why: str, now: float, told: bool = True) -> None:
         """The board is gone, or not what it was. If it owned the neuron, the process owns it now."""
         if self.stage in (Stage.AWAY, Stage.OVER):
             return
@@ -679,14 +702,17 @@ class Carrier:
         owned = self.stage in (Stage.OWNING, Stage.CEDING)
         self.why = why
         self.figures.losses += owned
-        if self.stage not in (Stage.IDENTIFYING,):
+        if told and self.stage is not Stage.IDENTIFYING:
             self._control("release", horizon=self.session.at if owned else 0, why=why)
         self.stage, self._state, self._marked = Stage.AWAY, None, False
         self.world.lost(self, why)
 
     def unplugged(self, why: str, now: float) -> None:
         """The port is gone."""
-        self._lose(f"unplugged: {why}", now)
+        if self.figures.hand_overs:
+            self._lose(f"unplugged: {why}", now)
+        elif self.stage is not Stage.OVER:
+            self._give_up(f"unplugged before it owned the neuron: {why}", now)
 
     def detach(self, now: float, why: str = "detached") -> None:
         """Give the neuron back in peace."""
@@ -705,7 +731,7 @@ class Carrier:
             self._over(self.why)
         elif self.stage is not Stage.AWAY:
             # It took the neuron back by itself: it had not heard us for too long.
-            self._lose(str(data.get("why")), now)
+            self._lose(str(data.get("why")), now, told=False)
 
     def _give_up(self, why: str, now: float, told: bool = True) -> None:
         if told:
@@ -758,6 +784,12 @@ class Carrier:
             "credit": self.session.transport.credit, "free": self.session.transport.spare,
             "bad": counts.bad, "gaps": counts.gaps, "resent": counts.resent, "asked": counts.asked,
         }  # fmt: skip
+
+
+def _usual_lag_s(min_delay_ns: int) -> float:
+    """Half of what the smallest delay leaves beyond 2 ms for the bus and the line, at most 5 ms. What listens
+    can be late by its grace and still be exact; a board cannot."""
+    return min(max(min_delay_ns * 1e-9 - 0.002, 0.0) / 2, 0.005)
 
 
 def refuse(neuron: str, ids: list[str], n_neurons: int, streams: list[str]) -> None:

@@ -22,6 +22,7 @@ from neurobus.wire import bus as wire
 START_S = 15.0
 ANSWER_S = 3.0
 ATTACH_S = 60.0
+LOOK_S = 1.0
 
 
 class Refused(NeurobusError):
@@ -44,17 +45,35 @@ def runs(manifest: folders.Manifest) -> bool:
 
 
 class Client:
-    """Requests to a bridge. `word(text)` is told what happens meanwhile."""
+    """Requests to a bridge. `word(text)` is told what happens meanwhile.
 
-    def __init__(self, peer: Peer, word: Callable[[str], None] = lambda text: None):
-        self._peer, self._word, self._n = peer, word, 0
+    A bridge ends when it has carried nothing for a while; a request that came too late is asked again of the
+    next one.
+    """
+
+    def __init__(
+        self, peer: Peer, manifest: folders.Manifest, word: Callable[[str], None] = lambda text: None
+    ):
+        self._peer, self._manifest, self._word, self._n = peer, manifest, word, 0
+        self._asked: dict[str, bytes] = {}
 
     def begin(self, verb: str, **args: Any) -> str:
         """Ask; returns the request's name."""
         self._n += 1
         request = f"{os.getpid()}-{self._n}"
-        self._peer.send(wire.encode(Control(NAME, verb, {"request": request, **args})))
+        self._asked[request] = wire.encode(Control(NAME, verb, {"request": request, **args}))
+        self._peer.send(self._asked[request])
         return request
+
+    def start(self) -> None:
+        """See to it that a bridge runs. Raises RunError."""
+        if runs(self._manifest):
+            return
+        _start(self._manifest)
+        for event in self.events(START_S):
+            if event is not None and event.verb == "ready":
+                return
+        raise RunError(f"the bridge did not start; see {_log(self._manifest)}")
 
     def end(self, request: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         """The answer. Raises Refused with the reason, RunError when there is none."""
@@ -64,8 +83,17 @@ class Client:
     def all(self, requests: list[str], timeout_s: float) -> list[dict[str, Any]]:
         """The answers to several requests, in their order. Raises Refused for the first that is none."""
         answers: dict[str, dict[str, Any]] = {}
+        looked = time.monotonic()
         for event in self.events(timeout_s):
-            if event.verb == "word":
+            if event is None:
+                if time.monotonic() - looked > LOOK_S:
+                    looked = time.monotonic()
+                    if not runs(self._manifest):
+                        self.start()
+                        for request in requests:
+                            if request not in answers:
+                                self._peer.send(self._asked[request])
+            elif event.verb == "word":
                 self._word(str(event.data.get("text")))
             elif event.verb == "answer" and event.data.get("request") in requests:
                 answers[str(event.data["request"])] = event.data
@@ -75,12 +103,13 @@ class Client:
                     return [answers[request] for request in requests]
         raise RunError("the bridge does not answer; is the run at its end?")
 
-    def events(self, timeout_s: float) -> Iterator[Report]:
-        """What the bridge says."""
+    def events(self, timeout_s: float) -> Iterator[Report | None]:
+        """What the bridge says; None now and then when it says nothing."""
         give_up = time.monotonic() + timeout_s
         while (left := give_up - time.monotonic()) > 0:
             data = self._peer.wait(min(left, 0.2))
             if data is None:
+                yield None
                 continue
             try:
                 event = wire.decode(data)
@@ -103,14 +132,9 @@ def connected(
     try:
         peer.subscribe(wire.topic(wire.REPORT, NAME))
         peer.join(f"ask-{os.getpid()}")
-        client = Client(peer, word)
-        if not runs(manifest):
-            _start(manifest)
-            for event in client.events(START_S):
-                if event.verb == "ready":
-                    break
-            else:
-                raise RunError(f"the bridge did not start; see {_log(manifest)}")
+        client = Client(peer, manifest, word)
+        if start:
+            client.start()
         yield client
     finally:
         peer.close()

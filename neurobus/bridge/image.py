@@ -19,7 +19,7 @@ import numpy.typing as npt
 from neurobus.wire.link import LIF_PARAMS, LIF_STATE, Malformed
 
 Array = npt.NDArray[np.float64]
-CYCLE, FORGOTTEN = 255, 128
+CYCLE, FORGOTTEN, SWEEP = 255, 128, 64
 PER_MV = 65536.0
 STATE_AT = LIF_PARAMS.size
 ROWS = ("V", "I_ex", "I_in", "r", "post")
@@ -59,6 +59,11 @@ class Chip:
     def size(self) -> int:
         return LIF_PARAMS.size + LIF_STATE.size + self.room
 
+    def _clock(self, tick: int) -> dict[str, int]:
+        """What the chip keeps of trace time beside the tick."""
+        units = tick >> self.shift
+        return {"unit": units % CYCLE + 1, "sweep": SWEEP - units % SWEEP}
+
     def _mark(self, unit: float, tick: int) -> int:
         """Of a spike in this unit (+ 1), 0 for none or one that is forgotten."""
         if unit <= 0 or (tick >> self.shift) - (int(unit) - 1) >= FORGOTTEN:
@@ -82,7 +87,7 @@ class Chip:
         head = LIF_STATE.pack({
             "tick": state.tick, "V": round(rows["V"] * PER_MV), "I_ex": round(rows["I_ex"]),
             "I_in": round(rows["I_in"]), "r": round(rows["r"]), "post": self._mark(rows["post"], state.tick),
-            "x_ex": 0, "x_in": 0,
+            "x_ex": 0, "x_in": 0, **self._clock(state.tick),
         })  # fmt: skip
         weights = np.clip(np.rint(state.weight[self._order] / self.u), -32767, 32767).astype("<i2")
         marks = bytes(self._mark(unit, state.tick) for unit in state.pre[self._order[: self.n_plastic]])

@@ -310,7 +310,8 @@ def simulated() -> list[str]:
 def _left_behind(name: str) -> bool:
     """Whether it is the link of a simulated board whose rig is gone."""
     path = Path(name)
-    return path.name.startswith(SIMULATED) and path.is_symlink() and not folders.live(path.parent)
+    named = path.name.startswith(SIMULATED) and path.is_symlink() and (path.parent / "pid").exists()
+    return named and not folders.live(path.parent)
 
 
 def found() -> list[Found]:

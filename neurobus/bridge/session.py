@@ -39,6 +39,8 @@ ASK_PATIENCE_S = 5.0
 RERUN_S = 1.0
 LEAD_S = 0.008
 """How long before it is due an input is sent to a running board: what has long delays waits here."""
+KICK_LEAD_S = 0.002
+"""The same of a kick: while one waits on the board, so does all that comes behind it."""
 MOST_SYNAPSES = 8
 STRIDE = 20_000
 """A stepped board is sent no farther than this at a time."""
@@ -193,8 +195,8 @@ def hello_of(packet: Packet) -> Hello:
     return Hello(
         v["version"], _name_of(link.MCU, v["mcu"]), _name_of(link.CHIP, v["chip"]),
         _name_of(link.HELD, v["held"]), tuple(name for name, bit in link.RESET.items() if v["reset"] & bit),
-        v["nonce"], v["serial"], v["clock_hz"], v["timer_hz"], v["room"], v["synapses"], v["leds"],
-        _name_of(link.LED, v["led"]), v["rx_ring"], v["queue"],
+        v["nonce"], 0 if v["serial"] == link.NO_SERIAL else v["serial"], v["clock_hz"], v["timer_hz"],
+        v["room"], v["synapses"], v["leds"], _name_of(link.LED, v["led"]), v["rx_ring"], v["queue"],
     )  # fmt: skip
 
 
@@ -220,7 +222,8 @@ class Session:
         self._pinged = 0
         self._beat_due = self._rerun_due = float("inf")
         self._silent = False
-        self._waiting: list[tuple[int, int, int | None, int]] = []
+        self._waiting: list[tuple[int, int, int]] = []
+        self._kicks: list[tuple[int, int, int]] = []
         self._order = 0
         self._under_way: deque[int] = deque()
         self._goal: int | None = None
@@ -256,12 +259,12 @@ class Session:
     def input(self, tick: int, synapse: int) -> None:
         """A spike on a synapse acts in update `tick`."""
         self._order += 1
-        heapq.heappush(self._waiting, (tick, self._order, synapse, 0))
+        heapq.heappush(self._waiting, (tick, self._order, synapse))
 
     def kick(self, tick: int, weight: int) -> None:
         """A stimulus of `weight` (image units) acts in update `tick`."""
         self._order += 1
-        heapq.heappush(self._waiting, (tick, self._order, None, weight))
+        heapq.heappush(self._kicks, (tick, self._order, weight))
 
     def go(self, tick: int, now: float) -> None:
         """Stepped: run to `tick`, `Done(tick)` follows. All inputs before it have been given."""
@@ -273,7 +276,7 @@ class Session:
         """Keep time from here on: update k is due at host time epoch_s + k dt_s. Needs a fitted clock."""
         self.stage = Stage.RUNNING
         self._epoch_s, self._dt_s, self._batch, self._goal = epoch_s, dt_s, batch, None
-        self._send_run(now, self.at)
+        self._send_run(now)
         self._beat_due, self._busy_s, self._silent = now + BEAT_S, now, False
         self._release(now)
 
@@ -292,21 +295,26 @@ class Session:
 
     # -- inputs on their way --------------------------------------------------------------------------
 
-    def _flush(self, before: int, now: float) -> None:
-        """Send the inputs that act before this tick, sorted, up to eight of one tick in a message."""
+    def _flush(self, before: int, kicks_before: int, now: float) -> None:
+        """Send what acts before these ticks, sorted, up to eight synapses of one tick in a message."""
         synapses: list[int] = []
         tick = -1
-        while self._waiting and self._waiting[0][0] < before:
-            at, _, synapse, weight = heapq.heappop(self._waiting)
-            if synapses and (at != tick or synapse is None or len(synapses) == MOST_SYNAPSES):
+        while True:
+            first = self._waiting[0][0] if self._waiting else before
+            kick = self._kicks[0][0] if self._kicks else kicks_before
+            if first >= before and kick >= kicks_before:
+                break
+            is_input = first < before and (first <= kick or kick >= kicks_before)
+            at = first if is_input else kick
+            if synapses and (at != tick or not is_input or len(synapses) == MOST_SYNAPSES):
                 self._send_input(tick, synapses, now)
                 synapses = []
             tick = at
-            if synapse is None:
-                self._under_way.append(at)
-                self.transport.send(link.KICK, now, tick=at & 0xFFFF, weight=weight)
+            if is_input:
+                synapses.append(heapq.heappop(self._waiting)[2])
             else:
-                synapses.append(synapse)
+                weight = heapq.heappop(self._kicks)[2]
+                self.transport.send(link.KICK, now, tick=at & 0xFFFF, weight=weight)
         if synapses:
             self._send_input(tick, synapses, now)
 
@@ -321,7 +329,7 @@ class Session:
         to = min(self._goal, self.at + STRIDE)
         if to <= self._sent_to and to > self.at:
             return  # under way
-        self._flush(to, now)
+        self._flush(to, to, now)
         self._sent_to = to
         self.transport.send(link.HORIZON, now, tick=to)
 
@@ -334,16 +342,19 @@ class Session:
             self._under_way.popleft()
         room = (self.hello.queue if self.hello else 1) - len(self._under_way)
         soon = here + int(LEAD_S / self._dt_s) + 1
+        if self._kicks:
+            self._flush(0, here + int(KICK_LEAD_S / self._dt_s) + 1, now)
         if room > 0 and self._waiting and self._waiting[0][0] < soon:
             # So many of them, the earliest first.
             fits = heapq.nsmallest(room + 1, self._waiting)
             if len(fits) > room:
                 soon = min(soon, max(fits[-1][0], fits[0][0] + 1))
-            self._flush(soon, now)
+            self._flush(soon, 0, now)
 
     # -- the clock ------------------------------------------------------------------------------------
 
-    def _send_run(self, now: float, tick: int) -> None:
+    def _send_run(self, now: float) -> None:
+        tick = self.at
         at = round(self.sync.clock_at(self._epoch_s + tick * self._dt_s)) % WRAP
         period = round(self.sync.hz * self._dt_s * 65536)
         self.transport.send(link.RUN, now, tick=tick, at=at, period=period, batch=self._batch)
@@ -399,6 +410,7 @@ class Session:
 
     def _forget(self) -> None:
         self._waiting.clear()
+        self._kicks.clear()
         self._under_way.clear()
         self._goal, self._sent_to = None, 0
         self._beat_due = self._rerun_due = float("inf")
@@ -461,8 +473,7 @@ class Session:
             self._ping(now)
         if self.stage is Stage.RUNNING:
             if now >= self._rerun_due:
-                ahead = int((now - self._epoch_s + 0.005) / self._dt_s)
-                self._send_run(now, max(ahead, self.at))
+                self._send_run(now)
             if now >= self._beat_due:
                 self._beat_due = now + BEAT_S
                 # Where it is for certain by now, so that the answer comes at once.
@@ -491,6 +502,8 @@ class Session:
             times.append(self._ping_due)
             if self.stage is Stage.RUNNING:
                 times += [self._beat_due, self._rerun_due]
+                if self._kicks:
+                    times.append(self._epoch_s + self._kicks[0][0] * self._dt_s - KICK_LEAD_S)
                 if self._waiting:
                     # When it may be sent, or when the board has room for it.
                     full = self._under_way and len(self._under_way) >= (self.hello.queue if self.hello else 1)

@@ -19,13 +19,13 @@ from neurobus.errors import InputError
 @click.option("--as", "neurons", metavar="NEURON", multiple=True, help="The neuron it becomes; one a port.")
 @click.option("--baud", type=int, default=BAUD, show_default=True, help="As the firmware was built.")
 @click.option(
-    "--lag", "lag_ns", type=TIME, default="0 s", metavar="TIME",
-    help="Let the board run so far behind the bus; for short delays on a slow line.",
+    "--lag", "lag_ns", type=TIME, metavar="TIME",
+    help="Let the board run so far behind the bus. Default: by the network's smallest delay.",
 )  # fmt: skip
 @cluster_option
 @json_option
 def command(
-    ports: tuple[str, ...], neurons: tuple[str, ...], baud: int, lag_ns: int, cluster: str | None,
+    ports: tuple[str, ...], neurons: tuple[str, ...], baud: int, lag_ns: int | None, cluster: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Let the board on PORT take NEURON over while the network runs. Nobody downstream notices.
@@ -53,7 +53,13 @@ def command(
     word = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
     with client.connected(manifest, start=True, word=word) as bridge:
         requests = [
-            bridge.begin("attach", port=name, neuron=neuron, baud=baud, lag_ms=lag_ns * 1e-6)
+            bridge.begin(
+                "attach",
+                port=name,
+                neuron=neuron,
+                baud=baud,
+                lag_ms=None if lag_ns is None else lag_ns * 1e-6,
+            )
             for name, neuron in zip(names, neurons, strict=True)
         ]
         answers = bridge.all(requests, client.ATTACH_S)

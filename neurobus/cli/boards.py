@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -58,7 +59,8 @@ def command(blink: str | None, palette: str | None, cluster: str | None, as_json
         table.add_column(head, justify="left" if head in ("neuron", "board", "port", "is") else "right")
     for board in boards:
         table.add_row(*_row(board))
-    Console(highlight=False, soft_wrap=True).print(table)
+    terminal = Console(highlight=False)
+    (terminal if terminal.is_terminal else Console(highlight=False, width=160)).print(table)
 
 
 def _row(board: dict[str, Any]) -> list[str]:
@@ -68,7 +70,7 @@ def _row(board: dict[str, Any]) -> list[str]:
         return "–" if value is None else f"{value:g}{unit}"
 
     return [
-        board["neuron"], board["board"] or "–", board["port"], board["stage"],
+        board["neuron"], board["board"] or "–", os.path.basename(board["port"]), board["stage"],
         figure(line["round_trip_ms"], " ms"), figure(line["drift_ppm"], " ppm"),
         f"{line['free']}/{line['credit']}", figure(line["bad"]), figure(line["gaps"]), figure(line["resent"]),
         *(figure(board[name]) for name in ("spikes", "late", "disagreements", "losses")),

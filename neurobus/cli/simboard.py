@@ -30,6 +30,7 @@ FIRST_SERIAL = 0x51B00000
 @click.option("--mcu", type=click.Choice(["atmega8", "atmega328p"]), help="Choose the kind by its chip,")
 @click.option("--clock", metavar="HZ", help="and by its clock: 16M or 8M.")
 @click.option("--led", "chip", type=click.Choice(CHIPS), default="ws2812", help="The strip. Default: ws2812.")
+@click.option("--leds", type=click.IntRange(0, 60), default=8, help="LEDs on it. Default: 8.")
 @click.option("--elf", type=click.Path(path_type=Path), help="Another firmware than that of 'make firmware'.")
 @click.option(
     "--pace",

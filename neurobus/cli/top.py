@@ -91,6 +91,7 @@ def _picture(live: Live) -> dict[str, Any]:
             "id": name, "process": None if name in manifest.external else manifest.streams[index],
             "rate_hz": _number(rates[index], 3), "spikes": _known(live.counts[index]),
             "mv": _number(live.mv[index], 4), "lost": status.get("lost"), "late": status.get("late"),
+            "board": live.boards.get(index), "strip": _strip(live, index),
         })  # fmt: skip
     return {
         "name": manifest.name, "config": manifest.config, "clock": manifest.clock,
@@ -107,6 +108,12 @@ def _silent(live: Live) -> list[str]:
     manifest = live.manifest
     return sorted({stream for stream, silent in zip(manifest.streams, gone, strict=True) if silent}
                   - set(manifest.external))  # fmt: skip
+
+
+def _strip(live: Live, index: int) -> list[str] | None:
+    """Colours of the LEDs on a neuron's board, RRGGBB."""
+    rgb = live.strips.get(index)
+    return None if rgb is None else [rgb[at : at + 3].hex() for at in range(0, len(rgb), 3)]
 
 
 def _known(count: int) -> int | None:
@@ -136,7 +143,8 @@ def _print(live: Live) -> None:
         style = Style(color=Color.from_rgb(*colour))
         filled = 0 if isnan(levels[index]) else round(max(0.0, min(levels[index], 1.0)) * BAR)
         status = live.status.get(live.manifest.streams[index], {})
-        words = [f"{what} {figure(status[what])}" for what in ("lost", "late") if status.get(what)]
+        words = [live.boards[index]] if index in live.boards else []
+        words += [f"{what} {figure(status[what])}" for what in ("lost", "late") if status.get(what)]
         if live.manifest.streams[index] in silent:
             words.insert(0, "silent")
         table.add_row(

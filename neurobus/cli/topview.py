@@ -94,6 +94,23 @@ def bar(level: float, width: int, back: led.RGB) -> Iterator[Segment]:
         yield Segment(" " * zero + "▏".ljust(width - zero), style(FAINT, TRACK))
 
 
+@lru_cache(maxsize=8192)
+def lit(red: int, green: int, blue: int) -> led.RGB:
+    """The colour of an LED as the eye sees it: strips are driven at a fraction of their light."""
+    red, green, blue = (round(255 * (value / 255) ** 0.45) for value in (red, green, blue))
+    return red, green, blue
+
+
+def strip(rgb: bytes, width: int, back: led.RGB) -> Iterator[Segment]:
+    """A board's strip, LED by LED; as many as there is room for, evenly chosen."""
+    n = len(rgb) // 3
+    shown = min(n, width)
+    for place in range(shown):
+        at = 3 * (place * n // shown)
+        yield Segment("■", style(lit(*rgb[at : at + 3]), back))
+    yield Segment(" " * (width - shown), style(FAINT, back))
+
+
 class Lines(Widget):
     """A widget of lines that repaints those that changed."""
 
@@ -240,12 +257,18 @@ class Rows(Lines):
             Segment("▌" if chosen else " ", style(led.WARM, back)),
             self.dot(index, back),
             Segment(f" {name[:24]:{self.id_width}}  ", style(tone, back, chosen)),
-            *bar(self.levels[index] if not gone else float("nan"), self.bar_width, back),
+            *(
+                strip(self.live.strips[index], self.bar_width, back)
+                if index in self.live.strips
+                else bar(self.levels[index] if not gone else float("nan"), self.bar_width, back)
+            ),
             Segment(f"{figure(mv, '{:.1f}'):>8}   ", style(FAINT if gone or isnan(mv) else TEXT, back)),
             *self._activity(index, back),
             Segment(f"{figure(self.rates[index], '{:.1f}'):>8}", style(tone, back)),
             Segment(f"{figure(count if count >= 0 else None):>11}  ", style(tone, back)),
         ]
+        if board := self.live.boards.get(index):
+            found.append(Segment(board + "  ", style(led.WARM, back)))
         trouble = self._trouble(index, gone)
         if trouble:
             found.append(Segment(trouble + " ", style(ALARM, back)))

@@ -38,6 +38,8 @@ STOP_LEAD_NS = 20_000_000
 READY_TIMEOUT_S = 60.0
 FINAL_TIMEOUT_S = 10.0
 PSS_SAMPLE = 64
+RUN_OVER = "the run has ended"
+"""Why every board gives its neuron back at the end; not worth a note."""
 
 
 @dataclass
@@ -373,7 +375,7 @@ class Launcher:
     def _changed_hands(self, name: str, verb: str, data: dict[str, Any]) -> None:
         """A board took a neuron, or its process took it back: when, why, and what it cost."""
         self._epochs[name] = max(self._epochs[name], wire.integer(data, "epoch"))
-        if verb == "owner" and not data.get("owned"):
+        if verb == "owner" and (not data.get("owned") or data.get("why") == RUN_OVER):
             return
         at = f"{wire.integer(data, 'step') * self.built['dt_ns'] * 1e-9:.3f} s"
         if verb == "ceded":

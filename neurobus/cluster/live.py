@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from neurobus.events import Event, Report, Spikes
+from neurobus.events import Event, Led, Report, Spikes
 from neurobus.ledger import REFUSED, Ledger
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Live:
             members.setdefault(stream, []).append(index)
         self._members = {stream: np.array(of) for stream, of in members.items()}
         self._streams = np.array(manifest.streams, object)
+        self._index = {name: index for index, name in enumerate(manifest.ids)}
         self._processes = set(members) - set(manifest.external)
         levels = manifest.levels_mv or [None] * n
         self._membrane = np.array([level is not None for level in levels], bool)
@@ -55,6 +56,10 @@ class Live:
         self.spiked_s = np.full(n, -np.inf)
         self.heard_s = np.full(n, -np.inf)
         self.status: dict[str, dict[str, int]] = {}
+        self.boards: dict[int, str] = {}
+        """Neurons that are boards just now, and what their boards are called."""
+        self.strips: dict[int, bytes] = {}
+        """What the strips of boards show: red, green, blue of each LED."""
         self.model_ns: int | None = None
         self.malformed = 0
         self._ledger = Ledger(from_start=False)
@@ -70,6 +75,8 @@ class Live:
                 self._spikes(event, now_s)
             elif isinstance(event, Report) and event.verb == "status":
                 self._report(event, now_s)
+            elif isinstance(event, Led):
+                self.strips[self._index[event.neuron]] = event.rgb
         except (KeyError, IndexError, TypeError, ValueError):
             self.malformed += 1
 
@@ -110,6 +117,11 @@ class Live:
         self.counts[members] = counts
         self.mv[members] = np.where(self._membrane[members], mv, np.nan)
         self.heard_s[members] = now_s
+        if (board := data.get("owner")) is not None:
+            self.boards[int(members)] = str(board)
+        elif self.boards and isinstance(members, np.integer):
+            self.boards.pop(int(members), None)
+            self.strips.pop(int(members), None)
         self.status[event.origin] = figures
 
     def tick(self, model_ns: int) -> None:

@@ -28,6 +28,7 @@ class Observer:
         try:
             self._peer.subscribe(wire.SPIKES + b"/")
             self._peer.subscribe(wire.REPORT + b"/")
+            self._peer.subscribe(wire.LED + b"/")
             self._peer.join(name)
         except BaseException:
             self._peer.close()

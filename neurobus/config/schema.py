@@ -218,7 +218,8 @@ class Structure(Table, kw_only=True):
     small_world: `neighbours` on a ring, each synapse moved with probability `rewire`. scale_free: `exponent`
     of the degrees and their mean, `degree`. Both: `directed`, else every pair is connected both ways.
     distance: `kernel` with `probability` at distance 0 and its `reach`. layered: `layers` in a group, each to
-    the next. assemblies: everybody, with weights from the stored patterns.
+    the next. assemblies: everybody, with weights from the stored patterns. same_class, elders (of one class
+    and with a lower number), youngers, other_class: of so many `classes`, by default the classroom's.
     """
 
     rule: Rule | None = None
@@ -233,6 +234,7 @@ class Structure(Table, kw_only=True):
     kernel: Kernel | None = None
     reach: Plain | None = None
     layers: Count | list[Count] | None = None
+    classes: Count | None = None
 
 
 class Synapses(Structure, kw_only=True):

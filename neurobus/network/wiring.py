@@ -25,10 +25,10 @@ Ends = tuple[str, str]
 RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "one_to_one": ((), ()),
     "all_to_all": ((), ("allow_self",)),
-    "same_class": ((), ("allow_self",)),
-    "elders": ((), ()),
-    "youngers": ((), ()),
-    "other_class": ((), ()),
+    "same_class": ((), ("allow_self", "classes")),
+    "elders": ((), ("classes",)),
+    "youngers": ((), ("classes",)),
+    "other_class": ((), ("classes",)),
     "fixed_probability": (("probability",), ("allow_self",)),
     "fixed_indegree": (("indegree",), ("allow_self",)),
     "small_world": (("neighbours", "rewire"), ("directed",)),
@@ -267,11 +267,12 @@ class Wiring:
             case "all_to_all" | "assemblies":
                 return rules.all_to_all(pre, post, table.allow_self)
             case "same_class" | "elders" | "youngers" | "other_class":
-                classroom = self.config.classroom
-                if classroom is None:
-                    message = f"{table.rule} needs a [classroom], which says how many classes there are"
+                room = self.config.classroom
+                classes = table.classes if table.classes is not None else room.classes if room else None
+                if classes is None:
+                    message = f"{table.rule} needs 'classes', or a [classroom] that says how many there are"
                     raise self.error((*place, "rule"), message)
-                return rules.by_class(pre, post, classroom.classes, table.rule, table.allow_self)
+                return rules.by_class(pre, post, classes, table.rule, table.allow_self)
             case "fixed_probability":
                 probability = self._share((*place, "probability"), table.probability)
                 return rules.fixed_probability(pre, post, probability, table.allow_self, stream)

@@ -238,7 +238,7 @@ class Core:
         )
         n_gaps = len(part.gap_ns)
         self._zero = part.params[model.potential_zero] if model.potential_zero else np.zeros(K)
-        self._peak = part.params[model.peak] if model.peak else np.zeros(K)
+        self._peak = part.params[model.peak] if model.peak else np.full(K, np.nan)
         self._shape = (len(states), K, self._receptors, slots, n_gaps, self.potential_row)
         body = len(states) * K
         self._ring_end = body + slots * self._receptors * K
@@ -276,7 +276,7 @@ class Core:
         self._restful = not noisy and not model.stochastic
         self._table[T.RESTFUL] = self._restful
         self._local = {int(g): n for n, g in enumerate(part.index)}
-        self._recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index])) or bool(
+        self.recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index])) or bool(
             owned and np.isin(owned.source, part.index).any()
         )
         self.gapped = bool(n_gaps)
@@ -285,7 +285,7 @@ class Core:
         )
 
         # The kernel's other entrance hands back what was emitted; it does not feed it to the neurons here.
-        self._swift = self.looks_ahead and not (self._recurrent or self._recurrent_gaps)
+        self._swift = self.looks_ahead and not (self.recurrent or self._recurrent_gaps)
 
         self._keys = np.empty(64, np.int64)
         self._sample_keys, self._sample_mv = NO_KEYS, NO_MV
@@ -425,7 +425,7 @@ class Core:
                 self.k = to
                 return NOTHING
             self.k, self._resting = max(self.k, first), False
-        if not (self._recurrent or self._recurrent_gaps):
+        if not (self.recurrent or self._recurrent_gaps):
             return self._commit(to)
         # Own spikes act on own neurons after min_delay at the earliest, so no more than that at a time.
         parts = []
@@ -433,7 +433,7 @@ class Core:
             part = self._commit(min(to, self.k + self.part.min_delay))
             if part:
                 parts.append(part)
-                if self._recurrent:
+                if self.recurrent:
                     self.admit(part.keys)
                 if self._recurrent_gaps:
                     self.admit_samples(part.sample_keys, part.sample_mv)
@@ -695,21 +695,6 @@ class Core:
             self._at_plan += 1
         self.k = max(self.k, step)
 
-    def synapses(self) -> dict[str, npt.NDArray[Any]]:
-        """Of a core of one neuron, ascending by `source` (wire index): that, `delay` (steps), `receptor`, and
-        `weight` as it is now."""
-        part = self.part
-        return {
-            "source": np.repeat(np.arange(len(part.row) - 1), np.diff(part.row)).astype(np.int64),
-            "delay": part.delay.astype(np.int64),
-            "receptor": (part.target // self.K).astype(np.int64),
-            "weight": part.weight.copy(),
-        }
-
-    def synapse_state(self) -> Array:
-        """What each synapse remembers beside its weight: rows of states, one column a synapse."""
-        return np.zeros((0, len(self.part.weight)))
-
     def stand(
         self,
         step: int,
@@ -719,14 +704,20 @@ class Core:
         keys: Keys,
         pokes: list[tuple[int, int, float]],
     ) -> None:
-        """Be a neuron that stands at `step` with this state, whatever came before.
+        """Be a neuron that stands at `step` with this state, whatever came before. For a core of one neuron
+        whose synapses all have memory, or none; `weight` and `synapses` as `weights` and `synapse_states`.
 
         `keys`: every spike stamped after `step - max_delay`; the effects of some of them are past. `pokes`:
         (update, wire index, weight) from `step` on.
         """
         K, at, part = self.K, self._ring_end, self.part
         self.state[:] = state
-        part.weight[:] = weight
+        if part.owned:
+            n = part.owned.n
+            self.buffer[self._owned_at : self._owned_at + n] = weight
+            self.synapse_states()[:] = synapses
+        else:
+            part.weight[:] = weight
         ring = self.buffer[self._shape[0] * K : at].reshape(-1, self._receptors * K)
         ring[:] = 0.0
         keys = np.sort(keys)
@@ -739,10 +730,12 @@ class Core:
                     ring[update & (len(ring) - 1), part.target[j]] += part.weight[j]
         self.buffer[at + 2 * K : at + 3 * K] = np.inf
         self.buffer[at + 3 * K : at + 4 * K] = -NEVER
-        waiting = keys[poured:]
+        # Where synapses have memory, how far each delay has got among the keys follows from the step.
+        waiting = keys if part.owned else keys[poured:]
         self._keys, self._n_keys, self._at_key = np.append(waiting, np.zeros(64, np.int64)), len(waiting), 0
         self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
         self._rest_at, self._resting, self.k = None, False, step
+        self._stale = True
         self._set_plan([])
         for update, neuron, value in pokes:
             self.poke(update, neuron, value)

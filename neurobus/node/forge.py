@@ -254,10 +254,10 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                             fire(t, own, i, k)
             for w in range(n_watched):
                 i = watched[w]
+                v = s[potential, i] + zero[i]
                 if fired[i]:
-                    v = peak[i]
+                    v = peak[i] if peak[i] == peak[i] else v
                 else:
-                    v = s[potential, i] + zero[i]
                     if abs(v - v_sent[i]) <= delta or k - k_sent[i] < interval:
                         continue
                 v_sent[i] = v

@@ -19,15 +19,17 @@ what the state it is answered does not contain.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurobus.errors import NeurobusError
 from neurobus.events import Spikes
-from neurobus.model import Model, load
+from neurobus.model import load
 from neurobus.node.core import STEP_BITS, Core, Emission
 from neurobus.node.loan import Keys, Loan, Stage
+from neurobus.owned import lay_out
 from neurobus.wire import bus as wire
 
 if TYPE_CHECKING:
@@ -142,6 +144,8 @@ class Lender:
             return f"'{name}' is {core.K} neurons in one process; a board is one: run.neurons_per_process = 1"
         if core.gapped:
             return f"'{name}' has electrical synapses, and a board hears spikes only"
+        if core.recurrent:
+            return f"'{name}' has a synapse onto itself, which a board does not hear"
         if np.any(core.part.noise_hz > 0):
             return f"'{name}' has background noise, which a board cannot draw; make it a source"
         if any(not what for _, what, _, _ in core.dump()["plan"]):
@@ -151,16 +155,32 @@ class Lender:
         return None
 
     @staticmethod
-    def _grow_twin(core: Core, model: str) -> tuple[Core, dict[str, float]]:
-        """The same neuron as a board computes it. Raises NeurobusError when a board cannot."""
-        chip = load(model)
-        adopt = getattr(chip, "adopt", None)
-        if not issubclass(chip, Model) or adopt is None:
-            raise NeurobusError(f"'{model}' is no model of a board")
-        part, errors = adopt(core.part)
-        twin = Core(part)
-        twin.advance(1)
-        return Core(part), errors
+    def _grow_twin(core: Core, name: str) -> tuple[Core, dict[str, float]]:
+        """The same neuron as a board computes it, and the largest errors of its quantities. Raises ValueError
+        or NeurobusError when a board cannot."""
+        part = core.part
+        chip: Any = load(name)
+        if not hasattr(chip, "adopt"):
+            raise NeurobusError(f"'{name}' is no model of a board")
+        if part.owned:
+            raise NeurobusError(
+                f"'{part.ids[0]}' has synapses with memory of their own; use model = \"{name}\""
+            )
+        synapses = core.weights()
+        params, errors = chip.adopt(part.model_name, part.params, part.dt_ns * 1e-6, synapses.weight)
+        if (word := chip.check(params)) is not None:
+            raise NeurobusError(word)
+        n = len(synapses.pre)
+        none = np.zeros(n, np.int64)
+        owned = lay_out(
+            chip, 1, len(part.row) - 1, part.dt_ns, [], [], synapses.pre, none, synapses.receptor,
+            synapses.delay, synapses.weight, none - 1, none,
+        )  # fmt: skip
+        twin = replace(
+            part, model_name=name, model=chip, params=params, row=np.zeros_like(part.row), owned=owned,
+            target=part.target[:0], delay=part.delay[:0], weight=part.weight[:0],
+        )  # fmt: skip
+        return Core(twin), errors
 
     def _grown(self, claim: str, done: asyncio.Future[tuple[Core, dict[str, float]]]) -> None:
         loan = self.loan
@@ -176,10 +196,13 @@ class Lender:
     def _lent(self, core: Core) -> None:
         loan, runtime, part = self.loan, self._runtime, core.part
         assert loan is not None
+        synapses = core.weights()
         data = {
             "claim": loan.claim, "epoch": loan.epoch, "model": part.model_name,
             "params": {name: float(values[0]) for name, values in part.params.items()},
-            **{name: values.tobytes() for name, values in core.synapses().items()},
+            "source": synapses.pre.astype(np.int64).tobytes(),
+            "delay": synapses.delay.astype(np.int64).tobytes(),
+            "receptor": synapses.receptor.astype(np.int64).tobytes(),
             "min_delay": part.min_delay, "max_delay": part.max_delay, "dt_ns": part.dt_ns,
             "index": int(part.index[0]), "heard": runtime.role.spikes_heard, "errors": self._errors,
         }  # fmt: skip
@@ -201,18 +224,18 @@ class Lender:
         keys, pokes = loan.inputs(core.k, core.part.max_delay)
         runtime.report("state", {
             "claim": loan.claim, "step": core.k, "state": core.state.tobytes(),
-            "weight": core.synapses()["weight"].tobytes(), "synapses": core.synapse_state().tobytes(),
+            "weight": core.weights().weight.tobytes(), "synapses": core.synapse_states().tobytes(),
             "keys": keys.tobytes(), "pokes": [list(poke) for poke in pokes], "errors": self._errors,
         })  # fmt: skip
 
     def _become_twin(self, core: Core) -> Core:
         loan, runtime, twin = self.loan, self._runtime, self._twin
         assert loan is not None and twin is not None
-        state, worst = twin.part.model.adopted_state(core.part, core.state, twin.part)  # type: ignore[attr-defined]
-        self._errors.update(worst)
+        model: Any = twin.part.model
+        state = model.adopted(twin.part.params, dict(zip(core.part.model.states(), core.state, strict=True)))
         keys, pokes = loan.inputs(core.k, core.part.max_delay)
         twin.late, twin.deliveries = core.late, core.deliveries
-        twin.stand(core.k, state, twin.synapses()["weight"], twin.synapse_state(), keys, pokes)
+        twin.stand(core.k, state, twin.weights().weight, twin.synapse_states(), keys, pokes)
         self._twin = None
         runtime.replace_core(twin)
         runtime.act()
@@ -273,6 +296,7 @@ class Lender:
         runtime.own(loan.epoch + 1)
         if late:
             index = runtime.role.index[0]
+            runtime.count(len(late))
             runtime.publish(np.array([step << STEP_BITS | index for step in late], np.int64))
         if self._last is not None:
             # Whether the bridge's answer to this duty came through is not known here. The conductor takes
@@ -331,6 +355,7 @@ class Lender:
         loan = self.loan
         if loan is not None and event.epoch == loan.epoch:
             loan.heard([t // self._runtime.role.dt_ns for t in event.t_ns])
+            self._runtime.count(len(event.t_ns))
 
     def _hear_beat(self, args: dict[str, Any]) -> None:
         loan, runtime = self.loan, self._runtime
@@ -375,12 +400,14 @@ class Lender:
         try:
             state = np.frombuffer(args["state"], np.float64).reshape(core.state.shape)
             weight = np.frombuffer(args["weight"], np.float64)
-            synapses = np.frombuffer(args["synapses"], np.float64).reshape(core.synapse_state().shape)
-            if weight.shape != core.synapses()["weight"].shape:
+            synapses = np.frombuffer(args["synapses"], np.float64).reshape(core.synapse_states().shape)
+            if weight.shape != core.weights().weight.shape:
                 raise ValueError("weights of another neuron")
         except (KeyError, TypeError, ValueError) as error:
             raise wire.Malformed("not a state of this neuron") from error
         runtime.take_in()
+        # What it would have done up to there is still compared; the rest is done anew.
+        runtime.commit(step)
         now = core.k
         keys, pokes = loan.inputs(step, core.part.max_delay)
         core.stand(step, state, weight, synapses, keys, pokes)

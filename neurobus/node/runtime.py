@@ -599,8 +599,9 @@ class Runtime:
             return
         role, dt = self.role, self.role.dt_ns
         if len(emission.keys):
-            self._count(emission.keys)
-            self.publish(self.lender.withhold(emission.keys))
+            keys = self.lender.withhold(emission.keys)
+            self._count(keys)
+            self.publish(keys)
         if len(emission.sample_keys):
             steps = emission.sample_keys >> STEP_BITS
             row: tuple[Any, ...]
@@ -635,6 +636,11 @@ class Runtime:
             self._counts[0] += len(keys)
         else:
             np.add.at(self._counts, [self._place[index] for index in (keys & NEURON_MASK).tolist()], 1)
+
+    def count(self, n: int) -> None:
+        """The one neuron here has fired so many times, whoever published it."""
+        self._counts[0] += n
+        self._spikes += n
 
     def _end(self) -> None:
         """The limit is reached and what was under way has had its grace: commit, and say that was all."""

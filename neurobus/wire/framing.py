@@ -1,9 +1,10 @@
 """Frames on a serial line: COBS, closed by a zero byte, with a CRC-16. Pure.
 
-    frame = COBS(payload + crc) + 00        crc: CRC-16/CCITT-FALSE of the payload, low byte first
+    frame = COBS(payload + crc) + 00        crc: CRC-16/CCITT-FALSE of the payload, high byte first
 
 COBS (Cheshire & Baker 1999, doi:10.1109/90.769765) leaves no zero inside a frame, so that a receiver that
-starts anywhere, or that was fed garbage, is in step again at the next zero. "123456789" has crc 0x29B1.
+starts anywhere, or that was fed garbage, is in step again at the next zero. "123456789" has crc 0x29B1; over
+payload and crc it is 0.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def unstuff(data: bytes) -> bytes | None:
 
 def encode(payload: bytes) -> bytes:
     """The frame of a payload of up to 251 bytes."""
-    return stuff(payload + crc16(payload).to_bytes(2, "little")) + b"\0"
+    return stuff(payload + crc16(payload).to_bytes(2, "big")) + b"\0"
 
 
 class Decoder:
@@ -88,7 +89,7 @@ class Decoder:
         if not part and not skipped:
             return None
         data = unstuff(part)
-        if skipped or data is None or len(data) < SMALLEST or crc16(data[:-2]) != data[-2] | data[-1] << 8:
+        if skipped or data is None or len(data) < SMALLEST or crc16(data) != 0:
             self.bad += 1
             return None
         self.frames += 1

@@ -89,6 +89,7 @@ RESEND_MS = 30
 SILENCE_MS = 1000
 FARTHEST = 30_000
 """Ticks that horizon and inputs may lie ahead of the tick last confirmed."""
+NO_SERIAL = 0xFFFFFFFF
 NO_SYNAPSE = 0xFFFF
 """In LATE: it was no synapse but a KICK."""
 
@@ -209,17 +210,18 @@ ENUMS = {"MCU": MCU, "CHIP": CHIP, "LED": LED, "RESET": RESET, "HELD": HELD, "FA
 
 ASK = _message(
     0x01, "ASK", "host", "Who is there? With `take`: a session begins.",
-    "u16 token: comes back in HELLO; not 0", "u8 take: 1: stop the neuron, begin both seqs afresh; 0: only asks",
+    "u16 token: comes back in HELLO; not 0",
+    "u8 take: 1: stop the neuron, begin both seqs afresh; 0: only asks",
 )  # fmt: skip
 HELLO = _message(
     0x02, "HELLO", "board", "Who is here: answers ASK, and is said once after a reset with token 0.",
     "u16 token", "u8 version: VERSION", "u32 schema: SCHEMA",
-    "u8 mcu: MCU", "u8 chip: CHIP", "u8 held: HELD", "u8 reset: RESET bits of the last start",
-    "u32 nonce: another at every start", "u32 serial: given by NAME, 0 for none yet",
-    "u32 clock_hz: of the processor", "u32 timer_hz: of the clock in PONG and RUN",
-    "u16 room: bytes for an image behind its layouts: 2 a synapse, 1 more a plastic one",
+    "u8 mcu: MCU", "u32 clock_hz: of the processor", "u32 timer_hz: of the clock in PONG and RUN",
+    "u8 chip: CHIP", "u16 room: bytes for an image behind its layouts: 2 a synapse, 1 more a plastic one",
     "u16 synapses: plastic synapses it can hold", "u8 leds: pixels on the strip", "u8 led: LED",
     "u8 rx_ring: bytes of the receive ring, for credits", "u8 queue: inputs that can wait for their tick",
+    "u8 held: HELD", "u8 reset: RESET bits of the last start",
+    "u32 serial: given by NAME; NO_SERIAL: none yet", "u16 nonce: another at every start",
 )  # fmt: skip
 ACK = _message(0x03, "ACK", "both", "Nothing but the ack.", 
     "u8 free: bytes free in the sender's receive ring; 255: so many or more",
@@ -233,8 +235,8 @@ PONG = _message(
 )  # fmt: skip
 LIGHTS = _message(
     0x07, "LIGHTS", "board", "What the strip has just been told to show; sent when it changes.",
-    "i8 level: membrane, -100 … 100; 100 is threshold", "u8 flash: of the last spike, 255 fresh, 0 gone",
-    "u8 blink: 1 while identify lights all, 2 while it lights none, 0 otherwise",
+    "i8 level: membrane, -127 … 127; 128 is threshold", "u8 flash: of the last spike, 255 fresh, 0 gone",
+    "u8 blink: 1 while IDENTIFY lights all, 2 while it lights none, 0 otherwise",
 )  # fmt: skip
 
 BEGIN = _message(
@@ -245,41 +247,43 @@ WRITE = _message(0x41, "WRITE", "host", "Bytes of the image.", "u16 offset", "u8
 COMMIT = _message(
     0x42, "COMMIT", "host", "The image is whole: check it and take it.", "u16 crc: crc16 of the image"
 )
-READ = _message(0x43, "READ", "host", "Asks for IMAGEs.", "u16 offset", "u16 length: 0: to the end")
-CHECK = _message(0x44, "CHECK", "host", "Asks for CHECKED.")
+READ = _message(0x49, "READ", "host", "Asks for IMAGEs.", "u16 offset", "u16 length: 0: to the end")
+CHECK = _message(0x4A, "CHECK", "host", "Asks for CHECKED.")
 INPUT = _message(
-    0x45, "INPUT", "host", "Spikes on these synapses act in update `tick`.",
+    0x4B, "INPUT", "host", "Spikes on these synapses act in update `tick`.",
     "u16 tick", "u16 synapses*: at most 8",
 )  # fmt: skip
 KICK = _message(
-    0x46, "KICK", "host", "A stimulus without a synapse acts in update `tick`.",
+    0x4C, "KICK", "host",
+    "A stimulus without a synapse acts in update `tick`.",
     "u16 tick", "i16 weight: in the unit of the image's weights",
 )  # fmt: skip
 HORIZON = _message(
-    0x47, "HORIZON", "host", "All inputs before `tick` are sent: go there, say DONE.", "u32 tick"
+    0x4D, "HORIZON", "host", "All inputs before `tick` are sent: go there, say DONE.", "u32 tick"
 )
 RUN = _message(
-    0x48, "RUN", "host", "Go on by your own clock.",
-    "u32 tick", "u32 at: board clock at which update `tick` is due", "u32 period: clock counts a tick, 16.16",
+    0x4E, "RUN", "host", "Go on by your own clock.",
+    "u32 tick: one last confirmed, so not ahead of the board",
+    "u32 at: board clock at which update `tick` is due", "u32 period: clock counts a tick, 16.16",
     "u8 batch: updates run at one go, 1 for none to wait; more wakes the processor less often",
 )  # fmt: skip
-STOP = _message(0x49, "STOP", "host", "Stay where you are: DONE.")
+STOP = _message(0x4F, "STOP", "host", "Stay where you are: DONE.")
 IDENTIFY = _message(
-    0x4A, "IDENTIFY", "host", "The strip blinks, then stops by itself.", "u8 seconds: 0 ends it"
+    0x43, "IDENTIFY", "host", "The strip blinks, then stops by itself.", "u8 seconds: 0 ends it"
 )
 PALETTE = _message(
-    0x4B, "PALETTE", "host", "Colours of the strip, each red, green, blue.",
+    0x44, "PALETTE", "host", "Colours of the strip, each red, green, blue.",
     *(f"u8 {part}_{hue}" for part in ("rest", "warm", "cool", "flash") for hue in "rgb"),
 )  # fmt: skip
 MIRROR = _message(
-    0x4C, "MIRROR", "host", "Asks for LIGHTS.", "u8 every: frames of 20 ms between two of them, 0 for none"
+    0x45, "MIRROR", "host", "Asks for LIGHTS.", "u8 every: frames of 20 ms between two of them, 0 for none"
 )
 SAVE = _message(
-    0x4D, "SAVE", "host", "Parameters and weights into the EEPROM, while all goes on: SAVED at the end."
+    0x50, "SAVE", "host", "Parameters and weights into the EEPROM, while all goes on: SAVED at the end."
 )
-RECALL = _message(0x4E, "RECALL", "host", "The image last saved, from rest at tick 0: LOADED, or FAULT.")
-NAME = _message(0x4F, "NAME", "host", "A serial number, kept in the EEPROM.", "u32 serial")
-TELL = _message(0x50, "TELL", "host", "Asks for STATS.")
+RECALL = _message(0x46, "RECALL", "host", "The image last saved, from rest at tick 0: LOADED, or FAULT.")
+NAME = _message(0x47, "NAME", "host", "A serial number, kept in the EEPROM.", "u32 serial")
+TELL = _message(0x48, "TELL", "host", "Asks for STATS.")
 
 SPIKE = _message(0x60, "SPIKE", "board", "The neuron has fired.", "u16 tick: its stamp")
 LATE = _message(
@@ -307,12 +311,10 @@ PROBLEM = _message(
 STATS = _message(
     0x69, "STATS", "board", "Counts since the start; they stop at their largest value.",
     "u16 bad: frames with a wrong crc, COBS text or length", "u16 gaps: frames of another seq than expected",
-    "u16 overruns: bytes lost in the UART", "u16 overflows: bytes lost because the ring was full",
+    "u8 overruns: bytes lost in the UART", "u8 overflows: bytes lost because the ring was full",
     "u16 resent: times it sent again", "u16 refused: frames to be sent again because no room was left",
     "u16 late: inputs that came after their update", "u16 stalls: times stepping waited for an ack",
     "u16 behind: most ticks that stepping was behind its clock",
-    "u16 pre_cycles: of the last input on a plastic synapse",
-    "u32 post_cycles: of learning after the last spike",
     "u16 stack: bytes never used between data and stack", "u8 free: bytes free in the receive ring",
 )  # fmt: skip
 
@@ -344,6 +346,7 @@ LIF_PARAMS = Layout(
         "u16 k_minus: the same of the neuron's own trace",
         "u8 shift: a unit of trace time is 2^shift ticks",
         "i16 poke: weight of a press of the button",
+        "u16 bar: what the strip shows of V: 2^31 / V_th",
     ),
     "Parameters of the chip `lif`, as integers; `nodes.chip` has the arithmetic.",
 )
@@ -355,9 +358,11 @@ LIF_STATE = Layout(
         "u24 I_ex: excitatory current, 1 / 256 of a unit",
         "u24 I_in: magnitude of the inhibitory current",
         "u16 r: ticks of the refractory period left",
+        "u8 unit: the mark of now",
+        "u8 sweep: units until forgotten marks are cleared: 64 - (tick >> shift) mod 64",
         "u8 post: mark of the last spike",
-        "u32 x_ex: weights that act in the next update",
-        "u32 x_in: magnitudes of the negative ones",
+        "u16 x_ex: weights that act in the next update, 65535 for more",
+        "u16 x_in: magnitudes of the negative ones",
     ),
     "State of the chip `lif`. Behind it: i16 weight of each synapse, then u8 mark of each plastic one."
     " A mark is (tick >> shift) mod 255 + 1 of the last spike, 0 for none or 128 units ago.",
@@ -365,13 +370,13 @@ LIF_STATE = Layout(
 RACE_PARAMS = Layout(
     "race_params",
     _fields(
-        "u16 inputs: synapses that learn, the first ones",
-        "u16 elders: from classmates with a lower address, the next ones; the rank of this neuron",
+        "u16 inputs: synapses that learn, the first ones; each number here is where a kind ends",
+        "u16 elders: from classmates with a lower address; so many are the rank of this neuron",
         "u16 youngers: from classmates with a higher address",
         "u16 foreign: from neurons of other classes",
-        "u8 teachers: then so many teachers of the own class",
-        "u8 learns: then so many LEARN",
-        "u8 resets: and so many RESET",
+        "u16 teachers: of the own class",
+        "u16 learns: LEARN",
+        "u16 synapses: RESET",
         "u16 V_th: threshold of a neuron that has learnt nothing",
         "u8 shift: V grows by S >> shift a tick",
         "u8 attract: learning towards a sample, >> attract",
@@ -545,6 +550,13 @@ def header() -> str:
         lines.append(f"/* {message.way}: {message.doc} */")
         lines.append(f"#define LINK_{message.name} 0x{message.id:02x}")
         lines += [*_c_struct(f"link_{message.name.lower()}", message.fields), ""]
+    lines += [
+        "/* Sizes of the host's sequenced messages from 0x40 on, 0x80 for more at the end. */",
+        "#define LINK_HOST_SIZES \\",
+        *(f"    {m.size | 0x80 * any(f.many for f in m.fields):#04x}, /* {m.name} */ \\"
+          for m in sorted(MESSAGES, key=lambda m: m.id) if m.sequenced and m.way == "host"),
+        "",
+    ]  # fmt: skip
     for layout in LAYOUTS:
         lines += [f"/* {layout.doc} */", *_c_struct(layout.name, layout.fields), ""]
     lines += ["#endif", ""]

@@ -98,7 +98,7 @@ def rows(short: bool) -> dict[str, tuple[Row, Callable[[Row], None]]]:
          answers("hundred.toml", FIXED, 3, orders)),
         (Row("unsupervised", "50 neurons without a teacher, 3 passes, random splits", "%", 90.0),
          answers("unsupervised.toml", RANDOM, 3, n)),
-        (Row("wall", "30 neurons, a process each: 3 passes of 1,000 and the test, virtual clock", "s", 90.0,
+        (Row("wall", "30 neurons, a process each: 3 passes of 1,000 and the test", "s", 90.0,
              more_is_better=False), course_time),
         (Row("clocks", "wall clock with late = 0: weights other than under the virtual clock", "", 0.0,
              more_is_better=False), clocks),

@@ -27,7 +27,7 @@ def chip(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     board = HERE / "host" / "race_board.h"
     sources = [AVR / "chip_race.c", HERE / "host" / "race_host.c"]
     flags = ["-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-packed-bitfield-compat", "-shared",
-             "-fPIC", f"-DBOARD=\"{board}\"", f"-I{AVR}"]  # fmt: skip
+             "-fPIC", f"-DBOARD=\"{board}\"", f"-DCHIP=\"{AVR / 'chip_race.h'}\"", f"-I{AVR}"]  # fmt: skip
     done = subprocess.run(["gcc", *flags, "-o", target, *sources], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     library = ctypes.CDLL(str(target))
@@ -40,10 +40,12 @@ def chip(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 def params(inputs: int, chip: int, chips: int, classes: int) -> dict[str, int]:
     """Of chip number `chip` in a classroom like configs/digits/thirty.toml."""
     elders = chip // classes
-    youngers = (chips - 1 - chip % classes) // classes - elders
+    mates = (chips - 1 - chip % classes) // classes
+    others = inputs + chips - 1
     return {
-        "inputs": inputs, "elders": elders, "youngers": youngers, "foreign": chips - 1 - elders - youngers,
-        "teachers": 1, "learns": 1, "resets": 1, "V_th": race.THRESHOLD, "shift": 3, "attract": race.ATTRACT,
+        "inputs": inputs, "elders": inputs + elders, "youngers": inputs + mates, "foreign": others,
+        "teachers": others + 1, "learns": others + 2, "synapses": others + 3,
+        "V_th": race.THRESHOLD, "shift": 3, "attract": race.ATTRACT,
         "repel": race.REPEL, "top": race.TOP, "level": 3, "start": race.START, "delay": race.DELAY,
     }  # fmt: skip
 
@@ -110,7 +112,8 @@ def test_an_image_that_makes_no_sense_is_refused(chip: ctypes.CDLL) -> None:
     assert taken(whole)
     assert chip.chip_synapses() == 64 + 29 + 3
     assert not taken(whole[:-1])
-    for wrong in ({"inputs": 2000}, {"V_th": 0}, {"shift": 16}, {"attract": 99}, {"level": 8}):
+    for wrong in ({"inputs": 2000}, {"V_th": 0}, {"shift": 16}, {"attract": 99}, {"level": 8},
+                  {"elders": 63}, {"synapses": 10}):  # fmt: skip
         values = {**good, **wrong}
         content = link.RACE_PARAMS.pack(values) + whole[link.RACE_PARAMS.size :]
         assert not taken(content), wrong

@@ -107,7 +107,7 @@ def test_a_parameter_out_of_bounds_is_one_clear_line(name, param_name, value):
 
 def network_of(name: str, pA: float, weight: float, seed: int = 1) -> Network:
     """Five neurons of a model, each driven differently, that excite and inhibit each other, recorded."""
-    unit = load(name).weight_unit
+    unit, learns = load(name).weight_unit, "plastic" in load(name).receptors
 
     def synapses(pre: str, factor: float, **more: object) -> str:
         spread = f'{{ uniform = ["{0.5 * factor * weight} {unit}", "{factor * weight} {unit}"] }}'
@@ -136,6 +136,7 @@ def network_of(name: str, pA: float, weight: float, seed: int = 1) -> Network:
         + synapses("p.1", -0.3, rule="all_to_all")
         + synapses("n", 0.5, rule="fixed_probability", probability=0.5)
         + synapses("n", -0.2, rule="fixed_probability", probability=0.3)
+        + (synapses("p.0", 0.5, rule="all_to_all", receptor="plastic") if learns else "")
     )
 
 
@@ -143,6 +144,8 @@ def of_classifiers(name: str) -> Network:
     """Five neurons of a model that fires and learns in a classroom only: samples are noise, teachers too."""
 
     def synapses(pre: str, post: str, receptor: str, weight: str = "0") -> str:
+        if receptor not in load(name).receptors:
+            return ""
         return table("synapses", pre=pre, post=post, rule="all_to_all", receptor=receptor, weight=weight,
                      delay='{ uniform = ["1 ms", "3 ms"] }')  # fmt: skip
 
@@ -155,6 +158,7 @@ def of_classifiers(name: str) -> Network:
         + table("sources", id="learn", kind="metronome", period="20 ms", start="18 ms")
         + synapses("p", "n", "input", "{ uniform = [20, 100] }")
         + synapses("n", "n", "foreign")
+        + synapses("n", "n", "younger")
         + synapses("teacher", "n", "teach")
         + synapses("learn", "n", "learn")
         + synapses("reset", "n", "reset")
@@ -181,7 +185,7 @@ def lively(name: str) -> Network:
     """A network of this model in which at least two neurons fire, by the weakest drive that does it."""
     if "teach" in load(name).receptors or "learn" in load(name).receptors:
         return of_classifiers(name)
-    if load(name).arrive is not None:
+    if load(name).arrive is not None and load(name).weight_unit == "mV":
         return of_volleys(name)
     for pA in (0.0, 10.0, 100.0, 300.0, 1000.0, 3000.0):
         for weight in (1.0, 10.0, 100.0, 1000.0):

@@ -146,9 +146,9 @@ IZHIKEVICH = {"RS": (0.02, 0.2, -65, 8), "IB": (0.02, 0.2, -55, 4), "CH": (0.02,
 
 
 def naud(C, g_L, E_L, a, tau_w, b, V_r, I):
-    values = {"C": f"{C} pF", "g_L": f"{g_L} nS", "E_L": f"{E_L} mV", "V_m": f"{E_L} mV", "V_T": "-50 mV",
-              "a": f"{a} nS", "tau_w": f"{tau_w} ms", "b": f"{b} pA", "V_r": f"{V_r} mV", "I_e": f"{I} pA"}  # fmt: skip
-    return ", ".join(f'{name} = "{value}"' for name, value in values.items())
+    pairs = {"C": f"{C} pF", "g_L": f"{g_L} nS", "E_L": f"{E_L} mV", "V_m": f"{E_L} mV", "V_T": "-50 mV"}
+    pairs |= {"a": f"{a} nS", "tau_w": f"{tau_w} ms", "b": f"{b} pA", "V_r": f"{V_r} mV", "I_e": f"{I} pA"}
+    return ", ".join(f'{name} = "{value}"' for name, value in pairs.items())
 
 
 INTEGRATED = [

@@ -1,9 +1,10 @@
-"""Cell assemblies: patterns stored in the weights are attractors; a part of one recalls the whole, and it lasts.
+"""Cell assemblies: patterns stored in the weights are attractors, and a part of one recalls the whole.
 
     w_ij ∝ sum over patterns of (x_i - a)(x_j - a) / (a (1 - a)),   a: share of cells active in a pattern
 
-(Hopfield 1982; with few cells active: Tsodyks & Feigel'man 1988; in spiking cells: Amit & Brunel 1997). The
-overlap with pattern x is sum of (x_i - a) s_i / (N a (1 - a)), s_i = 1 for a cell that fired in the last 20 ms.
+(Hopfield 1982; with few cells active: Tsodyks & Feigel'man 1988; in spiking cells: Amit & Brunel 1997).
+The overlap with pattern x is the sum of (x_i - a) s_i / (N a (1 - a)), s_i = 1 for a cell that fired in the
+last 20 ms.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ class Assemblies(Exhibit):
         recalled = fired[uncued][:, self._between(300, 600)].mean()
         return [
             Row.below("overlap with any pattern before the first cue", self._mean(0, 200).max(), 0.2),
-            Row.near("cells of the pattern that the cue reaches", cued.sum() / self.patterns[0].sum(), 0.6, 0.2),
-            Row.above("of those it does not reach, firing long after it", recalled, 0.9, source="pattern completion"),
+            Row.near("cells of the pattern that the cue reaches", cued.sum() / self.patterns[0].sum(), 0.6,
+                     0.2),
+            Row.above("of those it does not reach, firing long after it", recalled, 0.9,
+                      source="pattern completion: Hopfield 1982"),
             Row.above("overlap with pattern 0, from 300 to 600 ms", self._mean(300, 600)[0], 0.9,
                       source="attractor: Amit & Brunel 1997"),
             Row.below("overlap with pattern 1 meanwhile", self._mean(300, 600)[1], 0.3),

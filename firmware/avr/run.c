@@ -1,0 +1,285 @@
+#include "run.h"
+
+#include "board.h"
+#include "chip.h"
+#include "clock.h"
+#include "lights.h"
+#include "link.h"
+#include "near.h"
+#include "uart.h"
+
+#define AT_ONCE 16 /* updates between two looks at what else there is to do */
+
+uint8_t run_held = LINK_HELD_EMPTY;
+uint8_t run_queued;
+uint8_t run_paused;
+uint32_t run_period;
+
+static struct state {
+    uint8_t resting, stalled, owes_done, poked, batch;
+    uint16_t limit; /* updates before this one may be run; never more than 32767 away */
+    /* The clock: update `clocked` is due at `due` (+ due_part / 65536). */
+    uint16_t clocked, due_part;
+    uint32_t due;
+} state;
+
+/* What waits for its update: a spike on a synapse, or a kick of this weight. */
+static struct waiting {
+    uint16_t tick, value;
+    uint8_t is_kick;
+} queue[QUEUE];
+
+/* Ticks from now to there. */
+static int16_t ahead_of_now(uint16_t tick)
+{
+    return tick - chip_now16();
+}
+
+static APART uint8_t is_due(void)
+{
+    return ahead_of_now(state.limit) > 0;
+}
+
+void run_halt(void)
+{
+    NEAR(struct state, my, state);
+    if (run_held == LINK_HELD_RUNNING)
+        run_held = LINK_HELD_WHOLE;
+    my->limit = chip_now16();
+    my->owes_done = 0;
+}
+
+void run_empty(void)
+{
+    NEAR(struct state, my, state);
+    run_held = LINK_HELD_EMPTY;
+    run_queued = run_paused = my->poked = my->owes_done = 0;
+}
+
+void run_whole(void)
+{
+    NEAR(struct state, my, state);
+    run_held = LINK_HELD_WHOLE;
+    my->limit = chip_now16();
+    my->resting = my->stalled = 0;
+}
+
+void run_raise(uint16_t tick)
+{
+    NEAR(struct state, my, state);
+    if ((int16_t)(tick - my->limit) > 0)
+        my->limit = tick;
+}
+
+void run_owe_done(void)
+{
+    NEAR(struct state, my, state);
+    my->owes_done = 1;
+}
+
+/* Clock */
+
+static void next_due(void)
+{
+    NEAR(struct state, my, state);
+    uint32_t part = (uint32_t)my->due_part + (uint16_t)run_period;
+
+    my->due_part = part;
+    my->due += (run_period >> 16) + (uint16_t)(part >> 16);
+    my->clocked++;
+}
+
+APART void run_free(const struct link_run *run)
+{
+    NEAR(struct state, my, state);
+    run_held = LINK_HELD_RUNNING;
+    run_period = run->period;
+    my->batch = run->batch;
+    my->clocked = run->tick;
+    my->due = run->at;
+    my->due_part = 0;
+    while (ahead_of_now(my->clocked) < 0)
+        next_due();
+}
+
+#if GOES_ON
+void run_resume(void)
+{
+    if (run_held == LINK_HELD_WHOLE && run_period)
+        run_held = LINK_HELD_RUNNING; /* `due` and `clocked` are 0 */
+}
+#endif
+
+static APART void look_at_clock(void)
+{
+    NEAR(struct state, my, state);
+    uint32_t now = clock_now();
+
+    while ((int32_t)(now - my->due) >= 0)
+        next_due();
+    run_raise(my->clocked);
+}
+
+/* Inputs */
+
+static void act(uint16_t value, uint8_t is_kick)
+{
+    state.resting = 0;
+    if (is_kick)
+        chip_kick(value);
+    else
+        chip_input(value);
+}
+
+APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t is_kick)
+{
+    NEAR(struct state, my, state);
+    int16_t ahead = ahead_of_now(f->tick);
+    const uint16_t *value = (const uint16_t *)(f + 1);
+
+    if (ahead < 0) {
+        if (run_paused || !link_room(2 + LINK_CHUNK + 2))
+            return RUN_REFUSE;
+        link_count(&stats.late);
+        link_begin(LINK_LATE);
+        link_put16(f->tick);
+        link_put16(chip_now16());
+        if (is_kick)
+            link_put16(LINK_NO_SYNAPSE);
+        else
+            link_put_all(value, 2 * n);
+        link_end();
+    } else if (ahead > 0 || run_paused) {
+        /* An image that is being read must not change. */
+        if (run_held == LINK_HELD_WHOLE && !run_paused) {
+            run_raise(f->tick);
+        } else if (run_queued + n <= QUEUE) {
+            for (; n; n--) {
+                struct waiting *one = &queue[run_queued++];
+
+                one->tick = f->tick;
+                one->value = *value++;
+                one->is_kick = is_kick;
+            }
+            return RUN_TAKEN;
+        }
+        /* Only acks could end a stall or a pause, and they come behind this message. */
+        return my->stalled || run_paused ? RUN_REFUSE : RUN_HOLD;
+    }
+    while (n--)
+        act(*value++, is_kick);
+    return RUN_TAKEN;
+}
+
+void run_poke(void)
+{
+    NEAR(struct state, my, state);
+    my->poked = 1;
+}
+
+static APART void take_poke(void)
+{
+    NEAR(struct state, my, state);
+    int16_t weight = chip_poke();
+
+    if (link_session()) {
+        if (!link_room(4))
+            return;
+        link_begin(LINK_POKE);
+        link_put16(chip_now16());
+        link_put16(weight);
+        link_end();
+    }
+    my->poked = my->resting = 0;
+    chip_kick(weight);
+}
+
+/* Give the chip what waits for the update that comes; ticks until something else does. */
+static APART uint16_t serve_queue(void)
+{
+    uint16_t nearest = 0xffff;
+    struct waiting *one = queue + run_queued;
+
+    while (one-- != queue) {
+        uint16_t ahead = ahead_of_now(one->tick);
+
+        if (ahead == 0) {
+            act(one->value, one->is_kick);
+            *one = queue[--run_queued];
+        } else if (ahead < nearest) {
+            nearest = ahead;
+        }
+    }
+    return nearest;
+}
+
+static APART void fired(void)
+{
+    if (link_session()) {
+        link_begin(LINK_SPIKE);
+        link_put16(chip_now16());
+        link_end();
+    }
+    lights_flash();
+    chip_learn();
+}
+
+APART void run_poll(void)
+{
+    NEAR(struct state, my, state);
+    uint8_t most = AT_ONCE, said;
+
+    clock_alarmed = 0;
+    if (run_held == LINK_HELD_EMPTY || run_paused)
+        return;
+    if (run_held == LINK_HELD_RUNNING)
+        look_at_clock();
+    if (my->poked)
+        take_poke();
+    while (is_due() && most--) {
+        uint16_t free, nearest;
+
+        if (link_session() && !link_room(2)) {
+            if (!my->stalled)
+                link_count(&stats.stalls);
+            my->stalled = 1;
+            return;
+        }
+        my->stalled = 0;
+        nearest = serve_queue();
+        if (my->resting) {
+            free = ahead_of_now(my->limit);
+            chip_skip(free < nearest ? free : nearest);
+            continue;
+        }
+        said = chip_tick();
+        if (said == CHIP_FIRED)
+            fired();
+        my->resting = said == CHIP_RESTING;
+        if (uart_waiting() > RX_RING / 2)
+            return;
+    }
+    if (my->owes_done && !is_due() && link_room(4)) {
+        my->owes_done = 0;
+        link_begin(LINK_DONE);
+        link_put_tick();
+        link_end();
+    }
+}
+
+APART uint8_t run_may_sleep(uint8_t blocked)
+{
+    NEAR(struct state, my, state);
+    uint32_t next = my->due;
+
+    if (run_held == LINK_HELD_EMPTY || run_paused)
+        return 1;
+    if (is_due())
+        return my->stalled;
+    if (run_held == LINK_HELD_RUNNING && !(my->resting && !run_queued && !blocked)) {
+        if (!my->resting)
+            next += my->batch * (uint16_t)(run_period >> 16);
+        clock_alarm(next);
+    }
+    return !clock_alarmed;
+}

@@ -1,0 +1,146 @@
+"""`make demo-board`: a ring of neurons, one of them a simulated board; the cable pulled and put back.
+
+Prints a timeline: every neuron a column, `board.toml`'s ring going round; who owns n.3, what its strip shows,
+and what was lost or late. It is all done with the verbs a person would use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from neurobus.bridge import hardware
+from neurobus.bridge.simboard import Rig, SimBoard
+from neurobus.cli.simboard import firmware
+from neurobus.cli.topview import lit
+from neurobus.cluster import folder as folders
+from neurobus.cluster.observer import Observer
+
+ROOT = Path(__file__).parents[1]
+NEURON = "n.3"
+ROW_S = 0.25
+FOR = "20s"
+
+
+def verb(*words: object) -> list[str]:
+    return [sys.executable, "-m", "neurobus", *map(str, words)]
+
+
+class Timeline:
+    """Rows of what happens, as it happens."""
+
+    def __init__(self, run: subprocess.Popen[str]):
+        self.console = Console(highlight=False, width=max(100, Console().width))
+        self.run = run
+        manifest = self._started()
+        self.observer = Observer(manifest, f"demo-{os.getpid()}")
+        self.ids = [name for name in manifest.ids if name.startswith("n.")] + ["reader"]
+        self.index = {name: manifest.ids.index(name) for name in self.ids}
+        self.before = {name: 0 for name in self.ids}
+        self.console.print(f"[dim]     s   {'  '.join(self.ids)}   {NEURON} is[/]")
+
+    def _started(self) -> folders.Manifest:
+        while self.run.poll() is None:
+            for manifest in folders.running():
+                if manifest.t0_ns is not None:
+                    return manifest
+            time.sleep(0.05)
+        raise SystemExit(self.run.stdout.read() if self.run.stdout else "the run did not start")
+
+    def say(self, text: str) -> None:
+        self.console.print(f"[bold yellow]{'':9}{text}[/]")
+
+    def go(self, seconds: float) -> None:
+        """Let so much time pass, a row every quarter of a second."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up and self.run.poll() is None:
+            self.observer.ask()
+            due = time.monotonic() + ROW_S
+            while time.monotonic() < due:
+                self.observer.listen(0.02)
+                time.sleep(0.01)
+            self._row()
+
+    def _row(self) -> None:
+        live = self.observer.live
+        row = Text(f"{(live.model_ns or 0) * 1e-9:6.2f}   ")
+        for name in self.ids:
+            count = int(live.counts[self.index[name]])
+            new, self.before[name] = count - self.before[name], count
+            row.append(f"{'●' * min(new, 3):<{len(name)}}  ", "bright_white" if new else "dim")
+        board = live.boards.get(self.index[NEURON])
+        row.append(f" {board or 'its process':<34}", "yellow" if board else "dim")
+        for at in range(0, len(live.strips.get(self.index[NEURON], b"")), 3):
+            red, green, blue = live.strips[self.index[NEURON]][at : at + 3]
+            row.append("■", "rgb({},{},{})".format(*lit(red, green, blue)))
+        totals = live.totals()
+        row.append(f"  lost {totals['lost']} twice {totals['duplicates']} late {totals['late']}", "dim")
+        self.console.print(row)
+
+
+def ask(timeline: Timeline, *words: object) -> None:
+    """A verb, as one would type it, while the rows go on."""
+    timeline.say("$ neurobus " + " ".join(map(str, words)))
+    with subprocess.Popen(
+        verb(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        while process.poll() is None:
+            timeline.go(ROW_S)
+        for line in (process.stdout.read() if process.stdout else "").splitlines():
+            timeline.say("  " + line)
+
+
+@contextmanager
+def running() -> Iterator[subprocess.Popen[str]]:
+    command = verb("run", ROOT / "configs" / "first" / "board.toml", "--for", FOR)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def main() -> None:
+    board = hardware.BOARDS["uno"]
+    one = SimBoard(
+        firmware(board, "ws2812"), board.mcu, board.clock_hz, "ws2812", own_supply=True, serial=0xB0A2D
+    )
+    with Rig([one]) as rig, running() as run:
+        timeline = Timeline(run)
+        timeline.go(1.5)
+        ask(timeline, "attach", rig.names[0], "--as", NEURON)
+        timeline.go(1.5)
+        timeline.say("the button on the board is pressed")
+        rig.press()
+        timeline.go(1.5)
+        timeline.say("the cable is pulled")
+        rig.unplug()
+        timeline.go(1.5)
+        timeline.say("and put back")
+        rig.plug()
+        timeline.go(2.0)
+        ask(timeline, "boards")
+        ask(timeline, "detach", NEURON)
+        timeline.go(1.0)
+        ask(timeline, "stop")
+        out, _ = run.communicate(timeout=30)
+    timeline.console.print(out)
+    print(json.dumps({"exit": run.returncode}) if run.returncode else "the network did not notice")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="nb-demo-", dir="/tmp") as folder:
+        os.environ["NEUROBUS_RUNTIME_DIR"] = folder
+        os.environ["NEUROBUS_STATE_DIR"] = folder + "/state"
+        main()
