@@ -14,7 +14,7 @@ NEEDS := cc:gcc avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc \
 endif
 
 .PHONY: help install system demo papers test check bench clean train-report demo-train
-.PHONY: rig firmware
+.PHONY: rig firmware campaign
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -119,6 +119,9 @@ demo-train: install ## thirty processes learn to read, with a picture of what ea
 	@echo 'what each has learnt: $(DEMO)/thirty.weights.png'
 	@echo 'what is taken for what: $(DEMO)/thirty.confusion.png'
 	@echo 'now try: neurobus brain load $(DEMO)/thirty.brain, and in another terminal: neurobus show 7'
+
+campaign: install system rig ## what boards must bear, at length: a thousand cables pulled, bit errors, power losses
+	$(BIN)/python -m tests.firmware.campaign
 
 bench: install $(VENV)/.bench ## the figures of merit, as a table and build/bench.json
 	@mkdir -p build

@@ -31,7 +31,6 @@ class Thorpe(Exhibit):
     claim = ("A cell set for one order of arrival answers most to that order, at any contrast, "
              "from one spike per input.")  # fmt: skip
     source = "Thorpe 1990; Thorpe & Gautrais 1998; Delorme & Thorpe 2001"
-    controls = ("groups.cell.params.mod=1.0",)
     size_in = (9.6, 6.2)
 
     def measure(self, lab: Lab) -> list[Row]:

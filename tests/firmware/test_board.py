@@ -1,0 +1,228 @@
+"""The real firmware on the rig: identity, images, lights, bytes, garbage, bit errors, resets, power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from neurobus.bridge import hardware
+from neurobus.wire import framing, link
+from tests.firmware import trials
+from tests.firmware.boards import board
+from tests.firmware.conftest import Start
+from tests.firmware.host import Host, image
+
+pytestmark = pytest.mark.process
+
+KINDS = ["uno", "atmega8", "atmega8-8mhz"]
+CHIPS = ["ws2811", "ws2812", "ws2813", "ws2815", "ws2818"]
+Meet = Callable[..., Host]
+
+
+@pytest.fixture
+def meet(tools: None, start: Start) -> Iterator[Meet]:
+    """`meet("uno", leds=…)`: a board with the firmware, and a host in session with it."""
+    hosts: list[Host] = []
+
+    def make(kind: str = "uno", pace: str = "hold", ask: bool = True, **more: Any) -> Host:
+        rig = start(board(kind, **more), pace=pace)
+        baud = more.get("baud") or hardware.BOARDS[kind].baud
+        host = Host(rig, baud=baud, held=pace == "hold")
+        hosts.append(host)
+        if ask:
+            host.pump(50)
+            host.open()
+        return host
+
+    yield make
+    for host in hosts:
+        host.close()
+
+
+# -- who it is --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hello(meet: Meet, kind: str) -> None:
+    host = meet(kind, serial=0xC0FFEE)
+    one = hardware.BOARDS[kind]
+    assert host.hello.items() >= {
+        "version": link.VERSION, "schema": link.SCHEMA, "mcu": link.MCU[one.mcu], "held": 0,
+        "clock_hz": one.clock_hz, "led": link.LED["ws2812"], "leds": 8, "serial": 0xC0FFEE,
+        "reset": link.RESET["power"], "chip": link.CHIP["lif"],
+    }.items()  # fmt: skip
+    assert host.hello["synapses"] >= (200 if one.mcu == "atmega8" else 400)
+    assert host.hello["room"] >= 3 * host.hello["synapses"]
+    (said,) = host.resets  # once, unasked, after the start
+    assert said["nonce"] == host.hello["nonce"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_start_has_another_nonce_and_tells_its_cause(meet: Meet, kind: str) -> None:
+    host = meet(kind)
+    nonces = [host.hello["nonce"]]
+    for cause in ("external", "power", "external"):
+        if cause == "power":
+            host.rig.power(False)
+            host.rig.power(True)
+        else:
+            host.rig.reset()
+        host.pump(50)
+        assert host.resets[-1]["reset"] == link.RESET[cause]
+        assert not host.transport.ready
+        nonces.append(host.open()["nonce"])
+    assert len(set(nonces)) == len(nonces)
+
+
+def test_a_question_changes_nothing(meet: Meet) -> None:
+    host = meet()
+    host.load(image([20_000]))
+    host.send(link.HORIZON, tick=100)
+    host.transport._emit(link.ASK, 0, link.payload(link.ASK, token=77, take=0)[3:])
+    host.pump(20)
+    host.send(link.CHECK)
+    assert host.wait(link.CHECKED).values["tick"] == 100
+
+
+# -- images -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_of_full_size_is_read_as_it_was_written(meet: Meet, kind: str) -> None:
+    host = meet(kind)
+    n = host.hello["synapses"]
+    for plastic in (0, n):
+        whole = trials.some_image(plastic, n, plastic)
+        assert host.load(whole).values == {"tick": 0, "length": len(whole), "crc": framing.crc16(whole)}
+        assert host.read(len(whole)) == whole
+        assert host.read(len(whole), 5, 11) == whole[5:16]
+
+
+def test_what_is_wrong_with_an_image_is_said(meet: Meet) -> None:
+    host = meet()
+    good = trials.some_image(1, 10, 5)
+    for wrong, fault in [
+        ({"length": 60_000}, "size"),
+        ({"chip": 9}, "chip"),
+        ({"crc": framing.crc16(good) ^ 1}, "commit"),
+        ({"image": image([-1], plastic=1)}, "image"),
+    ]:
+        whole = wrong.get("image", good)
+        host.send(link.BEGIN, chip=wrong.get("chip", 1), length=wrong.get("length", len(whole)))
+        if fault in ("commit", "image"):
+            for at in range(0, len(whole), link.CHUNK):
+                host.send(link.WRITE, offset=at, bytes=whole[at : at + link.CHUNK])
+            host.send(link.COMMIT, crc=wrong.get("crc", framing.crc16(whole)))
+        host.pump(100)
+        problems = [p.values["fault"] for p in host.heard if p.message is link.PROBLEM]
+        host.heard.clear()
+        assert problems == [link.FAULT[fault]]
+        assert host.open()["held"] == link.HELD["empty"]
+    host.load(good)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reset_in_the_middle_of_a_copy_leaves_nothing_half(meet: Meet, kind: str) -> None:
+    host = meet(kind)
+    whole = trials.some_image(2, 100, 50)
+    for moment in range(0, 12):
+        host.load(image([1, 2, 3]))
+        host.send(link.BEGIN, chip=1, length=len(whole))
+        for at in range(0, len(whole), link.CHUNK):
+            host.send(link.WRITE, offset=at, bytes=whole[at : at + link.CHUNK])
+        host.pump(moment)
+        (host.rig.reset if moment % 2 else lambda: (host.rig.power(False), host.rig.power(True)))()
+        host.pump(50)
+        assert host.open()["held"] == link.HELD["empty"]
+        host.send(link.COMMIT, crc=framing.crc16(whole))
+        host.pump(20)
+        assert [p.values["fault"] for p in host.heard if p.message is link.PROBLEM] == [link.FAULT["commit"]]
+        host.heard.clear()
+        host.open()
+
+
+# -- lights -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "chip"),
+    [*(("uno", chip) for chip in CHIPS), ("atmega8", "ws2813"), ("atmega8-8mhz", "ws2811")],
+)
+def test_the_strip_is_told_within_the_data_sheet(meet: Meet, kind: str, chip: str) -> None:
+    host = meet(kind, chip=chip, leds=12)
+    host.load(image([4000]))
+    host.send(link.IDENTIFY, seconds=1)
+    for tick in range(10, 400, 40):
+        host.send(link.INPUT, tick=tick, synapses=(0,))
+    host.go(400)
+    host.pump(500)
+    leds = host.rig.leds()
+    assert leds["violations"] == {}, leds
+    assert leds["frames"] > 5
+    assert len(leds["colours"]) == (4 if chip in ("ws2811", "ws2818") else 12)
+
+
+# -- bytes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "baud"),
+    [
+        ("uno", 250_000),
+        ("uno", 500_000),
+        ("atmega8", 250_000),
+        ("atmega8", 500_000),
+        ("atmega8-8mhz", 250_000),
+    ],
+)
+def test_no_byte_is_lost_while_the_strip_is_written(meet: Meet, kind: str, baud: int) -> None:
+    """Sixty LEDs keep interrupts off for 1.9 ms, fifty times a second, under as much as credits allow."""
+    host = meet(kind, leds=60, baud=baud)
+    host.step_ms = 0.25
+    host.load(image([25_000, 8000], V_th=2 << 16))
+    before, frames, tick = host.rig.stats(), host.rig.leds()["frames"], 0
+    while host.rig.stats()["received"] - before["received"] < 10_000:
+        if not host.transport.unsent:
+            host.send(link.PALETTE, **{field.name: tick % 251 for field in link.PALETTE.fields})
+            for _ in range(20):
+                tick += 3
+                host.send(link.INPUT, tick=tick, synapses=(0, 1))
+        host.pump()
+    host.settle()
+    told, stats, leds = host.stats(), host.rig.stats(), host.rig.leds()
+    assert (stats["overruns"], told["overruns"], told["overflows"]) == (0, 0, 0), (told, stats)
+    assert told["bad"] == host.transport.counts.bad == 0
+    assert leds["frames"] - frames > 5
+    assert leds["violations"] == {}
+    assert stats["stack_free"] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_garbage_does_it_no_harm(meet: Meet, kind: str) -> None:
+    trials.garbage(meet(kind), 1.0, seed=kind)
+
+
+# -- bit errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bit_errors_change_nothing(meet: Meet, kind: str) -> None:
+    trials.bit_errors(meet(kind), 1e-3, 2000, seed=5)
+
+
+# -- cable and power --------------------------------------------------------------------------------
+
+
+def test_unplugged_and_plugged_it_is_another_start(meet: Meet) -> None:
+    trials.unplugs(meet(), 20, seed=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_power_lost_while_saving_leaves_the_old_or_the_new(meet: Meet, kind: str) -> None:
+    trials.power_losses(meet(kind), 25, seed=kind)
+
+
+def test_a_copy_and_a_save_survive_resets(meet: Meet) -> None:
+    trials.resets(meet(), 30, seed=2)
