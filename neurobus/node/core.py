@@ -10,6 +10,7 @@ comes late by the wall clock is still exact as long as its effect lies after the
 from __future__ import annotations
 
 import ctypes
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -293,7 +294,7 @@ class Core:
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
         self._plan_i, self._plan_value = part.plan_i, part.plan_pa
         self._look_length, self._far = T.FIRST_LOOK, 0
-        self.acts = False
+        self.acts, self.nearest, self._woken = False, 0, False
         self._resting = False
         self._rest_at: int | None = None
         self._rest_deliveries = 0
@@ -611,6 +612,54 @@ class Core:
             self._rest_at = last
             return emission, NEVER
         return emission, last + 1
+
+    def react(self, keys: list[int], to: int, now: int, limit: int) -> tuple[Emission, bool] | None:
+        """Admit spikes, commit up to `to`, and on to the next emission where that is due by `now`: in one
+        call of the kernel.
+
+        Returns what was emitted, and whether more may be due; if not, `nearest` and `acts` say what `look`
+        says. None, and nothing done, where one call is not enough. Nothing beyond `limit` is of interest.
+        """
+        if not self._swift:
+            return None
+        rest = self.k if self._resting else self._rest_at
+        table, n_new = self._table, len(keys)
+        op, to = T.REACT, max(to, self.k)
+        if rest is not None:
+            # Nothing happens between the rest and the first effect of what is new. The committed state
+            # stays where it is until something is emitted: an earlier input may still come.
+            op, to = T.AWAKE, (min(keys) >> STEP_BITS) + self.part.min_delay - 1
+            if to < rest:
+                return None
+            if self._resting:
+                np.copyto(self._spare, self.buffer)
+        if self._n_keys + n_new > len(self._keys):
+            self._make_room(n_new)
+        if to - self.k >= self._out_steps and op == T.REACT:
+            self._room(2 * (to - self.k))
+        if self._stale:
+            self._fill_table()
+        length = self._look_length = max(self._look_length // 2, T.SHORTEST_LOOK)
+        end = max(min(max(to, now) + length, limit), to + 1)
+        table[T.NOW], table[T.ACTS] = now, 0
+        new = array("q", keys).tobytes()
+        if self._kernel_duty(RESULT, RAISED, self._address, op, to, new, n_new, end):
+            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+        acts, emission = table[T.ACTS], self._emitted()
+        if acts == T.TAKEN:
+            self.deliveries += self._rest_deliveries if self._rest_at is not None else 0
+            self._rest_at, self._resting, self._woken = None, False, rest is not None or self._woken
+            return emission, True
+        self._rest_at = None
+        self.acts, self.nearest = acts > 0, int(table[T.LAST]) + (acts == 0)
+        if self._woken and not acts and not self._resting:
+            # It came from rest, and goes back to it: seen now, a wake is saved.
+            self._woken = False
+            used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
+            last, self._rest_deliveries = int(table[T.LAST]), int(table[T.RUN_DELIVERIES])
+            if used_up and self._restful and self._still(last):
+                self._rest_at, self.nearest = last, NEVER
+        return emission, False
 
     def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
         """`duty` in one call of the kernel."""

@@ -319,6 +319,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             at_key, at_plan, at_sample = t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE]
             advance(t, t[T.SCALARS + 2], to, look, 1, at_key, at_plan, at_sample, n_out, n_mv)
             t[T.ACTS] = t[T.N_OUT] + t[T.N_MV] - n_out - n_mv
+            t[T.LOOK_OUT], t[T.LOOK_MV] = t[T.N_OUT], t[T.N_MV]
         t[T.N_OUT], t[T.N_MV] = n_out, n_mv
 
     @njit("void(int64[::1], int64, int64, int64, int64)", error_model="numpy")
@@ -380,6 +381,21 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         t[T.N_SERVED] += n_out
         t[T.SERVED] = t[T.HEAD] + end + 19
 
+    @njit("void(int64[::1])", error_model="numpy")
+    def take(t):  # type: ignore[no-untyped-def]
+        """Commit the copy that stands at the first emission of a look, if that is due."""
+        if t[T.ACTS] == 0 or t[T.LAST] > t[T.NOW]:
+            return
+        n = t[T.SLOTS] * t[T.N_RECEPTORS] * t[T.N_NEURONS] + (t[T.N_STATES] + 5) * t[T.N_NEURONS]
+        n += t[T.N_GAPS] + t[T.N_OWNED]
+        buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
+        for i in range(n):
+            buffer[i] = spare[i]
+        t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN] = t[T.LAST], t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN]
+        t[T.AT_SAMPLE] = t[T.RUN_AT_SAMPLE]
+        t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
+        t[T.N_OUT], t[T.N_MV], t[T.ACTS] = t[T.LOOK_OUT], t[T.LOOK_MV], T.TAKEN
+
     @njit(  # type: ignore[call-overload]
         "void(int64, int64, int64, int64, int64, int64)",
         error_model="numpy",
@@ -394,6 +410,16 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             duty(t, a, b, c, d)
         elif op == T.SERVE:
             serve(t, a, b, c, d)
+        elif op == T.REACT:
+            duty(t, a, b, c, d)
+            take(t)
+        elif op == T.AWAKE:
+            n_old = t[T.N_KEYS] - t[T.AT_KEY]
+            admit(t, b, c)
+            advance(t, t[T.SCALARS + 2], a, d, 1, n_old, t[T.N_PLAN], t[T.N_SAMPLES], 0, 0)
+            t[T.ACTS] = t[T.N_OUT] + t[T.N_MV]
+            t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
+            take(t)
         elif settles and op == T.SETTLE:
             K = t[T.N_NEURONS]
             n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]

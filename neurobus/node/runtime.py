@@ -27,7 +27,7 @@ from neurobus.node.lender import Lender
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
 
-LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 2, 32
+LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 4, 32
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
 it goes back to sleep in the event loop; under the wall clock at most so many times on end."""
 END_SHADOW_NS = 100_000_000
@@ -131,6 +131,11 @@ class Runtime:
         self._answer_topic = wire.topic(wire.ANSWER, role.name)
         self._duty_topic = wire.topic(wire.DUTY, role.name)
         self._duty_head = len(self._duty_topic)
+        self._heard = {
+            wire.topic(wire.SPIKES, name)[:-1]: (name, role.index_of[name])
+            for name in role.spikes_heard
+            if name in role.index_of
+        }
         self._poke_of = dict(zip(role.ids, role.index, strict=True))
         self._t0_ns: int | None = None
         self._limit = NEVER
@@ -292,7 +297,7 @@ class Runtime:
             while (data := self.bus.receive()) is not None:
                 self._guarded(data)
             # All of them, then one act: under load a wake serves many spikes.
-            if self._new and self._t0_ns is not None:
+            if self._new and self._t0_ns is not None and not self._react():
                 self._take_in()
                 self._act(False)
             if not self._stays() or (data := self.bus.linger()) is None:
@@ -340,6 +345,8 @@ class Runtime:
                 self._joined = True
                 self.bus.unsubscribe(self._hello)
             return
+        if kind == wire.SPIKES and self._hear_next(data):
+            return
         event = wire.decode(data)
         if isinstance(event, Spikes):
             self._hear_spikes(event)
@@ -373,6 +380,31 @@ class Runtime:
         if event.last:
             self._maybe_end()
         return len(keys) if known == REFUSED else known
+
+    def _hear_next(self, data: bytes) -> bool:
+        """Take spikes of one neuron that are the very next of their stream, as nearly all are. False, and
+        nothing done, for all others."""
+        head, _, payload = data.partition(b"\0")
+        stream, index = self._heard.get(head, ("", 0))
+        account = self.ledger.accounts.get(stream)
+        if account is None:
+            return False
+        try:
+            epoch, seq, last, times, neurons = wire.unpack(payload)
+        except (TypeError, ValueError):
+            return False
+        if epoch != account.epoch or seq != account.expected or last is not False or neurons is not None:
+            return False
+        dt, keys = self.role.dt_ns, []
+        for t in times if type(times) is list else (None,):
+            if type(t) is not int or not 0 <= t // dt < NEVER:
+                return False
+            keys.append(t // dt << STEP_BITS | index)
+        account.received += len(keys)
+        account.expected += len(keys)
+        self._new_keys += keys
+        self._new = True
+        return True
 
     def _hear_spikes(self, event: Spikes) -> None:
         if event.stream == self.role.name:
@@ -561,8 +593,36 @@ class Runtime:
                 self._advance(nearest)
                 nearest = core.look(False, min(now, limit), limit)
             self._next = nearest
-        if self._next > limit:
-            self._next = limit + self._grace
+        self._sleep_for_next(now)
+
+    def _react(self) -> bool:
+        """Take in the spikes that were heard and emit what is due. False, and nothing done, where more than
+        spikes came or somebody looks over the neuron's shoulder (a snapshot, a board)."""
+        core = self.core
+        if not (isinstance(core, Core) and self._single):
+            return False
+        if self._new_pokes or self._new_sample_keys or self._capture is not None or self._capture_at < NEVER:
+            return False
+        if self.lender.loan is not None:
+            return False
+        keys, more, limit = self._new_keys, True, self._limit
+        while more:
+            now = self._step_now()
+            done = core.react(keys, min(now - self._grace, limit), min(now, limit), limit)
+            if done is None:
+                return False
+            emission, more = done
+            self._emit(emission)
+            keys = []
+        self._new_keys, self._new = [], False
+        self._next = core.nearest
+        self._sleep_for_next(now)
+        return True
+
+    def _sleep_for_next(self, now: int) -> None:
+        """Until `_next`, when the core must act again; or end, if that lies beyond the end."""
+        if self._next > self._limit:
+            self._next = self._limit + self._grace
             if now >= self._next and not self.ended:
                 self._end()
         if self._next < NEVER and not self.ended:
