@@ -24,6 +24,7 @@ from neurobus.config import loads
 from neurobus.events import Control, Report
 from neurobus.log import read
 from neurobus.network import Network, build
+from neurobus.node import table as T
 from neurobus.node.core import Core, Emission, SourceCore, joined
 from neurobus.placement import Plan, place
 from neurobus.wire import bus as wire
@@ -67,6 +68,9 @@ def cores_of(plan: Plan) -> list[Core | SourceCore]:
     ]
 
 
+DUTY_TOPIC, ANSWER_TOPIC = wire.topic(wire.DUTY, "a"), wire.topic(wire.ANSWER, "a")
+
+
 class Ensemble:
     """A network under the conductor's rule, its processes mere objects.
 
@@ -91,6 +95,9 @@ class Ensemble:
         for p, core in enumerate(self.cores):
             self.schedule.bound[p] = max(1, core.look())
         self.duties = 0
+        self._seq = [0] * len(self.cores)
+        for core in self.cores:
+            core.answers_as(ANSWER_TOPIC, 0)
         self._shuffle, self._parts = shuffle, list[Emission]()
 
     def poke(self, step: int, neuron: str, weight: float) -> None:
@@ -116,7 +123,23 @@ class Ensemble:
     def _do(self, p: int, horizon: int, taken: tuple[Any, ...], order: bool = False) -> None:
         """What `Runtime` does with a duty."""
         self.duties += 1
-        emission, next_step = self.cores[p].duty(horizon, *taken)
+        core = self.cores[p]
+        number = core.duty_number + 1
+        size = core.serve(DUTY_TOPIC + wire.duty(number, horizon, *taken), len(DUTY_TOPIC))
+        assert size != T.OLD
+        if size > 0:
+            answer = wire.answer(bytes(core.answer[len(ANSWER_TOPIC) : size]))
+            assert (answer.number, answer.seq) == (number, self._seq[p])
+            emission, next_step = Emission(np.frombuffer(answer.keys, np.int64)), answer.next_step
+            assert emission.first == answer.first
+        elif size == T.TELL:
+            emission, next_step = core.served()
+        else:
+            core.duty_number = number
+            emission, next_step = core.duty(horizon, *taken)
+        if size <= 0:
+            core.seq += len(emission.keys)
+        self._seq[p] += len(emission.keys)
         assert not (order and emission), "emitted beyond its word"
         self._parts.append(emission)
         self.schedule.answer(

@@ -217,7 +217,7 @@ class Core:
     """Spikes and samples sent in this epoch."""
     epoch: int = _in_table(T.EPOCH)
     n_served: int = _in_table(T.N_SERVED)
-    """Spikes in answers that the kernel wrote."""
+    """Spikes that left by `serve` or `react`."""
     duty_number: int = _in_table(T.NUMBER)
     """Number of the last duty carried out."""
     limit: int = _in_table(T.LIMIT)
@@ -380,6 +380,7 @@ class Core:
         watched = max(1, len(self.part.watched))
         self._out_sample, self._out_mv = np.empty(steps * watched, np.int64), np.empty(steps * watched)
         self._out_steps = steps
+        self._out_ints = (ctypes.c_int64 * len(self._out)).from_address(self._out.ctypes.data)
         room = 8 * len(self._out) if self.looks_ahead else 0
         self.answer = bytearray(len(self._answer_head) + 80 + room)
         """The frame that `serve` writes."""
@@ -613,14 +614,15 @@ class Core:
             return emission, NEVER
         return emission, last + 1
 
-    def react(self, keys: list[int], to: int, now: int, limit: int) -> tuple[Emission, bool] | None:
+    def react(self, keys: list[int], to: int, now: int, limit: int) -> tuple[list[int], bool] | None:
         """Admit spikes, commit up to `to`, and on to the next emission where that is due by `now`: in one
         call of the kernel.
 
-        Returns what was emitted, and whether more may be due; if not, `nearest` and `acts` say what `look`
-        says. None, and nothing done, where one call is not enough. Nothing beyond `limit` is of interest.
+        Returns the keys of the spikes emitted, and whether more may be due; if not, `nearest` and `acts` say
+        what `look` says. None, and nothing done, where one call is not enough, or where more than spikes are
+        emitted. Nothing beyond `limit` is of interest.
         """
-        if not self._swift:
+        if not self._swift or len(self.part.watched):
             return None
         rest = self.k if self._resting else self._rest_at
         table, n_new = self._table, len(keys)
@@ -628,11 +630,13 @@ class Core:
         if rest is not None:
             # Nothing happens between the rest and the first effect of what is new. The committed state
             # stays where it is until something is emitted: an earlier input may still come.
-            op, to = T.AWAKE, (min(keys) >> STEP_BITS) + self.part.min_delay - 1
-            if to < rest:
+            self._woken, first = True, (min(keys) >> STEP_BITS) + self.part.min_delay - 1
+            if first >= rest:
+                op, to = T.AWAKE, first
+                if self._resting:
+                    np.copyto(self._spare, self.buffer)
+            elif self._resting:
                 return None
-            if self._resting:
-                np.copyto(self._spare, self.buffer)
         if self._n_keys + n_new > len(self._keys):
             self._make_room(n_new)
         if to - self.k >= self._out_steps and op == T.REACT:
@@ -641,25 +645,37 @@ class Core:
             self._fill_table()
         length = self._look_length = max(self._look_length // 2, T.SHORTEST_LOOK)
         end = max(min(max(to, now) + length, limit), to + 1)
+        soon = min(to + T.SHORTEST_LOOK, end)
+        # One that came from rest goes back there soon: seen early, a long look and a wake are saved.
+        spikes = self._react(op, to, keys, now, soon if self._woken and not n_new else end)
+        if self._woken and not n_new and not self.acts and not self._falls_asleep() and soon < end:
+            spikes += self._react(T.REACT, self.k, [], now, end)
+        return spikes, table[T.ACTS] == T.TAKEN
+
+    def _react(self, op: int, to: int, keys: list[int], now: int, end: int) -> list[int]:
+        table = self._table
         table[T.NOW], table[T.ACTS] = now, 0
         new = array("q", keys).tobytes()
-        if self._kernel_duty(RESULT, RAISED, self._address, op, to, new, n_new, end):
+        if self._kernel_duty(RESULT, RAISED, self._address, op, to, new, len(keys), end):
             raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
-        acts, emission = table[T.ACTS], self._emitted()
+        acts = table[T.ACTS]
         if acts == T.TAKEN:
-            self.deliveries += self._rest_deliveries if self._rest_at is not None else 0
-            self._rest_at, self._resting, self._woken = None, False, rest is not None or self._woken
-            return emission, True
+            self.deliveries += self._rest_deliveries if self._rest_at is not None and op == T.AWAKE else 0
+            self._resting = False
         self._rest_at = None
-        self.acts, self.nearest = acts > 0, int(table[T.LAST]) + (acts == 0)
-        if self._woken and not acts and not self._resting:
-            # It came from rest, and goes back to it: seen now, a wake is saved.
-            self._woken = False
-            used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
-            last, self._rest_deliveries = int(table[T.LAST]), int(table[T.RUN_DELIVERIES])
-            if used_up and self._restful and self._still(last):
-                self._rest_at, self.nearest = last, NEVER
-        return emission, False
+        self.acts, self.nearest = acts != 0, int(table[T.LAST]) + (acts == 0)
+        return list(self._out_ints[: table[T.N_OUT]])
+
+    def _falls_asleep(self) -> bool:
+        """Whether the look that just met nothing ended at rest."""
+        table = self._table
+        self._woken = False
+        used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
+        last, self._rest_deliveries = int(table[T.LAST]), int(table[T.RUN_DELIVERIES])
+        if not (used_up and self._restful and self._still(last)):
+            return False
+        self._rest_at, self.nearest = last, NEVER
+        return True
 
     def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
         """`duty` in one call of the kernel."""

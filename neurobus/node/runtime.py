@@ -27,7 +27,7 @@ from neurobus.node.lender import Lender
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
 
-LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 4, 32
+LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 20, 16
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
 it goes back to sleep in the event loop; under the wall clock at most so many times on end."""
 END_SHADOW_NS = 100_000_000
@@ -245,7 +245,7 @@ class Runtime:
         return self._spikes + self.core.n_served
 
     def counts(self) -> list[int]:
-        """Spikes of each neuron. Those in answers of the kernel are of one neuron, and counted there."""
+        """Spikes of each neuron. Those that left the quick way are of one neuron, and counted there."""
         counts = self._counts.copy()
         counts[0] += self.core.n_served
         return [int(n) for n in counts]
@@ -611,8 +611,13 @@ class Runtime:
             done = core.react(keys, min(now - self._grace, limit), min(now, limit), limit)
             if done is None:
                 return False
-            emission, more = done
-            self._emit(emission)
+            fired, more = done
+            if fired:
+                dt = self.role.dt_ns
+                row = (self.role.epoch, core.seq, False, [(key >> STEP_BITS) * dt for key in fired], None)
+                self.bus.send(self._spike_topic + wire.pack(row))
+                core.seq += len(fired)
+                core.n_served += len(fired)
             keys = []
         self._new_keys, self._new = [], False
         self._next = core.nearest
