@@ -21,7 +21,6 @@ from rich.text import Text
 
 from neurobus.bridge import hardware
 from neurobus.bridge.simboard import Rig, SimBoard
-from neurobus.cli.simboard import firmware
 from neurobus.cli.topview import lit
 from neurobus.cluster import folder as folders
 from neurobus.cluster.observer import Observer

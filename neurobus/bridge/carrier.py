@@ -178,6 +178,7 @@ class Carrier:
         self._cede_marked = False
         self._strip_at_ns = 0
         self._palette: dict[str, int] = {}
+        self._colours: led.Palette = led.STRIP
 
     # -- to the bus -----------------------------------------------------------------------------------
 
@@ -424,6 +425,8 @@ class Carrier:
     def palette(self, colours: dict[str, int], now: float) -> None:
         """Colours of the strip, by field of PALETTE; a board that comes back gets them again."""
         self._palette = colours
+        values = list(colours.values())
+        self._colours = tuple(tuple(values[at : at + 3]) for at in range(0, len(values), 3))  # type: ignore[assignment]
         self.session.send(link.PALETTE, now, **colours)
 
     @property
@@ -434,11 +437,10 @@ class Carrier:
         if self.hello is None:
             return
         t_ns = max(0, int((now - self.world.t0_s()) * 1e9)) if self.world.wall else self._strip_at_ns
-        strip = getattr(led, "strip", None)
-        if strip is None:
-            return
-        colours = strip(lights.level, lights.flash, lights.blink, self.hello.leds)
-        self.world.bus(wire.encode(Led(self.neuron, t_ns, colours)))
+        colours = led.strip(lights.level, lights.flash, lights.blink, self.hello.leds, self._colours)
+        self.world.bus(
+            wire.encode(Led(self.neuron, t_ns, bytes(part for colour in colours for part in colour)))
+        )
 
     # -- from the bus -----------------------------------------------------------------------------------
 
