@@ -135,8 +135,9 @@ def table(measured: list[Row]) -> str:
         every = " ".join(f"{value:.1f}" for value in row.values) if len(row.values) > 1 else row.note
         least = f", none < {row.least:g}" if row.least is not None else ""
         sign = "≥" if row.more_is_better else "≤"
+        met = "yes" if row.met else "**no**"
         lines.append(f"| {row.what} | {form.format(row.value)}{spread} {row.unit} | {every} "
-                     f"| {sign} {row.goal:g} {row.unit}{least} | {'yes' if row.met else '**no**'} |")  # fmt: skip
+                     f"| {sign} {row.goal:g} {row.unit}{least} | {met} |")  # fmt: skip
     return "\n".join(lines)
 
 
