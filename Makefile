@@ -121,6 +121,9 @@ demo-train: install ## thirty processes learn to read, with a picture of what ea
 	@echo 'what is taken for what: $(DEMO)/thirty.confusion.png'
 	@echo 'now try: neurobus brain load $(DEMO)/thirty.brain, and in another terminal: neurobus show 7'
 
+demo-board: install system rig firmware ## a simulated board as a neuron: attached, pressed, unplugged, plugged
+	$(BIN)/python firmware/demo.py
+
 campaign: install system rig ## what boards must bear, at length: a thousand cables pulled, bit errors, power losses
 	$(BIN)/python -m tests.firmware.campaign
 

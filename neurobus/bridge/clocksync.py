@@ -17,9 +17,9 @@ STRETCH_S = 0.5
 KEPT = 24
 """Stretches that the fit looks back."""
 USUAL = 1e-3
-"""How far off clocks usually are (a ceramic resonator; a crystal is ten times better). What the pairs say of the
-rate counts as much as this as soon as it is as certain; over a short baseline, or on a machine so busy that all
-round trips are long, they say next to nothing."""
+"""How far off clocks usually are (a ceramic resonator; a crystal is ten times better). What the pairs say of
+the rate counts as much as this as soon as it is as certain; over a short baseline, or on a machine so busy
+that all round trips are long, they say next to nothing."""
 JUMP_S = 0.003
 """A pair that lies off the fit by more than its round trip and this: the clock has jumped (a simulated board
 on a machine that could not keep up). The pairs before it count no more."""

@@ -30,6 +30,8 @@ from neurobus.wire.bus import NEVER
 LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 2, 32
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
 it goes back to sleep in the event loop; under the wall clock at most so many times on end."""
+SHADOW_BEHIND_NS = 20_000_000
+"""A shadow is in no hurry: what comes late to it by less than this is felt when it should have been."""
 END_SHADOW_NS = 100_000_000
 """How long a shadow that has reached the end waits for its board to give the neuron back."""
 END_TIMEOUT_S = 2.0
@@ -405,7 +407,7 @@ class Runtime:
         """Hand what was heard to the core, after committing what none of it can change any more."""
         core = self.core
         if isinstance(core, Core):
-            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
             keys = np.array(self._new_keys, np.int64)
             sample_keys, mv = (
                 np.array(self._new_sample_keys, np.int64),
@@ -421,7 +423,7 @@ class Runtime:
                 keys = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
                 self._capture_more(captured, keys, sample_keys, mv)
         else:
-            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
             for step, neuron, weight in self._new_pokes:
                 core.poke(step, neuron, weight)
         self._new_keys.clear()
@@ -499,7 +501,7 @@ class Runtime:
     def settle(self) -> None:
         """Commit what nothing that may still arrive in time can change."""
         if self.role.wall:
-            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
 
     def commit(self, step: int) -> None:
         """Commit up to `step`, whatever may arrive."""
@@ -568,9 +570,14 @@ class Runtime:
         if self._next < NEVER and not self.ended:
             self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
 
+    @property
+    def _behind(self) -> int:
+        """Steps that the committed state stays behind the present: what comes later than that is late."""
+        return max(self._grace, SHADOW_BEHIND_NS // self.role.dt_ns) if self.lender.shadow else self._grace
+
     def _follow(self, now: int, limit: int) -> None:
-        """A shadow has nobody waiting for it: it runs `grace` behind, and wakes for inputs and questions."""
-        self._advance(min(now - self._grace, limit))
+        """A shadow has nobody waiting for it: it runs well behind, and wakes for inputs and questions."""
+        self._advance(min(now - self._behind, limit))
         self._next = NEVER
         if limit < NEVER and not self.ended:
             self._next = limit + self._grace + END_SHADOW_NS // self.role.dt_ns

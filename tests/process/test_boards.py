@@ -192,7 +192,7 @@ def test_a_neuron_becomes_a_board_and_comes_back_and_nobody_notices(
     ended = cluster.stop()
     times = whole(ended, log)
     assert len(times) >= now["spikes"]
-    name = f"board 000000B0 ({boards.ports[0]})"
+    name = "board 000000B0 (ttySIM0)"
     taken, *_, returned = ended.summary["notes"]
     assert taken.startswith(f"m is {name} from ")
     assert returned.startswith(f"m came back from {name} at ") and "(detached): none lost" in returned
