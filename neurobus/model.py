@@ -215,6 +215,7 @@ class Synapse(Node):
         def fire(t, c, g):                           the neuron fired: update its traces
         def post(t, j, w, z, c, g, y):               synapse j learns of a spike of its neuron
         def modulate(m, value, t, j0, j1, w, z, c, g):   `value` arrived at `modulators[m]` of this neuron
+        def until(t, back, j, w, z, c, g, y):        bring w[j] to time t, to be looked at (on a copy)
 
     w (synapses,) weights; z (states, synapses); c constants in the order of `prepare`; g traces now; y traces
     as they were right after the neuron's last spike strictly before `back`, zeros before the first (in
@@ -235,6 +236,7 @@ class Synapse(Node):
     fire: ClassVar[Any] = None
     post: ClassVar[Any] = None
     modulate: ClassVar[Any] = None
+    until: ClassVar[Any] = None
 
     @classmethod
     def states(cls) -> dict[str, State]:

@@ -279,7 +279,7 @@ class Plan:
         weight = np.empty(len(mine))
         weight[plain] = np.frombuffer(saved["weight"], np.float64)
         if owned is not None:
-            remembered = np.frombuffer(saved["buffer"], np.float64)[-len(owned.start) :][: owned.n]
+            remembered = np.frombuffer(saved["weight_now"], np.float64)
             weight[np.flatnonzero(~plain)[owned.given]] = remembered
         return mine, weight
 

@@ -241,7 +241,7 @@ class Wiring:
         pre = self.who.named((*place, "pre"), table.pre, neurons=False)
         post = self.who.named((*place, "post"), table.post)
         pre, post = self._pairs(place, table, ends, pre, post, label)
-        weight = self.weights((*place, "weight"), table.weight, post, f"{label} weight")
+        weight = self.weights((*place, "weight"), table.weight, post, f"{label} weight", table.receptor)
         if table.stored or table.rule == "assemblies":
             weight = weight * self._covariance(place, table, ends, (pre, post))
         delay = self._delays((*place, "delay"), table.delay, pre.size, f"{label} delay")
@@ -411,13 +411,14 @@ class Wiring:
             if table.weight is not None:
                 raise self.error((*place, "weight"), f"{csv.file} has a column weight already")
             weight = np.empty(post.size)
-            for unit, mine in self._weight_units(post):
+            for unit, mine in self._weight_units(post, table.receptor):
                 weight[mine] = csv.numbers("weight", unit)[rows][mine]
         elif table.weight is None:
             why = f"{csv.file} has no column 'weight [unit]', so [[synapses]] needs 'weight'"
             raise self.error(place, why)
         else:
-            weight = self.weights((*place, "weight"), table.weight, post, f"{label} weight") * sections[rows]
+            each = self.weights((*place, "weight"), table.weight, post, f"{label} weight", table.receptor)
+            weight = each * sections[rows]
         if "delay" in csv.cells:
             if table.delay is not None:
                 raise self.error((*place, "delay"), f"{csv.file} has a column delay already")
@@ -464,15 +465,21 @@ class Wiring:
             if getattr(table, key) not in (None, False, {}):
                 raise self.error((*place, key), f"'{key}' {why}")
 
-    def _weight_units(self, post: Int32s) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
-        """The weight units of the postsynaptic models, each with the synapses it holds for."""
+    def _weight_units(
+        self, post: Int32s, receptor: str | None = None
+    ) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
+        """The weight units of the postsynaptic models, each with the synapses it holds for. What arrives at a
+        modulator has none."""
         for model, mine in self._models(post):
-            yield model.weight_unit, mine
+            plain = receptor in self.kinds.modulators and receptor not in model.receptors
+            yield "" if plain else model.weight_unit, mine
 
-    def weights(self, place: Place, value: Value, post: Int32s, label: str) -> Array:
+    def weights(
+        self, place: Place, value: Value, post: Int32s, label: str, receptor: str | None = None
+    ) -> Array:
         """One weight for each element of `post`, in the unit of that neuron's model."""
         weight = np.empty(post.size)
-        for unit, mine in self._weight_units(post):
+        for unit, mine in self._weight_units(post, receptor):
             weight[mine] = self.read.drawn(place, value, post.size, unit, label)[mine]
         return weight
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.config.schema import STATIC
-from neurobus.model import Array
+from neurobus.model import Array, load_synapse
 from neurobus.node import kernels
 from neurobus.node import table as T
 from neurobus.node.kernels import RAISED, RESULT
@@ -247,7 +247,9 @@ class Core:
         self.buffer = np.zeros(self._owned_at + (len(owned.start) if owned else 0))
         if owned:
             self.buffer[self._owned_at :] = owned.start
-        self._tells = bool(owned and owned.integers[4])
+        kinds = [load_synapse(name) for name in part.types]
+        self._tells = any(kind.post is not None for kind in kinds)
+        self._drifts = any(kind.until is not None for kind in kinds)
         self._own = (owned.integers, owned.constants) if owned else ()
         self.state = self.buffer[:body].reshape(len(states), K)
         for name, values in model.initial(part.params).items():
@@ -762,17 +764,27 @@ class Core:
         if self._tells:
             self._call(T.SETTLE, self.buffer.ctypes.data, self.k, 0, 0)
 
+    def _owned_weights(self) -> Array:
+        """Weights of the synapses with memory at the committed step, in the order of `part.owned`."""
+        self.settle()
+        buffer = self.buffer
+        if self._drifts:
+            # On a copy: to be brought to now on the way would change the last bit of what comes of it.
+            buffer = self.buffer.copy()
+            self._call(T.SETTLE, buffer.ctypes.data, self.k, 1, 0)
+        n = self.part.owned.n if self.part.owned else 0
+        return buffer[self._owned_at : self._owned_at + n]
+
     def weights(self) -> Weights:
         """Every synapse of the neurons here, at the committed step, in the order (post, pre, declaration)."""
-        self.settle()
-        part, owned, at = self.part, self.part.owned, self._owned_at
+        part, owned = self.part, self.part.owned
         plain, remembering = len(part.weight), part.remembering
         pre = np.repeat(np.arange(len(part.row) - 1), np.diff(part.row))
         columns: list[tuple[npt.NDArray[Any], ...]] = [
             (pre, part.target % self.K, part.target // self.K, part.delay, part.weight, np.full(plain, -1))
         ]
         if owned:
-            now = self.buffer[at : at + owned.n]
+            now = self._owned_weights()
             columns.append((owned.source, owned.neuron, owned.receptor, owned.delay, now, owned.type_of))
         pre, local, receptor, delay, weight, kind = (np.concatenate(c) for c in zip(*columns, strict=True))
         place = np.arange(len(pre))
@@ -814,6 +826,7 @@ class Core:
                 )
             ],
             "weight": self.part.weight.tobytes(),
+            "weight_now": self._owned_weights().tobytes(),
             "late": self.late,
             "deliveries": self.deliveries,
         }

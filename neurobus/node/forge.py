@@ -397,7 +397,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         elif settles and op == T.SETTLE:
             K = t[T.N_NEURONS]
             n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
-            settle(t, a + 8 * n, b)
+            settle(t, a + 8 * n, b, c)
 
     return call
 

@@ -27,7 +27,7 @@ RUN, DUTY, SERVE, SETTLE = 0, 1, 2, 3
 DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all).
 SERVE: carry out the duty in the frame of c bytes at address b, whose topic has a bytes, and write the answer
 behind the topic that stands at address d. SETTLE: tell the synapses of the state at a what they can know of
-at step b."""
+at step b, and if c bring them to then."""
 
 SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
 """Steps that a core looks ahead. Four times as far when nothing came before the last look's end, half as
