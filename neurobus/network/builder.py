@@ -16,6 +16,7 @@ from neurobus.config.schema import Background, Current
 from neurobus.model import Array, Model, Shown, Source
 from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
+from neurobus.network.space import Space
 from neurobus.network.wiring import Kinds, Wiring
 
 
@@ -32,7 +33,8 @@ class Network:
     `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
     `min_delay` is also the delay of electrical samples. `skipped`: file → rows with unknown ids.
     `groups`: what a config may call by name (group, neuron, source, pattern) → its members.
-    `at_mm` (N, 2): places, NaN where there are none. `patterns`: group → (patterns, members).
+    `spaces`: group, or member of one → where it stands. `at_mm` (N, 2): places, NaN where there are none.
+    `patterns`: group → (patterns, members).
     """
 
     config: Config
@@ -67,6 +69,7 @@ class Network:
     max_delay: int
     skipped: dict[str, int]
     groups: dict[str, Int32s]
+    spaces: dict[str, Space]
     at_mm: Array
     patterns: dict[str, npt.NDArray[np.bool_]]
 
@@ -108,6 +111,7 @@ def build(config: Config, seed: int | None = None) -> Network:
         max_delay=int(delay.max(initial=0)) or one_ms,
         skipped=wiring.skipped,
         groups=who.groups,
+        spaces=who.spaces,
         at_mm=who.at_mm,
         patterns=who.patterns,
     )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MOST_DOTS = 6000
 """Up to so many synapses each is a dot in the matrix; beyond, it shows their density."""
-MOST_LINES = 1500
+MOST_LINES, MOST_CHORDS = 1500, 20_000
+"""Up to so many synapses each is a line on the sheet, or across the ring."""
 HEAVY_TAIL = 4.0
 """Where the largest degree is so many times the mean, degrees are drawn on logarithmic axes."""
 _PLUS, _MINUS = COLOURS[0], COLOURS[1]
@@ -140,26 +141,29 @@ def _map(axis: Axes, network: Network) -> None:
 
     n, inner = network.n_neurons, _inner(network)
     pre, post, weight = network.pre[inner], network.post[inner], network.weight[inner]
-    at = network.at_mm[:n].copy()
-    if ring := not at[:, 1].any():
-        length = at[:, 0].max() + np.diff(np.unique(at[:, 0])).min(initial=np.inf) if n > 1 else 1.0
-        angle = at[:, 0] / length * 2 * np.pi
-        at = np.column_stack([np.sin(angle), np.cos(angle)]) * length / (2 * np.pi)
-    shown, words, width, alpha = np.ones(pre.size, bool), "all synapses", 0.5, 0.35
-    if pre.size > MOST_LINES:
+    at, space = network.at_mm[:n], network.spaces[network.ids[0]]
+    ring = space.kind == "ring"
+    if ring:
+        angle = at[:, 0] / space.width_mm * 2 * np.pi
+        at = np.column_stack([np.sin(angle), np.cos(angle)]) * space.width_mm / (2 * np.pi)
+    shown, words = np.ones(pre.size, bool), "all synapses"
+    width, alpha = 0.5, float(np.clip(15 / np.sqrt(max(pre.size, 1)), 0.06, 0.4))
+    if pre.size > (MOST_CHORDS if ring else MOST_LINES):
         few = _spread_out(at)
         shown, words = np.isin(pre, few), f"synapses of {few.size} neurons"
         width, alpha = 0.9, 0.8
         axis.plot(*at[few].T, "o", markersize=6, color=INK, zorder=3)
-    jump = np.linalg.norm(at[pre] - at[post], axis=1)
-    shown &= jump < 0.6 * np.ptp(at, axis=0).max() if not ring else True
+    if space.torus:
+        shown &= np.all(np.abs(at[pre] - at[post]) < [space.width_mm / 2, space.height_mm / 2], axis=1)
     for colour, mine in ((_PLUS, weight >= 0), (_MINUS, weight < 0)):
         lines = np.stack([at[pre[shown & mine]], at[post[shown & mine]]], axis=1)
         axis.add_collection(LineCollection(list(lines), colors=colour, linewidths=width, alpha=alpha))
     for (_, first, last), colour in zip(_groups(network) or [("", 0, n)], COLOURS[2:] * 9, strict=False):
         size = float(np.clip(60 / np.sqrt(n), 1.5, 6.0))
         axis.plot(*at[first:last].T, "o", markersize=size, markeredgewidth=0, color=colour, zorder=1)
-    axis.set(aspect="equal", title=f"Where they stand: {words}", xlabel="mm", ylabel="mm")
+    axis.set(aspect="equal", title=f"On {space}: {words}", xlabel="mm", ylabel="mm")
+    if ring:
+        axis.set_axis_off()
 
 
 def _spread_out(at: npt.NDArray[Any], most: int = 6) -> npt.NDArray[Any]:
@@ -187,6 +191,8 @@ def _degrees(axis: Axes, network: Network) -> None:
             axis.hist(k, list(bins), histtype="stepfilled", color=colour, alpha=0.25)
             axis.hist(k, list(bins), histtype="step", color=colour, label=name)
     logs = axis.get_xscale() == "log"
+    if not logs:
+        axis.locator_params(axis="x", integer=True)
     axis.set(title="Degrees", xlabel="partners k", ylabel="share with ≥ k" if logs else "neurons")
     axis.legend()
 
