@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from neurobus.classroom import brain, lesson, readout, witness
 from neurobus.classroom.data import read
 from tests import race
 from tests.conftest import Neurobus
-from tests.helpers import Cluster, Ended, until
+from tests.helpers import Cluster, Ended, spikes_in, until
 
 pytestmark = pytest.mark.process
 THIRTY, SLOW = "configs/digits/thirty.toml", "configs/digits/slow.toml"
@@ -172,3 +173,21 @@ def test_mistakes_are_one_line(neurobus: Neurobus, tmp_path: Path) -> None:
         done = neurobus(*args)
         assert done.returncode == 2, done.stderr
         assert word in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_habit_is_learnt_from_a_demonstration(neurobus: Neurobus, tmp_path: Path) -> None:
+    """Sensor and motor were poked together; then the sensor alone moves the motor, and that motor only."""
+    out = tmp_path / "habit.brain"
+
+    def moved_by(brain_file: Path, log: Path) -> set[str]:
+        cluster = Cluster(neurobus.start("brain", "load", brain_file, "--json", "--record", log))
+        assert neurobus("poke", "sensor.left").returncode == 0
+        time.sleep(0.3)
+        assert cluster.stop().code == 130
+        return {name for _, name in spikes_in(log)} - {"sensor.left"}
+
+    for passes, moved in ((0, set()), (1, {"motor.right"})):
+        done = neurobus("train", "configs/first/habit.toml", "--from", "configs/first/habit.mcap",
+                        "--passes", passes, "-o", out, "--json")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert moved_by(out, tmp_path / f"{passes}.mcap") == moved
