@@ -152,8 +152,8 @@ class Chip(Model):
 
     @staticmethod
     def adopt(name, p, dt_ms, w):
-        """Parameters of the chip that takes over neurons of the model `name`, with weights w (pA) on them, and
-        by how much what it holds is off at most. Raises ValueError where it cannot."""
+        """Parameters of the chip that takes over neurons of the model `name`, with weights w (pA) on them,
+        and by how much what it holds is off at most. Raises ValueError where it cannot."""
         if name != "nodes.lif":
             raise ValueError(f"a board runs nodes.chip or takes over a nodes.lif, not a {name}")
         n = len(p["C_m"])
