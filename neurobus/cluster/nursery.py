@@ -285,7 +285,6 @@ class Nursery:
     def _role(self, process: Process) -> Role:
         plan, net, number = self.plan, self.network, process.number
         source = plan.is_source(number)
-        electrical = np.union1d(np.union1d(net.gap_a, net.gap_b), net.recorded)
         return Role(
             name=process.name,
             ids=[net.ids[i] for i in process.members],
@@ -297,7 +296,7 @@ class Nursery:
             samples_heard=[] if source else [s for s in plan.samples_heard[number] if s != process.name],
             index_of=self.single_streams,
             n_ids=len(net.ids),
-            sends_samples=not source and bool(np.isin(process.members, electrical).any()),
+            sends_samples=not source and bool(np.isin(process.members, net.telling).any()),
             snapshots=self.state,
         )
 

@@ -258,15 +258,15 @@ class Core:
         gap_total = np.zeros(K)
         for i in range(K):
             lo, hi = part.gap_at[i], part.gap_at[i + 1]
-            gap_total[i] = sum(part.gap_ns[lo:hi])
-            self.buffer[at + K + i] = sum(part.gap_ns[lo:hi] * part.gap_v0[lo:hi])
+            gap_total[i] = sum(part.gap_ns[lo:hi][part.gap_f[0, lo:hi] == 0])
+            self.buffer[at + K + i] = sum(part.gap_ns[lo:hi] * part.gap_f[3, lo:hi])
         self.buffer[at + 2 * K : at + 3 * K] = self.state[self.potential_row] + self._zero
         self.buffer[at + 3 * K : at + 4 * K] = -NEVER
-        self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_v0
+        self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_f[3]
         noisy = np.any(part.noise_hz > 0)
         mean = part.noise_hz * dt_ms * 1e-3
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, gap_total)
-        self._delta = np.array([part.potential_delta_mv])
+        self._delta = part.params[model.tell] if model.tell else np.full(K, part.potential_delta_mv)
         self._noise = (mean if noisy else NO_MV, np.exp(-mean), part.noise_weight)
         self._spare = self.buffer.copy()
         self._fired = np.zeros(K, np.uint8)
@@ -512,7 +512,7 @@ class Core:
             return False
         state = self._spare[: self._shape[0] * K].reshape(-1, K)
         unsent = np.abs(state[self.potential_row] + self._zero - self._spare[at + 2 * K : at + 3 * K])
-        if np.any(unsent[self.part.watched] > self.part.potential_delta_mv):
+        if np.any(unsent[self.part.watched] > self._delta[self.part.watched]):
             return False
         before = self._spare.copy()
         table = self._table
@@ -667,6 +667,8 @@ class Core:
         )  # fmt: skip
         assert all(array.flags.c_contiguous for array in arrays)
         self._table[T.SCALARS : T.SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
+        self._table[T.SCALARS + T.GAP_TO] = part.gap_to.ctypes.data
+        self._table[T.SCALARS + T.GAP_F] = part.gap_f.ctypes.data
         self._stale = False
 
     def _duty(

@@ -17,6 +17,8 @@ which nothing more is emitted (0: is it at rest?), the length of the answer or o
 spikes in all answers so far."""
 SCALARS, ARRAYS = 48, 40
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
+GAP_TO, GAP_F = 36, 37
+"""Places among the arrays of what graded synapses need."""
 
 OTHER, OLD, TELL = 0, -1, -2
 """OTHER: not a plain duty, nothing was done. OLD: of a number that was answered. TELL: carried out, but the
