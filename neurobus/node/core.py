@@ -667,6 +667,7 @@ class Core:
         )  # fmt: skip
         assert all(array.flags.c_contiguous for array in arrays)
         self._table[T.SCALARS : T.SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
+        assert len(arrays) <= T.GAP_TO
         self._table[T.SCALARS + T.GAP_TO] = part.gap_to.ctypes.data
         self._table[T.SCALARS + T.GAP_F] = part.gap_f.ctypes.data
         self._stale = False
