@@ -109,7 +109,7 @@ check: install ## style, types, then all tests
 	$(BIN)/mypy
 	@$(MAKE) test
 
-train-report: install ## what thirty chips learn: the table in the README, every split (half an hour)
+train-report: install ## what thirty chips learn: the table in the README, every split (some minutes)
 	@mkdir -p build
 	$(BIN)/python -m tests.bench.learning --json build/train.json
 	$(BIN)/python -m tests.bench.cycles --json build/cycles.json --plot build/cycles.png
