@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from neurobus.network import Network
 from neurobus.picture import COLOURS, FAINT, GREY, INK, STYLE, blank, require_suffix, save
-from neurobus.structure.measures import degree_arrays
+from neurobus.structure.measures import degree_arrays, joined, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,9 @@ def _caption(facts: dict[str, Any]) -> str:
     parts = [f"{facts['neurons']:,} neurons", f"{facts['synapses']:,} synapses"]
     if facts["junctions"]:
         parts.append(f"{facts['junctions']:,} junctions")
-    if (w := facts["chemical"] or facts["electrical"]) and w["edges"]:
+    if facts["graded_synapses"]:
+        parts.append(f"{facts['graded_synapses']:,} graded")
+    if (w := facts["chemical"] or facts["graded"] or facts["electrical"]) and w["edges"]:
         spread = w["out_degree"]["heterogeneity"]
         parts += [f"reciprocity {w['reciprocity']:.3g}", f"clustering {w['clustering']:.3g}",
                   f"path length {w['path_length']:.3g}", f"⟨k²⟩/⟨k⟩ {spread:.3g}"]  # fmt: skip
@@ -70,8 +72,8 @@ def _groups(network: Network) -> list[tuple[str, int, int]]:
 
 
 def _matrix(axis: Axes, network: Network) -> None:
-    n, inner = network.n_neurons, _inner(network)
-    pre, post, weight = network.pre[inner], network.post[inner], network.weight[inner]
+    n = network.n_neurons
+    pre, post, weight = joined(network)
     if pre.size <= MOST_DOTS:
         size = float(np.clip(200 / n, 1.0, 6.0))
         for colour, mine in ((_PLUS, weight >= 0), (_MINUS, weight < 0)):
@@ -139,8 +141,8 @@ def _map(axis: Axes, network: Network) -> None:
     """Neurons where they stand, and synapses as lines: all, or those of a few neurons."""
     from matplotlib.collections import LineCollection
 
-    n, inner = network.n_neurons, _inner(network)
-    pre, post, weight = network.pre[inner], network.post[inner], network.weight[inner]
+    n = network.n_neurons
+    pre, post, weight = joined(network)
     at, space = network.at_mm[:n], network.spaces[network.ids[0]]
     ring = space.kind == "ring"
     if ring:
@@ -198,16 +200,15 @@ def _degrees(axis: Axes, network: Network) -> None:
 
 
 def _weights(axis: Axes, network: Network) -> None:
-    inner = _inner(network)
-    for colour, mine, name in (
-        (_PLUS, network.weight > 0, "excitatory"),
-        (_MINUS, network.weight < 0, "inhibitory"),
-    ):
-        _histogram(axis, np.abs(network.weight[inner & mine]), colour, name)
+    _, _, weight = joined(network)
+    _histogram(axis, weight[weight > 0], _PLUS, "excitatory")
+    _histogram(axis, -weight[weight < 0], _MINUS, "inhibitory")
     if not axis.patches:
         _histogram(axis, network.gap_ns, COLOURS[2], "junctions")
-    units = {network.models[m].weight_unit for m in np.unique(network.model_of[network.post[inner]]).tolist()}
-    axis.set(title="Weights", xlabel=f"|weight| ({', '.join(sorted(units)) or 'nS'})", ylabel="synapses")
+    inner = network.post[_inner(network)]
+    found = units(network, inner, "weight_unit") + units(network, network.graded.post, "current_unit")
+    found = list(dict.fromkeys(found or ["nS"]))
+    axis.set(title="Weights", xlabel=f"|weight| ({', '.join(found)})".replace(" ()", ""), ylabel="synapses")
     if axis.get_legend_handles_labels()[0]:
         axis.legend()
 
