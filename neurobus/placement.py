@@ -328,6 +328,11 @@ class Plan:
             net.kind[kept], net.row[kept],
         )  # fmt: skip
 
+    def learns(self, number: int) -> bool:
+        """Whether a process has synapses that may change: those of a type, or of a model that owns them."""
+        model = self.network.models[self.processes[number].model]
+        return bool(self.types(number)) or (issubclass(model, Model) and model.arrive is not None)
+
     def is_source(self, number: int) -> bool:
         return issubclass(self.network.models[self.processes[number].model], Source)
 

@@ -99,6 +99,9 @@ class Nursery:
         self.resume_step: int | None = None
         if options.resume:
             self.resume_step = int(json.loads((Path(options.resume) / "resume.json").read_text())["step"])
+            for later in Path(options.resume).glob("*.snap"):
+                if int(later.name.rsplit(".", 2)[1]) > self.resume_step:
+                    later.unlink()  # of a time that will come again, and differently
         self._compile()
         self._grow()
         for module, arguments in options.programs:
@@ -298,6 +301,7 @@ class Nursery:
             n_ids=len(net.ids),
             sends_samples=not source and bool(np.isin(process.members, net.telling).any()),
             snapshots=self.state,
+            keeps=not source and self.clock == "wall" and self.state is not None and plan.learns(number),
         )
 
     def fork_node(self, number: int, epoch: int, restarted: bool) -> None:

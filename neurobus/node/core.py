@@ -801,6 +801,11 @@ class Core:
             (*part.types, kinds),
         )  # fmt: skip
 
+    def learnt(self) -> Array:
+        """Weights of the synapses with memory, as of the committed step."""
+        n = self.part.owned.n if self.part.owned else 0
+        return self.buffer[self._owned_at : self._owned_at + n]
+
     def synapse_states(self) -> Array:
         """States of the synapses with memory, in the order of `part.owned`: (states, synapses)."""
         n, n_z = self.part.owned.integers[:2] if self.part.owned else (0, 0)

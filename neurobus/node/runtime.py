@@ -74,6 +74,9 @@ class Role:
     restored: bool = False
     late_start: bool = False
     """Joins a run that is under way (restarted, or started by hand)."""
+    keeps: bool = False
+    """Under the wall clock: what it learns it writes down at once, so that its death costs no more than what
+    was under way."""
 
 
 def now_ns() -> int:
@@ -148,6 +151,8 @@ class Runtime:
         self._new_pokes: list[tuple[int, int, float]] = []
         self._capture: dict[str, Any] | None = None
         self._capture_at = NEVER
+        self._kept: Any = None
+        self._kept_in: Path | None = None
         self.lender = Lender(self)
         self._grace = max(0, role.grace_ns // role.dt_ns)
 
@@ -542,6 +547,24 @@ class Runtime:
             self._emit(self.core.advance(self._capture_at))
             self._take_capture()
         self._emit(self.core.advance(to))
+        if self.role.keeps and isinstance(self.core, Core):
+            self._keep(self.core)
+
+    def _keep(self, core: Core) -> None:
+        """Write a snapshot where weights have changed since the last."""
+        now = core.learnt()
+        if self._kept is not None and np.array_equal(now, self._kept):
+            return
+        first, self._kept = self._kept is None, now.copy()
+        if first or self.role.snapshots is None:
+            return
+        try:
+            path = write_snapshot(self.role.snapshots, self.role.name, core.k, self._state())
+        except OSError:
+            return  # the next of the regular ones says so
+        if self._kept_in not in (None, path):
+            self._kept_in.unlink(missing_ok=True)
+        self._kept_in = path
 
     def _act(self, again: bool) -> None:
         """Emit what is due, and sleep until the core must act again."""

@@ -12,6 +12,7 @@ import pytest
 
 from neurobus.classroom import brain, lesson, readout, witness
 from neurobus.classroom.data import read
+from neurobus.node.runtime import read_snapshot
 from tests import race
 from tests.conftest import Neurobus
 from tests.helpers import Cluster, Ended, spikes_in, until
@@ -191,3 +192,32 @@ def test_a_habit_is_learnt_from_a_demonstration(neurobus: Neurobus, tmp_path: Pa
                         "--passes", passes, "-o", out, "--json")  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert moved_by(out, tmp_path / f"{passes}.mcap") == moved
+
+
+def test_under_the_wall_clock_a_death_costs_the_sample_under_way(neurobus: Neurobus, tmp_path: Path) -> None:
+    """What a neuron has learnt it has written down, long before the next snapshot of all is due."""
+    folder = tmp_path / "state"
+    cluster = Cluster(
+        neurobus.start("train", SLOW, "--passes", 1, "--train", 40, "--test", 0, "-o", tmp_path / "w.brain",
+                       "--json", "--set", "run.snapshot_every='60 s'", "--save", folder)
+    )  # fmt: skip
+    kept = until(lambda: [*folder.glob("reader.*.snap")], what="a neuron that has learnt")[0]
+    name = kept.name.rsplit(".", 2)[0]
+    state = read_snapshot(folder, name)
+    assert state is not None
+    before = owned_weights(state)
+    assert before.any(), "kept, and nothing learnt"
+    cluster.kill(name)
+    until(lambda: f"{name} died" in str(cluster.status) or cluster.child(name), what="its return")
+    end = cluster.end(100)
+    assert end.code == 0, end.err
+    assert [note for note in end.summary["notes"] if f"{name} died" in note]
+    after = learnt(tmp_path / "w.brain")[int(name.rpartition(".")[2])]
+    assert after.any() and np.mean(np.abs(after - before) <= 32) > 0.5, "it began anew"
+
+
+def owned_weights(state: dict[str, Any]) -> np.ndarray:
+    """The input weights in a snapshot of a reader: synapses stand in the order of their sources."""
+    buffer = np.frombuffer(state["core"]["buffer"])
+    n_synapses, n_states = 64 + 29 + 3, 1
+    return buffer[len(buffer) - (1 + n_states) * n_synapses :][29 : 29 + 64]
