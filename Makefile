@@ -109,9 +109,10 @@ check: install ## style, types, then all tests
 	$(BIN)/mypy
 	@$(MAKE) test
 
-train-report: install ## what thirty chips learn: the table in the README, every split (half an hour)
+train-report: install ## what thirty chips learn: the table in the README, every split (some minutes)
 	@mkdir -p build
 	$(BIN)/python -m tests.bench.learning --json build/train.json
+	$(BIN)/python -m tests.bench.cycles --json build/cycles.json --plot build/cycles.png
 
 demo-train: install ## thirty processes learn to read, with a picture of what each has learnt
 	@mkdir -p $(DEMO)
@@ -119,6 +120,9 @@ demo-train: install ## thirty processes learn to read, with a picture of what ea
 	@echo 'what each has learnt: $(DEMO)/thirty.weights.png'
 	@echo 'what is taken for what: $(DEMO)/thirty.confusion.png'
 	@echo 'now try: neurobus brain load $(DEMO)/thirty.brain, and in another terminal: neurobus show 7'
+
+demo-board: install system rig firmware ## a simulated board as a neuron: attached, pressed, unplugged, plugged
+	$(BIN)/python firmware/demo.py
 
 campaign: install system rig ## what boards must bear, at length: a thousand cables pulled, bit errors, power losses
 	$(BIN)/python -m tests.firmware.campaign

@@ -6,7 +6,6 @@ and what was lost or late. It is all done with the verbs a person would use.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,9 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from neurobus.bridge import hardware
+from neurobus.bridge import hardware, simboard
 from neurobus.bridge.simboard import Rig, SimBoard
-from neurobus.cli.simboard import firmware
 from neurobus.cli.topview import lit
 from neurobus.cluster import folder as folders
 from neurobus.cluster.observer import Observer
@@ -40,7 +38,7 @@ class Timeline:
     """Rows of what happens, as it happens."""
 
     def __init__(self, run: subprocess.Popen[str]):
-        self.console = Console(highlight=False, width=max(100, Console().width))
+        self.console = Console(highlight=False, soft_wrap=True)
         self.run = run
         manifest = self._started()
         self.observer = Observer(manifest, f"demo-{os.getpid()}")
@@ -79,7 +77,7 @@ class Timeline:
             new, self.before[name] = count - self.before[name], count
             row.append(f"{'●' * min(new, 3):<{len(name)}}  ", "bright_white" if new else "dim")
         board = live.boards.get(self.index[NEURON])
-        row.append(f" {board or 'its process':<34}", "yellow" if board else "dim")
+        row.append(f" {board or 'its process':<26}", "yellow" if board else "dim")
         for at in range(0, len(live.strips.get(self.index[NEURON], b"")), 3):
             red, green, blue = live.strips[self.index[NEURON]][at : at + 3]
             row.append("■", "rgb({},{},{})".format(*lit(red, green, blue)))
@@ -113,9 +111,7 @@ def running() -> Iterator[subprocess.Popen[str]]:
 
 def main() -> None:
     board = hardware.BOARDS["uno"]
-    one = SimBoard(
-        firmware(board, "ws2812"), board.mcu, board.clock_hz, "ws2812", own_supply=True, serial=0xB0A2D
-    )
+    one = SimBoard(simboard.firmware(board), board.mcu, board.clock_hz, own_supply=True, serial=0xB0A2D)
     with Rig([one]) as rig, running() as run:
         timeline = Timeline(run)
         timeline.go(1.5)
@@ -136,7 +132,6 @@ def main() -> None:
         ask(timeline, "stop")
         out, _ = run.communicate(timeout=30)
     timeline.console.print(out)
-    print(json.dumps({"exit": run.returncode}) if run.returncode else "the network did not notice")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def mix(a: RGB, b: RGB, share: float) -> RGB:
 
 
 Palette = tuple[RGB, RGB, RGB, RGB]
-STRIP: Palette = ((2, 2, 3), (96, 44, 6), (8, 30, 96), (120, 116, 104))
+STRIP: Palette = ((2, 2, 3), (96, 44, 6), (8, 30, 96), (72, 70, 62))
 """Colours of a board's strip as it comes: rest, warm, cool, flash. Dim: 60 pixels stay below an ampere."""
 
 

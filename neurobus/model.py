@@ -32,7 +32,7 @@ What a presynaptic spike does can be said in two places, both local to the posts
   walks through them in `step` when it likes. Such is a chip with learning of its own.
 
 Order, in every update k: (1) spikes that act in it, by (stamp, source, order of declaration), each through
-the hook of its synapse; (2) pokes, background, electrical currents; (3) `step`; (4) for those who fired, the
+the hook of its synapse; (2) pokes, background, electrical and graded currents; (3) `step`; (4) for those who fired, the
 hooks of their synapses' types. Weights and states of synapses are part of the neuron's state: looked ahead
 on a copy, in snapshots, the same for any packing.
 """
@@ -151,6 +151,10 @@ class Model(Node):
     """The state that is the membrane potential in mV: plotted, and seen through electrical synapses."""
     potential_zero: ClassVar[str | None] = None
     """A parameter to add to `potential` to get absolute mV, where the state is held relative to it."""
+    current_unit: ClassVar[str] = "pA"
+    """Unit of `I`, and so of the weight of a graded synapse; `""` for a model without units."""
+    tell: ClassVar[str | None] = None
+    """A parameter: how far the potential moves before others are told. None: the run's `potential_delta`."""
     peak: ClassVar[str | None] = None
     """A parameter: absolute potential (mV) that electrical synapses see at a spike (the spikelet). None: what
     they see is the potential itself, where a model has a spike and not just its time."""
@@ -200,7 +204,7 @@ class Model(Node):
         """Advance K neurons from step k to k + 1; set `fired[i]` to 1 or 0; return how many fired.
 
         s (states, K); c (constants, K); x (receptors, K) summed synaptic weights that act in this step;
-        I (K,) pA from electrodes and electrical synapses; key (K,) random stream of each neuron.
+        I (K,) pA from electrodes, electrical and graded synapses; key (K,) random stream of each neuron.
         """
         raise NotImplementedError
 
@@ -215,6 +219,7 @@ class Synapse(Node):
         def fire(t, c, g):                           the neuron fired: update its traces
         def post(t, j, w, z, c, g, y):               synapse j learns of a spike of its neuron
         def modulate(m, value, t, j0, j1, w, z, c, g):   `value` arrived at `modulators[m]` of this neuron
+        def until(t, back, j, w, z, c, g, y):        bring w[j] to time t, to be looked at (on a copy)
 
     w (synapses,) weights; z (states, synapses); c constants in the order of `prepare`; g traces now; y traces
     as they were right after the neuron's last spike strictly before `back`, zeros before the first (in
@@ -235,6 +240,7 @@ class Synapse(Node):
     fire: ClassVar[Any] = None
     post: ClassVar[Any] = None
     modulate: ClassVar[Any] = None
+    until: ClassVar[Any] = None
 
     @classmethod
     def states(cls) -> dict[str, State]:

@@ -44,7 +44,9 @@ class NeuronPart:
     Synapses: `row` (N + 1,), `target` (receptor * K + local neuron), `delay` steps, `weight`; those with
     memory are in `owned`.
     Electrical: `gap_row` (N + 1,) into `gap_of`, which points into arrays sorted by local target
-    (`gap_at` (K + 1,)): `gap_ns`, `gap_v0` (mV of the other side at the start).
+    (`gap_at` (K + 1,)): `gap_ns`, `gap_v0` (mV of the other side at the start). Graded synapses stand among
+    them, with their weight for nS; `gap_to` is the local target, `gap_f` (4, gaps) tells them apart: 0 for a
+    junction, or 1 + transfer, then threshold, slope, and what acts at the start.
     Plan of currents: `plan_k` step, `plan_i` local neuron, `plan_pa`.
     """
 
@@ -67,6 +69,8 @@ class NeuronPart:
     gap_at: Ints
     gap_ns: Array
     gap_v0: Array
+    gap_to: Int32s
+    gap_f: Array
     plan_k: Ints
     plan_i: Int32s
     plan_pa: Array
@@ -138,16 +142,22 @@ class Plan:
     @cached_property
     def samples_heard(self) -> list[list[str]]:
         """Process number → the streams whose potentials it subscribes to."""
-        a, b = self.network.gap_a, self.network.gap_b
-        return self._sources(np.concatenate([a, b]), np.concatenate([b, a]))
+        return self._sources(*self._telling_pairs)
 
     def targets(self) -> tuple[list[list[tuple[int, int]]], list[list[tuple[int, int]]]]:
         """For spikes and for samples: process → (other process, smallest delay in steps to it)."""
         net = self.network
         spikes = _links(self.process_of[net.pre], self.process_of[net.post], net.delay, len(self.processes))
-        a, b = self.process_of[net.gap_a], self.process_of[net.gap_b]
-        delay = np.full(2 * len(a), net.min_delay)
-        return spikes, _links(np.concatenate([a, b]), np.concatenate([b, a]), delay, len(self.processes))
+        teller, hearer = self._telling_pairs
+        delay = np.full(len(teller), net.min_delay)
+        here = self.process_of
+        return spikes, _links(here[teller], here[hearer], delay, len(self.processes))
+
+    @cached_property
+    def _telling_pairs(self) -> tuple[Int32s, Int32s]:
+        """Whose potential acts on whom: both ways across a junction, one way across a graded synapse."""
+        a, b, graded = self.network.gap_a, self.network.gap_b, self.network.graded
+        return np.concatenate([a, b, graded.pre]), np.concatenate([b, a, graded.post])
 
     @cached_property
     def _order(self) -> tuple[Ints, Ints]:
@@ -220,11 +230,16 @@ class Plan:
         here = self.process_of
         a, b, g = net.gap_a, net.gap_b, net.gap_ns
         to_b, to_a = here[b] == number, here[a] == number
-        other = np.concatenate([a[to_b], b[to_a]])
-        me = self._local[np.concatenate([b[to_b], a[to_a]])]
-        ns = np.concatenate([g[to_b], g[to_a]])
+        graded = net.graded.only(here[net.graded.post] == number)
+        other = np.concatenate([a[to_b], b[to_a], graded.pre])
+        me = self._local[np.concatenate([b[to_b], a[to_a], graded.post])]
+        ns = np.concatenate([g[to_b], g[to_a], graded.weight])
         by_target = np.lexsort((other, me))
-        other, me, ns = other[by_target], me[by_target], ns[by_target]
+        none = np.zeros(len(other) - len(graded.pre))
+        f = np.array([np.concatenate([none, 1.0 + graded.transfer]), np.concatenate([none, graded.threshold]),
+                      np.concatenate([none, graded.slope]), np.zeros(len(other))])  # fmt: skip
+        other, me, ns, f = other[by_target], me[by_target], ns[by_target], f[:, by_target]
+        f[3] = transferred(f, self.initial_mv[other])
         gap_of = np.argsort(other, kind="stable").astype(np.int32)
         rows = np.arange(len(net.ids) + 1)
         plan = []
@@ -234,8 +249,7 @@ class Plan:
                 if stop >= 0:
                     plan.append((stop, self._local[neuron], -pa))
         plan.sort(key=lambda entry: (entry[0], entry[1]))
-        electrical = np.union1d(a, b)
-        watched = np.flatnonzero(np.isin(members, np.union1d(electrical, net.recorded)))
+        watched = np.flatnonzero(np.isin(members, net.telling))
         return NeuronPart(
             name=process.name,
             model_name=net.model_names[process.model],
@@ -256,6 +270,8 @@ class Plan:
             gap_at=np.searchsorted(me, np.arange(n + 1)).astype(np.int64),
             gap_ns=ns,
             gap_v0=self.initial_mv[other],
+            gap_to=me.astype(np.int32),
+            gap_f=np.ascontiguousarray(f),
             plan_k=np.array([e[0] for e in plan], np.int64),
             plan_i=np.array([e[1] for e in plan], np.int32),
             plan_pa=np.array([e[2] for e in plan], np.float64),
@@ -279,7 +295,7 @@ class Plan:
         weight = np.empty(len(mine))
         weight[plain] = np.frombuffer(saved["weight"], np.float64)
         if owned is not None:
-            remembered = np.frombuffer(saved["buffer"], np.float64)[-len(owned.start) :][: owned.n]
+            remembered = np.frombuffer(saved["weight_now"], np.float64)
             weight[np.flatnonzero(~plain)[owned.given]] = remembered
         return mine, weight
 
@@ -312,8 +328,19 @@ class Plan:
             net.kind[kept], net.row[kept],
         )  # fmt: skip
 
+    def learns(self, number: int) -> bool:
+        """Whether a process has synapses that may change: those of a type, or of a model that owns them."""
+        model = self.network.models[self.processes[number].model]
+        return bool(self.types(number)) or (issubclass(model, Model) and model.arrive is not None)
+
     def is_source(self, number: int) -> bool:
         return issubclass(self.network.models[self.processes[number].model], Source)
+
+
+def transferred(f: Array, v: Array) -> Array:
+    """What acts across each junction or graded synapse when the other side is at v (`gap_f`); shape (n,)."""
+    u = (v - f[1]) / np.where(f[2] > 0, f[2], 1.0)
+    return np.select([f[0] == 0, f[0] == 1, f[0] == 2], [v, u, np.maximum(u, 0.0)], 1 / (1 + np.exp(-u)))
 
 
 def _links(source: Int32s, target: Int32s, delay: npt.NDArray[Any], n: int) -> list[list[tuple[int, int]]]:
@@ -428,6 +455,9 @@ def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
         gap_a=network.gap_a[joined],
         gap_b=network.gap_b[joined],
         gap_ns=network.gap_ns[joined],
+        graded=network.graded.only(
+            ~np.isin(network.graded.pre, chosen) & ~np.isin(network.graded.post, chosen)
+        ),
         currents=[c for c in network.currents if c[0] not in set(chosen.tolist())],
         background_rate_hz=noise,
         recorded=np.setdiff1d(network.recorded, chosen).astype(np.int32),

@@ -151,6 +151,35 @@ class Chip(Model):
         return {**n, "u": u, "b_per_pA": P20 * 65536.0}
 
     @staticmethod
+    def adopt(name, p, dt_ms, w):
+        """Parameters of the chip that takes over neurons of the model `name`, with weights w (pA) on them,
+        and by how much what it holds is off at most. Raises ValueError where it cannot."""
+        if name != "nodes.lif":
+            raise ValueError(f"a board runs nodes.chip or takes over a nodes.lif, not a {name}")
+        n = len(p["C_m"])
+        q = {param: p.get(param, np.full(n, of.value)) for param, of in Chip.params().items()}
+        q["I_max"] = np.maximum(q["I_max"], np.abs(w).max(initial=0.0) * (32768 / 32767))
+        c, h = Chip.prepare(q, dt_ms), dt_ms
+        u = c["u"].max()
+        taus = (("tau_m", "d_m"), ("tau_syn_ex", "d_ex"), ("tau_syn_in", "d_in"))
+        off = [np.abs(-h / np.log1p(-c[d] / 65536.0) / p[tau] - 1.0).max() for tau, d in taus]
+        errors = {
+            "a weight, pA": float(np.abs(np.rint(w / u) * u - w).max(initial=0.0)),
+            "a time constant, %": float(100.0 * max(off)),
+            "I_e, pA": float(np.abs(c["b"] / c["b_per_pA"] - p["I_e"]).max()),
+        }
+        return q, errors
+
+    @staticmethod
+    def adopted(p, state):
+        """Such a neuron's state as the chip's: state by name, (K,) each, to (states, K)."""
+        per_pA = 256.0 * 32768.0 / p["I_max"]
+        V = np.rint(state["V"] * 65536.0) / 65536.0
+        I_ex = np.clip(np.rint(state["I_ex"] * per_pA), 0, I_MOST)
+        I_in = np.clip(np.rint(-state["I_in"] * per_pA), 0, I_MOST)
+        return np.array([V, I_ex, I_in, state["r"], np.zeros_like(V)])
+
+    @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):
         A_minus, k_minus, shift, u = int(c[11, i]), int(c[13, i]), int(c[14, i]), c[17, i]
         n = int(np.rint(w[j] / u))

@@ -9,7 +9,7 @@ A lateral spike inhibits who has not fired, so the nearest wins. LEARN, at the e
                   the end, and one that came late or never loses (Masquelier & Thorpe 2007, with a grade);
                   n grows from `young` to `old` with the number of samples won
     never learnt  claims a sample that nobody has recognised within `patience`: W := min(127, 8 T), and a
-                  spike. It is the turn of the neuron whose elders have all claimed (as in ART, Grossberg 1976)
+                  spike. It is the turn of him whose elders have all claimed (as in ART, Grossberg 1976)
 
 RESET opens a slot, LEARN closes it. All is integers, W in 0 … 127, so that a chip could do it.
 """

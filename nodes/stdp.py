@@ -54,17 +54,25 @@ class Stdp(Synapse):
 
     @staticmethod
     def post(t, j, w, z, c, g, y):
-        K_plus = z[0, j] * math.exp((z[1, j] - t) / c[0])
-        x = w[j] / c[6]
-        x = x + (c[2] * (1.0 - x) ** c[4] * K_plus)
-        w[j] = x * c[6] if x < 1.0 else c[6]
+        w[j] = potentiated(w[j], z[0, j] * math.exp((z[1, j] - t) / c[0]), c)
 
     @staticmethod
     def arrive(t, back, j, w, z, c, g, y):
-        K_minus = y[0] * math.exp((y[1] - back) * c[1])
-        x = w[j] / c[6]
-        x = x - (c[3] * c[2] * x ** c[5] * K_minus)
-        w[j] = x * c[6] if x > 0.0 else 0.0
+        w[j] = depressed(w[j], y[0] * math.exp((y[1] - back) * c[1]), c)
         z[0, j] = z[0, j] * math.exp((z[1, j] - t) / c[0]) + 1.0
         z[1, j] = t
         return w[j]
+
+
+def potentiated(w, K_plus, c):
+    """The weight after a postsynaptic spike; c as `Stdp.prepare` has it."""
+    x = w / c[6]
+    x = x + (c[2] * (1.0 - x) ** c[4] * K_plus)
+    return x * c[6] if x < 1.0 else c[6]
+
+
+def depressed(w, K_minus, c):
+    """The weight after a presynaptic spike."""
+    x = w / c[6]
+    x = x - (c[3] * c[2] * x ** c[5] * K_minus)
+    return x * c[6] if x > 0.0 else 0.0

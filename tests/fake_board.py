@@ -9,11 +9,10 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from neurobus.wire import framing, link
+from nodes import chip
 
 TIMER_HZ = 250_000
 RING, QUEUE = 128, 32
@@ -56,9 +55,6 @@ class Chip:
             self.V = 0
             return True
         return False
-
-
-chip: Any = import_module("nodes.chip") if find_spec("nodes.chip") else None
 
 
 class TwinChip:

@@ -16,7 +16,7 @@ enum { REST, WARM, COOL, FLASH };
 
 /* In the strip's order. Dim: 60 pixels of this stay below an ampere. */
 #define RGB(r, g, b) { [WS_PLACE(0)] = r, [WS_PLACE(1)] = g, [WS_PLACE(2)] = b }
-static uint8_t palette[4][3] = { RGB(2, 2, 3), RGB(96, 44, 6), RGB(8, 30, 96), RGB(120, 116, 104) };
+static uint8_t palette[4][3] = { RGB(2, 2, 3), RGB(96, 44, 6), RGB(8, 30, 96), RGB(72, 70, 62) };
 
 static struct state {
     struct link_lights now, shown;

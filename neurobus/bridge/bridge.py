@@ -431,7 +431,7 @@ class Bridge:
             "disagreements": f.disagreements, "mended": f.mended, "hand_overs": f.hand_overs,
             "losses": f.losses, "attempts": f.attempts, "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
             "pokes": f.pokes, "missed": carrier.ledger.totals()["lost"],
-            "errors": carrier.lent.errors if carrier.lent else {},
+            "errors": carrier.lent.errors if carrier.lent else {}, "counts": carrier.stats,
         }  # fmt: skip
 
 

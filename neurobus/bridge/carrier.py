@@ -57,6 +57,7 @@ CLOSE_S = 0.02
 """So near to the present it goes on by its own clock."""
 ATTEMPTS = 12
 ASK_AGAIN_S = 0.02
+TELL_S = 1.0
 RETURN_S = 0.3
 """How long a process may take to say that it owns its neuron again."""
 STEP_BITS = 32
@@ -146,6 +147,8 @@ class Carrier:
         self.hello: Hello | None = None
         self.serial: int | None = None
         self.lent: Lent | None = None
+        self.stats: dict[str, int] | None = None
+        """What the board counted since its start, as of a second ago at most."""
         self.why = ""
         self.ledger = Ledger(from_start=False)
         self._lag_s = 0.0
@@ -168,6 +171,7 @@ class Carrier:
         self._mending = False
         self._mended_to = 0
         self._goal = 0
+        self._tell_at = 0.0
         self._return_by: float | None = None
         self._after_return = Stage.OVER
         self._duties: deque[list[Any]] = deque()
@@ -178,6 +182,7 @@ class Carrier:
         self._cede_marked = False
         self._strip_at_ns = 0
         self._palette: dict[str, int] = {}
+        self._colours: led.Palette = led.STRIP
 
     # -- to the bus -----------------------------------------------------------------------------------
 
@@ -190,7 +195,8 @@ class Carrier:
     @property
     def board(self) -> str:
         """What people call this board."""
-        return f"board {self.hello.name} ({self.port})" if self.hello else self.port
+        port = self.port.rpartition("/")[2]
+        return f"board {self.hello.name} ({port})" if self.hello else port
 
     def opened(self, now: float) -> None:
         """The port is open, for the first time or again."""
@@ -243,6 +249,8 @@ class Carrier:
                 self._read(data)
             case link_session.Loaded(tick):
                 self._loaded(tick, now)
+            case link_session.Stats(values):
+                self.stats = values
             case link_session.Here(hello):
                 self._here(hello, now)
             case link_session.Reset(why):
@@ -424,6 +432,8 @@ class Carrier:
     def palette(self, colours: dict[str, int], now: float) -> None:
         """Colours of the strip, by field of PALETTE; a board that comes back gets them again."""
         self._palette = colours
+        values = list(colours.values())
+        self._colours = tuple(tuple(values[at : at + 3]) for at in range(0, len(values), 3))  # type: ignore[assignment]
         self.session.send(link.PALETTE, now, **colours)
 
     @property
@@ -434,11 +444,10 @@ class Carrier:
         if self.hello is None:
             return
         t_ns = max(0, int((now - self.world.t0_s()) * 1e9)) if self.world.wall else self._strip_at_ns
-        strip = getattr(led, "strip", None)
-        if strip is None:
-            return
-        colours = strip(lights.level, lights.flash, lights.blink, self.hello.leds)
-        self.world.bus(wire.encode(Led(self.neuron, t_ns, colours)))
+        colours = led.strip(lights.level, lights.flash, lights.blink, self.hello.leds, self._colours)
+        self.world.bus(
+            wire.encode(Led(self.neuron, t_ns, bytes(part for colour in colours for part in colour)))
+        )
 
     # -- from the bus -----------------------------------------------------------------------------------
 
@@ -748,6 +757,9 @@ class Carrier:
         """Do what is due."""
         for event in self.session.tick(now):
             self._event(event, now)
+        if now >= self._tell_at and self.stage is Stage.OWNING:
+            self._tell_at = now + TELL_S
+            self.session.send(link.TELL, now)
         if self._ask_at is not None and now >= self._ask_at:
             self._ask_at = None
             if self.stage is Stage.COPYING:
@@ -767,6 +779,8 @@ class Carrier:
         """When `tick` is to be called next."""
         times = [self.session.next_s()]
         times += [time for time in (self._ask_at, self._return_by) if time is not None]
+        if self.stage is Stage.OWNING:
+            times.append(self._tell_at)
         return min(times)
 
     @property

@@ -16,8 +16,13 @@ STRETCH_S = 0.5
 """One pair is kept of each such stretch, the best."""
 KEPT = 24
 """Stretches that the fit looks back."""
-SHORT_S = 0.2
-"""A baseline shorter than this tells nothing of the rate; the nominal one is taken."""
+USUAL = 1e-3
+"""How far off clocks usually are (a ceramic resonator; a crystal is ten times better). What the pairs say of
+the rate counts as much as this as soon as it is as certain; over a short baseline, or on a machine so busy
+that all round trips are long, they say next to nothing."""
+JUMP_S = 0.003
+"""A pair that lies off the fit by more than its round trip and this: the clock has jumped (a simulated board
+on a machine that could not keep up). The pairs before it count no more."""
 TOLERANCE = 0.01
 """No oscillator of a board that can talk at its baud is farther off than this."""
 
@@ -42,6 +47,7 @@ class ClockSync:
         self._last = 0
         self._origin_s, self._origin = 0.0, 0.0
         self.ready = False
+        self.jumps = 0
 
     def add(self, sent_s: float, came_s: float, clock32: int) -> None:
         """A PING and its PONG."""
@@ -54,6 +60,9 @@ class ClockSync:
             # Wraps are told apart by where the clock must be by now: it wraps in minutes, pairs come in ms.
             near = round(self.clock_at(middle))
             clock = near + (clock32 - near + WRAP // 2) % WRAP - WRAP // 2
+            if abs(self.host_at(clock) - middle) > trip + JUMP_S:
+                self._best.clear()
+                self.jumps += 1
         pair = Pair(middle, clock, trip)
         if self._best and int(self._best[-1].host_s / STRETCH_S) == int(middle / STRETCH_S):
             if trip < self._best[-1].trip_s:
@@ -70,10 +79,12 @@ class ClockSync:
         base = good[0].clock
         mean = sum(pair.clock - base for pair in good) / len(good)
         spread = sum((pair.host_s - mean_s) ** 2 for pair in good)
-        if good[-1].host_s - good[0].host_s >= SHORT_S:
+        if spread > 0.0:
             slope = sum((p.host_s - mean_s) * (p.clock - base - mean) for p in good) / spread
-            low, high = self.nominal_hz * (1 - TOLERANCE), self.nominal_hz * (1 + TOLERANCE)
-            self.hz = min(max(slope, low), high)
+            # A pair's time is off by a quarter of its trip or so.
+            uncertain = max(pair.trip_s for pair in good) / 4 / spread**0.5
+            off = (slope / self.nominal_hz - 1.0) / (1.0 + (uncertain / USUAL) ** 2)
+            self.hz = self.nominal_hz * (1.0 + min(max(off, -TOLERANCE), TOLERANCE))
         self._origin_s, self._origin = mean_s, base + mean
         self.ready = True
 

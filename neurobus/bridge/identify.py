@@ -56,6 +56,8 @@ class Identity:
             if key != "token"
         }
         if said:
+            if said["serial"] == link.NO_SERIAL:
+                said["serial"] = None
             said["reset"] = [name for name, bit in link.RESET.items() if self.hello["reset"] & bit]
         return {
             "port": self.port.name, "simulated": self.port.simulated, "description": self.port.description,

@@ -32,7 +32,7 @@ FIRST_PINGS, FIRST_PING_S = 8, 0.01
 BEAT_S = 0.025
 """A running board is asked so often where it is."""
 SILENCE_S = 0.06
-"""A running board that has said nothing for so long is silent."""
+"""A running board that has not answered a beat for so long is silent."""
 PATIENCE_S = 1.0
 """The same while it loads or steps: it may be busy for a while."""
 ASK_PATIENCE_S = 5.0
@@ -382,7 +382,10 @@ class Session:
             elif packet.message is link.PONG:
                 sent = self._pings.pop(packet.values["token"], None)
                 if sent is not None:
+                    jumps = self.sync.jumps
                     self.sync.add(sent, now, packet.values["clock"])
+                    if self.sync.jumps > jumps and self.stage is Stage.RUNNING:
+                        self._send_run(now)
             else:
                 self._heard(packet, now, events)
         self._release(now)
@@ -479,6 +482,9 @@ class Session:
                 # Where it is for certain by now, so that the answer comes at once.
                 tick = int((now - self._epoch_s) / self._dt_s) - self._batch - 1
                 if tick > self.at:
+                    if self.transport.heard_s >= self._busy_s:
+                        # Silence counts from the first question that nobody answered: it may be we who slept.
+                        self._busy_s = now
                     self.transport.send(link.HORIZON, now, tick=tick)
             self._release(now)
         patience_s = self.silence_s if self.stage is Stage.RUNNING else PATIENCE_S

@@ -90,7 +90,7 @@ class Rig:
 
     def __init__(self, boards: Sequence[SimBoard], pace: str = "real"):
         self.folder = folders.create("simboard")
-        first = _first_free()
+        first = first_free()
         self.names = [f"{ports.SIMULATED}{first + i}" for i in range(len(boards))]
         self.ports = [str(self.folder / name) for name in self.names]
         self._rest = b""
@@ -245,7 +245,7 @@ def _ask(connection: socket.socket, words: Iterable[object]) -> Any:
     return json.loads(rest)
 
 
-def _first_free() -> int:
+def first_free() -> int:
     """A number that no board has, in whichever rig: so that short names mean one board."""
     taken = [os.path.basename(name).removeprefix(ports.SIMULATED) for name in ports.simulated()]
     return 1 + max((int(number) for number in taken if number.isdigit()), default=-1)

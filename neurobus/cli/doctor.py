@@ -33,6 +33,7 @@ THREADS_PER_PROCESS, OTHER_THREADS = 3, 200
 PACKAGES = (
     "click",
     "h5py",
+    "llvmlite",
     "matplotlib",
     "mcap",
     "msgpack",
@@ -42,6 +43,7 @@ PACKAGES = (
     "pyserial",
     "pyzmq",
     "rich",
+    "scipy",
     "textual",
     "zstandard",
 )

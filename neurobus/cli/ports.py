@@ -13,6 +13,8 @@ from neurobus.bridge import identify
 from neurobus.bridge.identify import Identity, State
 from neurobus.cli.common import json_option, print_json
 
+WIDTH = 120
+HELD = {"whole": "holds a neuron", "running": "runs a neuron"}
 COLOUR = {State.BOARD: "green", State.OTHER: "yellow", State.SILENT: "dim"}
 
 
@@ -44,6 +46,8 @@ def command(wait_s: float | None, as_json: bool) -> None:
 
 def _show(found: list[Identity]) -> None:
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     boards = [identity for identity in found if identity.state is State.BOARD]
     if boards:
         console.print(_table(boards))
@@ -55,22 +59,19 @@ def _show(found: list[Identity]) -> None:
 
 def _table(boards: list[Identity]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("port", "MCU", "clock", "baud", "chip", "synapses", "LEDs", "serial", "started by", ""):
-        right = name in ("clock", "baud", "synapses", "serial")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for name in ("port", "MCU", "baud", "chip", "synapses", "LEDs", "serial", ""):
+        table.add_column(name, justify="right" if name in ("baud", "synapses") else "left", no_wrap=True)
     for identity in boards:
         row = identity.row()
         table.add_row(
             f"[bold]{short(identity)}[/]",
-            f"[green]{row['mcu']}[/]",
-            f"{row['clock_hz'] / 1e6:g} MHz",
+            f"[green]{row['mcu']}[/] {row['clock_hz'] / 1e6:g} MHz",
             str(identity.baud),
             str(row["chip"]),
             str(row["synapses"]),
             f"{row['leds']} {row['led']}" if row["leds"] else "none",
-            str(row["serial"] or "–"),
-            ", ".join(row["reset"]) or "–",
-            {"empty": "", "whole": "holds a neuron", "running": "runs a neuron"}.get(row["held"], ""),
+            f"{row['serial']:08X}" if row["serial"] is not None else "–",
+            HELD.get(row["held"], ""),
         )
     return table
 

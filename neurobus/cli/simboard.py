@@ -68,7 +68,8 @@ def command(
     elif not elf.exists():
         raise InputError(f"{elf}: no such file")
     one = SimBoard(elf.absolute(), board.mcu, board.clock_hz, own_supply=own_supply)
-    several = [simboard.with_strip(replace(one, serial=FIRST_SERIAL + i), chip, leds) for i in range(number)]
+    first = FIRST_SERIAL + simboard.first_free()
+    several = [simboard.with_strip(replace(one, serial=first + i), chip, leds) for i in range(number)]
     stopped: list[bool] = []
     with on_interrupt(lambda: stopped.append(True)), Rig(several, pace) as rig:
         if as_json:

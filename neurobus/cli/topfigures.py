@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan
+from math import isnan, isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +48,41 @@ def default_push(manifest: Manifest, index: int) -> Push | None:
         return None
     unit = manifest.weight_units[index]
     return Push(WEIGHTS.get(unit, 1.0), unit)
+
+
+INFERNO = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
+SEA = ((0, 0, 4), (30, 70, 140), (90, 170, 230), (220, 240, 255))
+WIDEST = 64
+
+
+def shaped(n: int) -> tuple[int, int]:
+    """Rows and columns in which n weights are shown: a square where they are one."""
+    side = isqrt(n)
+    return (side, side) if side * side == n else (-(-n // WIDEST), min(n, WIDEST))
+
+
+def weight_picture(weights: Floats) -> list[Text]:
+    """Weights as half blocks, two rows a line: dark is 0, bright the largest; negative ones are blue."""
+    rows, columns = shaped(len(weights))
+    cells = np.zeros((rows + rows % 2, columns))
+    cells.ravel()[: len(weights)] = weights
+    cells /= max(float(np.abs(weights).max(initial=0.0)), 1e-12)
+
+    def colour(x: float) -> str:
+        scale = INFERNO if x >= 0 else SEA
+        at = min(abs(x), 1.0) * (len(scale) - 1)
+        low, part = min(int(at), len(scale) - 2), at - min(int(at), len(scale) - 2)
+        mixed = (round(a + part * (b - a)) for a, b in zip(scale[low], scale[low + 1], strict=True))
+        return "#" + "".join(f"{value:02x}" for value in mixed)
+
+    lines = []
+    for y in range(0, len(cells), 2):
+        line = Text(" ")
+        for x in range(columns):
+            block = "▀▀" if columns <= WIDEST // 2 else "▀"
+            line.append(block, f"{colour(cells[y, x])} on {colour(cells[y + 1, x])}")
+        lines.append(line)
+    return lines
 
 
 def spikes_per_s(live: Live) -> float:

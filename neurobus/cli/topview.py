@@ -26,12 +26,12 @@ from textual.widget import Widget
 from textual.widgets import Footer, Input, Static
 
 from neurobus import led
-from neurobus.cli.topfigures import Depolarisation, default_push, figure, headline
+from neurobus.cli.topfigures import Depolarisation, default_push, figure, headline, weight_picture
 from neurobus.cluster.live import BIN_NS, BINS
 from neurobus.cluster.observer import Observer
 from neurobus.errors import NeurobusError
 
-LISTEN_HZ, FIELD_HZ, LIST_HZ, SORT_HZ, ALIVE_HZ = 25, 10, 5, 1, 2
+LISTEN_HZ, FIELD_HZ, LIST_HZ, SORT_HZ, ALIVE_HZ, WEIGHTS_HZ = 25, 10, 5, 1, 2, 3
 LISTEN_S = 0.02
 """Of each 40 ms at most this goes into hearing; what a flood leaves unheard is counted as missed."""
 WORD_S = 4.0
@@ -308,6 +308,7 @@ class Top(App[str]):
     .rule { height: 1; color: rgb(60,64,72); background: rgb(16,17,20); }
     Field { height: 1; margin: 0 1; }
     Rows { height: 1fr; }
+    #weights { display: none; height: auto; max-height: 12; padding: 0 1; background: rgb(16,17,20); }
     #word { height: 1; padding: 0 1; color: rgb(255,180,90); background: rgb(16,17,20); }
     #filter { display: none; height: 1; border: none; padding: 0 1; background: rgb(32,34,39); }
     Footer { background: rgb(24,26,31); }
@@ -326,6 +327,7 @@ class Top(App[str]):
         Binding("home", "move(-1000000)", show=False),
         Binding("end", "move(1000000)", show=False),
         Binding("p", "poke", "poke"),
+        Binding("w", "weights", "weights"),
         Binding("plus,equals_sign", "harder(2)", "harder", key_display="+"),
         Binding("minus", "harder(0.5)", "softer", key_display="-"),
     ]
@@ -340,6 +342,7 @@ class Top(App[str]):
         self._word_until = 0.0
         # Held here, not looked up: timers still paint while the screen is being taken down.
         self._head, self._word = Static(id="head"), Static(id="word")
+        self._weights = Static(id="weights")
         self._filter = Input(placeholder="part of an id; Enter keeps it, Escape shows all", id="filter")
 
     def compose(self) -> ComposeResult:
@@ -348,6 +351,7 @@ class Top(App[str]):
         yield self._field
         yield Static(classes="rule")
         yield self._rows
+        yield self._weights
         yield self._word
         yield self._filter
         yield Footer()
@@ -362,6 +366,7 @@ class Top(App[str]):
         self.set_interval(1 / LIST_HZ, self._paint_list)
         self.set_interval(1 / SORT_HZ, self._relist)
         self.set_interval(1 / ALIVE_HZ, self._see_whether_it_runs)
+        self.set_interval(1 / WEIGHTS_HZ, self._ask_weights)
 
     def on_resize(self, event: Resize) -> None:
         width, height = event.size
@@ -396,6 +401,22 @@ class Top(App[str]):
     def _say(self, word: str) -> None:
         self._word_until = time.monotonic() + WORD_S if word else 0.0
         self._word.update(Text(word))
+
+    def _ask_weights(self) -> None:
+        """While they are shown: paint the chosen neuron's weights as last heard, and ask anew."""
+        chosen = self._rows.chosen
+        if chosen is None or self._weights.styles.display == "none":
+            return
+        known = self.observer.live.weights.get(chosen)
+        name = self.observer.manifest.ids[chosen]
+        if known is None or not len(known):
+            self._weights.update(Text(f" no weights known of {name}", "dim"))
+        else:
+            head = Text.assemble(
+                (f" {name}", "bold"), f"  {len(known)} weights, {known.min():g} … {known.max():g}"
+            )
+            self._weights.update(Text("\n").join([head, *weight_picture(known)]))
+        self.observer.ask_weights(chosen)
 
     def _see_whether_it_runs(self) -> None:
         if not self.observer.running():
@@ -448,6 +469,11 @@ class Top(App[str]):
         self._paint_all()
         found = f"{len(self._rows.order)} with '{self._wanted}' in the id; Escape shows all"
         self._say(found if self._wanted else "")
+
+    def action_weights(self) -> None:
+        shown = self._weights.styles.display != "none"
+        self._weights.styles.display = "none" if shown else "block"
+        self._ask_weights()
 
     def action_harder(self, factor: float) -> None:
         self._push *= factor

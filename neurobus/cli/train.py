@@ -64,23 +64,34 @@ LOOK_EVERY_S = 0.1
 @click.option("--save", type=click.Path(path_type=Path), metavar="DIR",
               help="Where to keep snapshots. Default: the user's state folder.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a stopped course.")
+@click.option("--from", "demonstration", type=click.Path(path_type=Path), metavar="LOG",
+              help="Learn from a recorded demonstration: repeat its pokes, --passes times.")  # fmt: skip
 @json_option
 def command(config: Path | None, data: str, passes: int, order: int, split: int | None, n_train: int | None,
             n_test: int | None, clock: str | None, pace: float | None, begin: Path | None, out: Path | None,
             seed: int | None, overrides: tuple[str, ...], record: Path | None, save: Path | None,
-            resume: Path | None, as_json: bool) -> None:  # fmt: skip
+            resume: Path | None, demonstration: Path | None, as_json: bool) -> None:  # fmt: skip
     """Teach the network of CONFIG: every neuron a process that learns alone from the spikes it hears.
 
     \b
     neurobus train configs/digits/thirty.toml
     neurobus train configs/digits/hundred.toml --split 7 --order 3 --json
     neurobus train configs/digits/thirty.toml --data mine.npz      (arrays X, y, perhaps X_test, y_test)
+    neurobus train configs/first/habit.toml --from configs/first/habit.mcap
 
     Writes NAME.brain, NAME.weights.png and NAME.confusion.png. Ctrl-C stops politely, to be resumed. Under
     the virtual clock the weights are a function of config, data, order and seed; with --clock wall they are
     the same as long as nothing was late.
     """
     find_models(*([config.parent] if config else []))
+    if demonstration is not None:
+        if config is None or resume is not None or clock == "wall":
+            raise InputError("--from LOG goes with a CONFIG and the virtual clock, and not with --resume")
+        file = out or Path(f"{config.stem}.brain")
+        from neurobus.cli.demonstration import imitate
+
+        imitate(config, demonstration, passes, list(overrides), seed, file, save, as_json)
+        return
     if resume is not None:
         course, options = _resumed(resume)
         stem = Path(options.config_name).stem

@@ -230,6 +230,8 @@ def _neuron_part(
         gap_at=np.zeros(2, np.int64),
         gap_ns=none,
         gap_v0=none,
+        gap_to=np.empty(0, np.int32),
+        gap_f=np.empty((4, 0)),
         plan_k=np.empty(0, np.int64),
         plan_i=np.empty(0, np.int32),
         plan_pa=none,

@@ -427,7 +427,7 @@ class Launcher:
         scratch.replace(state / "resume.json")
         self._saved_step = step
         for old in state.glob("*.snap"):
-            if old.name.rsplit(".", 2)[1] != str(step):
+            if int(old.name.rsplit(".", 2)[1]) < step:  # a neuron may have kept a later one
                 old.unlink(missing_ok=True)
 
     _saved_step: int | None = None

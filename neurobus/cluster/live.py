@@ -62,6 +62,8 @@ class Live:
         """What the strips of boards show: red, green, blue of each LED."""
         self.model_ns: int | None = None
         self.malformed = 0
+        self.weights: dict[int, Floats] = {}
+        """Of the neurons that were asked for them."""
         self._ledger = Ledger(from_start=False)
         self._bins = np.zeros((BINS, n), np.int32)
         self._bin = self._since = -1
@@ -75,10 +77,24 @@ class Live:
                 self._spikes(event, now_s)
             elif isinstance(event, Report) and event.verb == "status":
                 self._report(event, now_s)
+            elif isinstance(event, Report) and event.verb == "weights":
+                self._weights(event)
             elif isinstance(event, Led):
                 self.strips[self._index[event.neuron]] = event.rgb
         except (KeyError, IndexError, TypeError, ValueError):
             self.malformed += 1
+
+    def _weights(self, event: Report) -> None:
+        """Of each neuron told of: its synapses at the receptor that has most of them, in order of sources."""
+        post, receptor, weight = (np.asarray(event.data[key]) for key in ("post", "receptor", "weight"))
+        if not (post.shape == receptor.shape == weight.shape):
+            raise ValueError("columns of different length")
+        for neuron in np.unique(post).tolist():
+            mine = post == neuron
+            if self.manifest.streams[neuron] != event.origin:
+                raise ValueError("weights of somebody else's")
+            usual = np.bincount(receptor[mine]).argmax()
+            self.weights[neuron] = weight[mine & (receptor == usual)].astype(np.float64)
 
     def _spikes(self, event: Spikes, now_s: float) -> None:
         times = np.asarray(event.t_ns, np.int64)

@@ -99,6 +99,9 @@ class Nursery:
         self.resume_step: int | None = None
         if options.resume:
             self.resume_step = int(json.loads((Path(options.resume) / "resume.json").read_text())["step"])
+            for later in Path(options.resume).glob("*.snap"):
+                if int(later.name.rsplit(".", 2)[1]) > self.resume_step:
+                    later.unlink()  # of a time that will come again, and differently
         self._compile()
         self._grow()
         for module, arguments in options.programs:
@@ -285,7 +288,6 @@ class Nursery:
     def _role(self, process: Process) -> Role:
         plan, net, number = self.plan, self.network, process.number
         source = plan.is_source(number)
-        electrical = np.union1d(np.union1d(net.gap_a, net.gap_b), net.recorded)
         return Role(
             name=process.name,
             ids=[net.ids[i] for i in process.members],
@@ -297,8 +299,9 @@ class Nursery:
             samples_heard=[] if source else [s for s in plan.samples_heard[number] if s != process.name],
             index_of=self.single_streams,
             n_ids=len(net.ids),
-            sends_samples=not source and bool(np.isin(process.members, electrical).any()),
+            sends_samples=not source and bool(np.isin(process.members, net.telling).any()),
             snapshots=self.state,
+            keeps=not source and self.clock == "wall" and self.state is not None and plan.learns(number),
         )
 
     def fork_node(self, number: int, epoch: int, restarted: bool) -> None:

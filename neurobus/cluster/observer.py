@@ -61,6 +61,12 @@ class Observer:
         if self.manifest.clock == "wall" and self.manifest.t0_ns is not None:
             self.live.tick(max(0, time.monotonic_ns() - self.manifest.t0_ns))
 
+    def ask_weights(self, index: int) -> None:
+        """Ask a neuron for the weights of its synapses."""
+        ids, streams = self.manifest.ids, self.manifest.streams
+        if index < self.manifest.n_neurons and ids[index] not in self.manifest.external:
+            self._peer.send(wire.encode(Control(streams[index], "weights", {"neuron": ids[index]})))
+
     def poke(self, neuron: str, weight: float) -> None:
         """Give a neuron a push, in its own weight unit."""
         t_ns = -1

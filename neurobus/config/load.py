@@ -175,12 +175,14 @@ _NAMES = {"int": "a whole number", "float": "a number", "str": "text in quotes",
           "array": "a list", "object": "a table", "datetime": "a date", "date": "a date",
           "time": "a time"}  # fmt: skip
 _TABLES = {"run": schema.Run, "neurons": schema.Neuron, "groups": schema.Group, "synapses": schema.Synapses,
-           "electrical": schema.Electrical, "classroom": schema.Classroom}  # fmt: skip
+           "electrical": schema.Electrical, "graded": schema.Graded,
+           "classroom": schema.Classroom}  # fmt: skip
 _KINDS = {kind.__struct_config__.tag: kind for kind in get_args(schema.Source)}
 _PARTS = {"space": schema.Space, "patterns": schema.Patterns}
 _CHOICES = {"kind": _KINDS, "clock": get_args(schema.Clock), "rule": get_args(schema.Rule),
             "kernel": get_args(schema.Kernel), "placed": get_args(schema.Placed),
-            "on_log_failure": get_args(schema.OnLogFailure), "code": get_args(schema.Code)}  # fmt: skip
+            "on_log_failure": get_args(schema.OnLogFailure), "code": get_args(schema.Code),
+            "transfer": get_args(schema.Transfer)}  # fmt: skip
 _MAPS: dict[str, Any] = {"params": schema.Value, "columns": str, "switches": bool}
 
 
@@ -252,7 +254,7 @@ def _used(table: schema.Table, switches: Mapping[str, bool]) -> bool:
 
 
 def _check_switches(config: Config) -> None:
-    for name in ("neurons", "groups", "sources", "synapses", "electrical"):
+    for name in ("neurons", "groups", "sources", "synapses", "electrical", "graded"):
         for n, table in enumerate(getattr(config, name)):
             if table.when is not None and (switch := table.when.removeprefix("!")) not in config.switches:
                 hint = meant(switch, config.switches) or "; declare it in [switches]"
@@ -279,7 +281,8 @@ def _check_run(config: Config) -> None:
 
 
 def _read_files(config: Config, read: Callable[[str], bytes]) -> None:
-    for name, key in (("groups", "csv"), ("sources", "file"), ("synapses", "csv"), ("electrical", "csv")):
+    for name, key in (("groups", "csv"), ("sources", "file"), ("synapses", "csv"), ("electrical", "csv"),
+                      ("graded", "csv")):  # fmt: skip
         for place, table in config.active(name):
             file = getattr(table, key, None)
             if file is None or file in config.files:

@@ -14,6 +14,7 @@ OnLogFailure = Literal["continue", "stop"]
 Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree", "small_world", "scale_free",
                "distance", "layered", "assemblies",
                "same_class", "elders", "youngers", "other_class"]  # fmt: skip
+Transfer = Literal["linear", "rectified", "sigmoid"]
 Kernel = Literal["gaussian", "exponential", "disc"]
 Placed = Literal["grid", "random"]
 Code = Literal["latency", "rank"]
@@ -260,6 +261,25 @@ class Synapses(Structure, kw_only=True):
     params: dict[str, Value] = field(default_factory=dict)
 
 
+class Graded(Structure, kw_only=True):
+    """Graded chemical synapses: what acts is no spike but the presynaptic potential v, all the time.
+
+    `weight` times f(v) is added to the input current of the neurons of `post`. f is by `transfer`: linear,
+    u = (v - threshold) / slope; rectified, the same but not below 0; sigmoid, 1 / (1 + exp(-u)).
+    """
+
+    pre: str | None = None
+    post: str | None = None
+    stored: bool = False
+    csv: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    ignore_unknown: bool = False
+    weight: Value | None = None
+    transfer: Transfer = "linear"
+    threshold: Plain | None = None
+    slope: Plain | None = None
+
+
 class Electrical(Structure, kw_only=True):
     """Gap junctions: one, several by `rule`, or the rows of `csv`. Symmetric: a pair once."""
 
@@ -301,6 +321,7 @@ class Document(Struct, forbid_unknown_fields=True, kw_only=True):
     sources: list[Source] = field(default_factory=list)
     synapses: list[Synapses] = field(default_factory=list)
     electrical: list[Electrical] = field(default_factory=list)
+    graded: list[Graded] = field(default_factory=list)
     switches: dict[str, bool] = field(default_factory=dict)
     classroom: Classroom | None = None
 

@@ -16,7 +16,8 @@ from neurobus.config.schema import Background, Current
 from neurobus.model import Array, Model, Shown, Source
 from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
-from neurobus.network.wiring import Kinds, Wiring
+from neurobus.network.space import Space
+from neurobus.network.wiring import Graded, Kinds, Wiring
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ class Network:
     `shown`: encoder → what it is shown.
     Synapses `pre post weight delay receptor kind row` are sorted by (pre, post, order in the config): weight
     in the unit of the postsynaptic model, delay in steps, receptor and kind as in `wiring.Chemical`.
-    Junctions `gap_*` stand once each, in nS.
+    Junctions `gap_*` stand once each, in nS. `graded`: as in `wiring.Graded`.
     `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
     `min_delay` is also the delay of electrical samples. `skipped`: file → rows with unknown ids.
     `groups`: what a config may call by name (group, neuron, source, pattern) → its members.
-    `at_mm` (N, 2): places, NaN where there are none. `patterns`: group → (patterns, members).
+    `spaces`: group, or member of one → where it stands. `at_mm` (N, 2): places, NaN where there are none.
+    `patterns`: group → (patterns, members).
     """
 
     config: Config
@@ -57,6 +59,7 @@ class Network:
     gap_a: Int32s
     gap_b: Int32s
     gap_ns: Array
+    graded: Graded
     currents: list[tuple[int, int, int, float]]
     background_rate_hz: Array
     background_weight: Array
@@ -67,8 +70,15 @@ class Network:
     max_delay: int
     skipped: dict[str, int]
     groups: dict[str, Int32s]
+    spaces: dict[str, Space]
     at_mm: Array
     patterns: dict[str, npt.NDArray[np.bool_]]
+
+    @property
+    def telling(self) -> Int32s:
+        """The neurons whose potential somebody hears: a partner, a graded synapse, the log."""
+        ends = (self.gap_a, self.gap_b, self.graded.pre, self.recorded)
+        return np.unique(np.concatenate(ends)).astype(np.int32)
 
 
 def build(config: Config, seed: int | None = None) -> Network:
@@ -98,6 +108,7 @@ def build(config: Config, seed: int | None = None) -> Network:
         gap_a=gap_a,
         gap_b=gap_b,
         gap_ns=gap_ns,
+        graded=wiring.graded(),
         currents=_currents(who),
         background_rate_hz=background_rate_hz,
         background_weight=background_weight,
@@ -108,6 +119,7 @@ def build(config: Config, seed: int | None = None) -> Network:
         max_delay=int(delay.max(initial=0)) or one_ms,
         skipped=wiring.skipped,
         groups=who.groups,
+        spaces=who.spaces,
         at_mm=who.at_mm,
         patterns=who.patterns,
     )

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from neurobus.config.locate import Place, meant
-from neurobus.config.schema import STATIC, Distribution, Electrical, Plain, Structure, Synapses, Value
+from neurobus.config.schema import (
+    STATIC,
+    Distribution,
+    Electrical,
+    Plain,
+    Structure,
+    Synapses,
+    Transfer,
+    Value,
+)
+from neurobus.config.schema import Graded as GradedTable
 from neurobus.config.tables import CsvTable
 from neurobus.model import Array, Model, Synapse, load_synapse
 from neurobus.network import rules
@@ -38,6 +48,24 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "assemblies": ((), ("allow_self",)),
 }
 """Rule → the keys it needs, and those it may have."""
+
+
+TRANSFERS = get_args(Transfer)
+
+
+class Graded(NamedTuple):
+    """One element each per graded synapse: `weight` in the unit of the postsynaptic current, `transfer` an
+    index into `TRANSFERS`, `threshold` and `slope` in the unit of the presynaptic potential."""
+
+    pre: Int32s
+    post: Int32s
+    weight: Array
+    transfer: Int32s
+    threshold: Array
+    slope: Array
+
+    def only(self, wanted: npt.NDArray[Any]) -> Graded:
+        return Graded._make(part[wanted] for part in self)
 
 
 class Chemical(NamedTuple):
@@ -241,7 +269,7 @@ class Wiring:
         pre = self.who.named((*place, "pre"), table.pre, neurons=False)
         post = self.who.named((*place, "post"), table.post)
         pre, post = self._pairs(place, table, ends, pre, post, label)
-        weight = self.weights((*place, "weight"), table.weight, post, f"{label} weight")
+        weight = self.weights((*place, "weight"), table.weight, post, f"{label} weight", table.receptor)
         if table.stored or table.rule == "assemblies":
             weight = weight * self._covariance(place, table, ends, (pre, post))
         delay = self._delays((*place, "delay"), table.delay, pre.size, f"{label} delay")
@@ -364,7 +392,9 @@ class Wiring:
         apart_mm = self._space(place, ends).distance(self.who.at_mm[pre], self.who.at_mm[post])
         return np.rint(apart_mm / mm_per_ms * 1e6 / self.read.dt_ns).astype(np.int32)
 
-    def _covariance(self, place: Place, table: Synapses, ends: Ends, pairs: rules.Pairs) -> Array:
+    def _covariance(
+        self, place: Place, table: Synapses | GradedTable, ends: Ends, pairs: rules.Pairs
+    ) -> Array:
         """The factor of each pair's weight that its group's patterns give."""
         key = (*place, "stored" if table.stored else "rule")
         for name in ends:
@@ -411,13 +441,14 @@ class Wiring:
             if table.weight is not None:
                 raise self.error((*place, "weight"), f"{csv.file} has a column weight already")
             weight = np.empty(post.size)
-            for unit, mine in self._weight_units(post):
+            for unit, mine in self._weight_units(post, table.receptor):
                 weight[mine] = csv.numbers("weight", unit)[rows][mine]
         elif table.weight is None:
             why = f"{csv.file} has no column 'weight [unit]', so [[synapses]] needs 'weight'"
             raise self.error(place, why)
         else:
-            weight = self.weights((*place, "weight"), table.weight, post, f"{label} weight") * sections[rows]
+            each = self.weights((*place, "weight"), table.weight, post, f"{label} weight", table.receptor)
+            weight = each * sections[rows]
         if "delay" in csv.cells:
             if table.delay is not None:
                 raise self.error((*place, "delay"), f"{csv.file} has a column delay already")
@@ -433,7 +464,7 @@ class Wiring:
             raise self.error((*place, "receptor"), f"{csv.file} has a column receptor already")
         return pre, post, weight, delay, [csv.cells["receptor"][row] for row in rows.tolist()]
 
-    def _sections(self, table: Synapses | Electrical) -> tuple[CsvTable, Array]:
+    def _sections(self, table: Synapses | Electrical | GradedTable) -> tuple[CsvTable, Array]:
         """A connection CSV and, for each row, how many times the table's weight or conductance counts."""
         assert table.csv is not None
         csv = self.config.table(table.csv).renamed(table.columns)
@@ -443,7 +474,7 @@ class Wiring:
         return csv, np.ones(len(csv.lines))
 
     def _ends(
-        self, csv: CsvTable, table: Synapses | Electrical, names: tuple[str, str]
+        self, csv: CsvTable, table: Synapses | Electrical | GradedTable, names: tuple[str, str]
     ) -> tuple[Int32s, Int32s, Steps]:
         """Both ends of the rows to use, and which rows these are."""
         index = self.who.index
@@ -459,20 +490,28 @@ class Wiring:
             raise csv.error(row, f"there is no '{name}' in this network{meant(name, index)}")
         return ends[0][known], ends[1][known], np.flatnonzero(known)
 
-    def _forbid(self, place: Place, table: Synapses | Electrical, keys: Sequence[str], why: str) -> None:
+    def _forbid(
+        self, place: Place, table: Synapses | Electrical | GradedTable, keys: Sequence[str], why: str
+    ) -> None:
         for key in keys:
             if getattr(table, key) not in (None, False, {}):
                 raise self.error((*place, key), f"'{key}' {why}")
 
-    def _weight_units(self, post: Int32s) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
-        """The weight units of the postsynaptic models, each with the synapses it holds for."""
+    def _weight_units(
+        self, post: Int32s, receptor: str | None = None
+    ) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
+        """The weight units of the postsynaptic models, each with the synapses it holds for. What arrives at a
+        modulator has none."""
         for model, mine in self._models(post):
-            yield model.weight_unit, mine
+            plain = receptor in self.kinds.modulators and receptor not in model.receptors
+            yield "" if plain else model.weight_unit, mine
 
-    def weights(self, place: Place, value: Value, post: Int32s, label: str) -> Array:
+    def weights(
+        self, place: Place, value: Value, post: Int32s, label: str, receptor: str | None = None
+    ) -> Array:
         """One weight for each element of `post`, in the unit of that neuron's model."""
         weight = np.empty(post.size)
-        for unit, mine in self._weight_units(post):
+        for unit, mine in self._weight_units(post, receptor):
             weight[mine] = self.read.drawn(place, value, post.size, unit, label)[mine]
         return weight
 
@@ -481,6 +520,66 @@ class Wiring:
             return np.full(n, self.read.steps(place, value, least=1), np.int32)
         steps = np.rint(self.read.drawn(place, value, n, "ms", label) * 1e6 / self.read.dt_ns)
         return steps.clip(1, MOST_STEPS - 1).astype(np.int32)
+
+    def graded(self) -> Graded:
+        """Graded synapses, by (pre, post, order in the config)."""
+        empty, none = np.empty(0, np.int32), np.empty(0)
+        made = [Graded(empty, empty, none, empty, none, none)]
+        for place, table in self.config.active("graded"):
+            label = f"graded {table.csv or f'{table.pre}>{table.post}'}"
+            self._count[label] += 1
+            made.append(self._graded(place, table, f"{label} {self._count[label]}"))
+        found = Graded._make(np.concatenate(parts) for parts in zip(*made, strict=True))
+        order = np.argsort(found.pre.astype(np.int64) << 32 | found.post, kind="stable")
+        return found.only(order)
+
+    def _graded(self, place: Place, table: GradedTable, label: str) -> Graded:
+        if table.csv:
+            self._forbid(place, table, ("pre", "post", *_STRUCTURE, "stored"), "does not go with csv")
+            csv, sections = self._sections(table)
+            pre, post, rows = self._ends(csv, table, ("pre", "post"))
+            for row in rows[(pre >= self.who.n_neurons) | (post >= self.who.n_neurons)][:1]:
+                raise csv.error(int(row), "a source has no potential; a graded synapse joins two neurons")
+            if ("weight" in csv.cells) == (table.weight is not None):
+                raise self.error(place, f"give weight in [[graded]] or as a column of {csv.file}")
+            weight = np.empty(post.size)
+            for model, mine in self._models(post):
+                if table.weight is None:
+                    weight[mine] = csv.numbers("weight", model.current_unit)[rows][mine]
+                else:
+                    drawn = self.read.drawn((*place, "weight"), table.weight, post.size, model.current_unit,
+                                            f"{label} weight")  # fmt: skip
+                    weight[mine] = (drawn * sections[rows])[mine]
+        else:
+            for key in ("pre", "post", "weight"):
+                if getattr(table, key) is None:
+                    raise self.error(place, f"[[graded]] needs '{key}' (or csv)")
+            self._forbid(place, table, ("columns", "ignore_unknown"), "goes with csv")
+            assert table.pre and table.post and table.weight is not None
+            ends = table.pre, table.post
+            members = [
+                self.who.named((*place, key), name) for key, name in zip(("pre", "post"), ends, strict=True)
+            ]
+            pre, post = self._pairs(place, table, ends, members[0], members[1], label)
+            weight = np.empty(post.size)
+            for model, mine in self._models(post):
+                drawn = self.read.drawn((*place, "weight"), table.weight, post.size, model.current_unit,
+                                        f"{label} weight")  # fmt: skip
+                weight[mine] = drawn[mine]
+            if table.stored or table.rule == "assemblies":
+                weight = weight * self._covariance(place, table, ends, (pre, post))
+        self.who.require_potential(place, np.unique(pre))
+        threshold, slope = np.zeros(pre.size), np.ones(pre.size)
+        for model, mine in self._models(pre):
+            unit = model.states()[model.potential].unit
+            if table.threshold is not None:
+                threshold[mine] = self.read.number((*place, "threshold"), table.threshold, unit)
+            if table.slope is not None:
+                slope[mine] = self.read.number((*place, "slope"), table.slope, unit)
+                if np.any(slope <= 0):
+                    raise self.error((*place, "slope"), f"slope must be > 0, not '{table.slope}'")
+        transfer = np.full(pre.size, TRANSFERS.index(table.transfer), np.int32)
+        return Graded(pre, post, weight, transfer, threshold, slope)
 
     def electrical(self) -> Junctions:
         made = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))]

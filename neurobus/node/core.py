@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.config.schema import STATIC
-from neurobus.model import Array
+from neurobus.model import Array, load_synapse
 from neurobus.node import kernels
 from neurobus.node import table as T
 from neurobus.node.kernels import RAISED, RESULT
@@ -248,7 +248,9 @@ class Core:
         self.buffer = np.zeros(self._owned_at + (len(owned.start) if owned else 0))
         if owned:
             self.buffer[self._owned_at :] = owned.start
-        self._tells = bool(owned and owned.integers[4])
+        kinds = [load_synapse(name) for name in part.types]
+        self._tells = any(kind.post is not None for kind in kinds)
+        self._drifts = any(kind.until is not None for kind in kinds)
         self._own = (owned.integers, owned.constants) if owned else ()
         self.state = self.buffer[:body].reshape(len(states), K)
         for name, values in model.initial(part.params).items():
@@ -257,15 +259,15 @@ class Core:
         gap_total = np.zeros(K)
         for i in range(K):
             lo, hi = part.gap_at[i], part.gap_at[i + 1]
-            gap_total[i] = sum(part.gap_ns[lo:hi])
-            self.buffer[at + K + i] = sum(part.gap_ns[lo:hi] * part.gap_v0[lo:hi])
+            gap_total[i] = sum(part.gap_ns[lo:hi][part.gap_f[0, lo:hi] == 0])
+            self.buffer[at + K + i] = sum(part.gap_ns[lo:hi] * part.gap_f[3, lo:hi])
         self.buffer[at + 2 * K : at + 3 * K] = self.state[self.potential_row] + self._zero
         self.buffer[at + 3 * K : at + 4 * K] = -NEVER
-        self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_v0
+        self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_f[3]
         noisy = np.any(part.noise_hz > 0)
         mean = part.noise_hz * dt_ms * 1e-3
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, gap_total)
-        self._delta = np.array([part.potential_delta_mv])
+        self._delta = part.params[model.tell] if model.tell else np.full(K, part.potential_delta_mv)
         self._noise = (mean if noisy else NO_MV, np.exp(-mean), part.noise_weight)
         self._spare = self.buffer.copy()
         self._fired = np.zeros(K, np.uint8)
@@ -512,7 +514,7 @@ class Core:
             return False
         state = self._spare[: self._shape[0] * K].reshape(-1, K)
         unsent = np.abs(state[self.potential_row] + self._zero - self._spare[at + 2 * K : at + 3 * K])
-        if np.any(unsent[self.part.watched] > self.part.potential_delta_mv):
+        if np.any(unsent[self.part.watched] > self._delta[self.part.watched]):
             return False
         before = self._spare.copy()
         table = self._table
@@ -730,6 +732,9 @@ class Core:
         )  # fmt: skip
         assert all(array.flags.c_contiguous for array in arrays)
         self._table[T.SCALARS : T.SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
+        assert len(arrays) <= T.GAP_TO
+        self._table[T.SCALARS + T.GAP_TO] = part.gap_to.ctypes.data
+        self._table[T.SCALARS + T.GAP_F] = part.gap_f.ctypes.data
         self._stale = False
 
     def _duty(
@@ -827,17 +832,27 @@ class Core:
         if self._tells:
             self._call(T.SETTLE, self.buffer.ctypes.data, self.k, 0, 0)
 
+    def _owned_weights(self) -> Array:
+        """Weights of the synapses with memory at the committed step, in the order of `part.owned`."""
+        self.settle()
+        buffer = self.buffer
+        if self._drifts:
+            # On a copy: to be brought to now on the way would change the last bit of what comes of it.
+            buffer = self.buffer.copy()
+            self._call(T.SETTLE, buffer.ctypes.data, self.k, 1, 0)
+        n = self.part.owned.n if self.part.owned else 0
+        return buffer[self._owned_at : self._owned_at + n]
+
     def weights(self) -> Weights:
         """Every synapse of the neurons here, at the committed step, in the order (post, pre, declaration)."""
-        self.settle()
-        part, owned, at = self.part, self.part.owned, self._owned_at
+        part, owned = self.part, self.part.owned
         plain, remembering = len(part.weight), part.remembering
         pre = np.repeat(np.arange(len(part.row) - 1), np.diff(part.row))
         columns: list[tuple[npt.NDArray[Any], ...]] = [
             (pre, part.target % self.K, part.target // self.K, part.delay, part.weight, np.full(plain, -1))
         ]
         if owned:
-            now = self.buffer[at : at + owned.n]
+            now = self._owned_weights()
             columns.append((owned.source, owned.neuron, owned.receptor, owned.delay, now, owned.type_of))
         pre, local, receptor, delay, weight, kind = (np.concatenate(c) for c in zip(*columns, strict=True))
         place = np.arange(len(pre))
@@ -850,6 +865,11 @@ class Core:
             pre[order], part.index[local[order]], receptor[order], delay[order], weight[order], kind[order],
             (*part.types, kinds),
         )  # fmt: skip
+
+    def learnt(self) -> Array:
+        """Weights of the synapses with memory, as of the committed step."""
+        n = self.part.owned.n if self.part.owned else 0
+        return self.buffer[self._owned_at : self._owned_at + n]
 
     def synapse_states(self) -> Array:
         """States of the synapses with memory, in the order of `part.owned`: (states, synapses)."""
@@ -879,6 +899,7 @@ class Core:
                 )
             ],
             "weight": self.part.weight.tobytes(),
+            "weight_now": self._owned_weights().tobytes(),
             "late": self.late,
             "deliveries": self.deliveries,
         }

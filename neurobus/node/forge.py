@@ -16,6 +16,7 @@ state to save. A late spike is stamped anew, to the first stamp that is still in
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from types import FunctionType
@@ -103,6 +104,17 @@ def look_length(length, new):  # type: ignore[no-untyped-def]
     return length if length >= T.SHORTEST_LOOK else 0
 
 
+@njit(error_model="numpy")
+def transferred(kind, threshold, slope, v):  # type: ignore[no-untyped-def]
+    """What acts when the other side is at v: v itself across a junction, f(v) at a graded synapse."""
+    if kind == 0.0:
+        return v
+    u = (v - threshold) / slope
+    if kind == 1.0:
+        return u
+    return max(u, 0.0) if kind == 2.0 else 1.0 / (1.0 + math.exp(-u))
+
+
 def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
     """A plain function, and the plain functions it calls, as numba compiles them."""
     made = {} if made is None else made
@@ -150,7 +162,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         a = t[T.SCALARS :]
         keys = view(a[0], n_keys, np.int64)
         constants = view2(a[3], t[T.N_CONSTANTS], K, np.float64)
-        delta = view(a[4], 1, np.float64)[0]
+        delta = view(a[4], K, np.float64)
         key, fired = view(a[5], K, np.uint64), view(a[6], K, np.uint8)
         row = view(a[7], n_sources + 1, np.int64)
         syn_target, syn_delay = view(a[8], n_synapses, np.int32), view(a[9], n_synapses, np.int32)
@@ -160,6 +172,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         sample_keys, sample_mv = view(a[15], n_samples, np.int64), view(a[16], n_samples, np.float64)
         gap_row, gap_of = view(a[17], n_sources + 1, np.int64), view(a[18], n_gaps, np.int32)
         gap_at, gap_ns = view(a[19], K + 1, np.int64), view(a[20], n_gaps, np.float64)
+        gap_to, gap_f = view(a[T.GAP_TO], n_gaps, np.int32), view2(a[T.GAP_F], 4, n_gaps, np.float64)
         gap_total, watched = view(a[21], K, np.float64), view(a[22], n_watched, np.int32)
         zero, peak = view(a[23], K, np.float64), view(a[24], K, np.float64)
         noise_mean, noise_p0 = view(a[25], n_noisy, np.float64), view(a[26], K, np.float64)
@@ -217,17 +230,16 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                     source = sample_keys[at_sample] & 0xFFFFFFFF
                     v = sample_mv[at_sample]
                     for m in range(gap_row[source], gap_row[source + 1]):
-                        gap_last[gap_of[m]] = v
-                        # summed afresh, in one order: a running difference would drift with its history
-                        i = 0
-                        while gap_at[i + 1] <= gap_of[m]:
-                            i += 1
-                        total = 0.0
-                        for j in range(gap_at[i], gap_at[i + 1]):
-                            total += gap_ns[j] * gap_last[j]
-                        gap_sum[i] = total
+                        j = gap_of[m]
+                        gap_last[j] = transferred(gap_f[0, j], gap_f[1, j], gap_f[2, j], v)
+                        gap_sum[gap_to[j]] = np.nan
                     at_sample += 1
                 for i in range(K):
+                    if gap_sum[i] != gap_sum[i]:
+                        # summed afresh, in one order: a running difference would drift with its history
+                        gap_sum[i] = 0.0
+                        for j in range(gap_at[i], gap_at[i + 1]):
+                            gap_sum[i] += gap_ns[j] * gap_last[j]
                     current[i] = electrode[i] + (gap_sum[i] - gap_total[i] * (s[potential, i] + zero[i]))
                 if owns:
                     hits = owned_step(t, own, k, s, constants, x, current, key, fired)
@@ -258,7 +270,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                 if fired[i]:
                     v = peak[i] if peak[i] == peak[i] else v
                 else:
-                    if abs(v - v_sent[i]) <= delta or k - k_sent[i] < interval:
+                    if abs(v - v_sent[i]) <= delta[i] or k - k_sent[i] < interval:
                         continue
                 v_sent[i] = v
                 k_sent[i] = k
@@ -423,7 +435,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         elif settles and op == T.SETTLE:
             K = t[T.N_NEURONS]
             n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
-            settle(t, a + 8 * n, b)
+            settle(t, a + 8 * n, b, c)
 
     return call
 

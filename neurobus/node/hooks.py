@@ -141,8 +141,8 @@ def catch_up_{n}(upto, j, known, n, times, past, n_history, n_g, tic, lag_ms, w,
     return m
 """
 _SETTLE = f"""
-def settle(t, own, k):
-    '''Tell every synapse of all it can know of at step k, no spike being on its way to it any more.'''
+def settle(t, own, k, now):
+    '''Tell every synapse of the spikes it can know of at step k, and if `now` bring its weight to then.'''
 {_WIRING}{_STATE}{_SITES}
     for site in range(n_sites):
         past = b + 8 * n_g * (n_history + 1) * site
@@ -184,7 +184,7 @@ def compiled(name: str, model: type[Model], synapses: tuple[str, ...], jitted: C
         return scope
     kinds = [load_synapse(synapse) for synapse in synapses]
     for n, kind in enumerate(kinds):
-        for hook in ("arrive", "fire", "post", "modulate"):
+        for hook in ("arrive", "fire", "post", "modulate", "until"):
             if getattr(kind, hook) is not None:
                 scope[f"{hook}_{n}"] = jitted(getattr(kind, hook))
         if kind.post is not None:
@@ -193,11 +193,7 @@ def compiled(name: str, model: type[Model], synapses: tuple[str, ...], jitted: C
     fired = "".join(_fired(n, kind) for n, kind in enumerate(kinds))
     if fired:
         made(_FIRE.format(fired=_indented(8, fired)))
-    settled = "".join(
-        f"if type_of[site] == {n}:\n    "
-        + _catch_up(n, "j", "k - 2 * d" if kind.dendritic else "k", "site", _lag_ms(kind)) + "\n"
-        for n, kind in enumerate(kinds) if kind.post is not None
-    )  # fmt: skip
+    settled = "".join(_settled(n, kind) for n, kind in enumerate(kinds))
     if settled:
         made(_SETTLE.format(settled=_indented(12, settled)))
     return scope
@@ -205,6 +201,33 @@ def compiled(name: str, model: type[Model], synapses: tuple[str, ...], jitted: C
 
 def _lag_ms(kind: type[Synapse]) -> str:
     return "d * h" if kind.dendritic else "0.0"
+
+
+def _known(n: int, kind: type[Synapse], back: str) -> tuple[str, str]:
+    """Text that tells synapse j of spikes up to `back`, and then the traces of the last one before that."""
+    if kind.post is None:
+        return "", "traces[site]"
+    text = f"""
+{_catch_up(n, "j", back, "site", _lag_ms(kind))}
+y = int(seen[j])
+while y > 0 and times[site, (y - 1) & (n_history - 1)] >= {back}:
+    y -= 1
+y = (y - 1) & (n_history - 1) if y > 0 else n_history
+"""
+    return text, "view(past + 8 * n_g * y, n_g, np.float64)"
+
+
+def _settled(n: int, kind: type[Synapse]) -> str:
+    """Synapse j at step k: a dendritic one is d behind, and hears of its neuron another d late."""
+    back, at = ("k - 2 * d", "k - d") if kind.dendritic else ("k", "k")
+    text, y = _known(n, kind, back)
+    if kind.until is not None:
+        text += f"""
+if now and {at} > 0:
+    ms = ({at}) * tic * 0.001
+    until_{n}(ms, ms - {_lag_ms(kind)}, j, w, z, site_c[site], traces[site], {y})
+"""
+    return f"if type_of[site] == {n}:\n{_indented(4, text)}\n" if text else ""
 
 
 def _indented(by: int, text: str) -> str:
@@ -229,19 +252,11 @@ def _arrive(kinds: list[type[Synapse]]) -> str:
         text += "    continue\n"
     text += "past = b + 8 * n_g * (n_history + 1) * site\n"
     for n, kind in enumerate(kinds):
-        at, lag_ms = "stamp" if kind.dendritic else "(stamp + d)", _lag_ms(kind)
+        at = "stamp" if kind.dendritic else "(stamp + d)"
         back, back_ms = ("stamp - d", "ms - d * h") if kind.dendritic else ("stamp + d", "ms")
         text += f"if type_of[site] == {n}:\n    ms = {at} * tic * 0.001\n"
-        y = "traces[site]"
-        if kind.post is not None:
-            text += f"""
-    {_catch_up(n, "j", back, "site", lag_ms)}
-    y = int(seen[j])
-    while y > 0 and times[site, (y - 1) & (n_history - 1)] >= {back}:
-        y -= 1
-    y = (y - 1) & (n_history - 1) if y > 0 else n_history
-"""
-            y = "view(past + 8 * n_g * y, n_g, np.float64)"
+        known, y = _known(n, kind, back)
+        text += _indented(4, known) if known else ""
         text += f"""
     x[receptor[j], i] += arrive_{n}(ms, {back_ms}, j, w, z, site_c[site], traces[site], {y})
 """

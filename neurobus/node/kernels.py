@@ -31,7 +31,7 @@ from llvmlite.binding.object_file import ObjectFileRef
 
 from neurobus.model import Model, load_synapse
 
-HOOKS = ("step", "arrive", "fire", "post", "modulate")
+HOOKS = ("step", "arrive", "fire", "post", "modulate", "until")
 """What models and synapse types may define to be compiled."""
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _RUN = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT)

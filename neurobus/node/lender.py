@@ -304,6 +304,7 @@ class Lender:
             runtime.answer(*self._last)
             runtime.own(runtime.role.epoch + 1)
         now = runtime.step()
+        late = [step for step in late if step < now]
         waited_ms = (now - late[0]) * runtime.role.dt_ns * 1e-6 if late else 0.0
         self._returned += 1
         self._over()

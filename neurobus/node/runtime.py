@@ -30,6 +30,8 @@ from neurobus.wire.bus import NEVER
 LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 20, 16
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
 it goes back to sleep in the event loop; under the wall clock at most so many times on end."""
+SHADOW_BEHIND_NS = 20_000_000
+"""A shadow is in no hurry: what comes late to it by less than this is felt when it should have been."""
 END_SHADOW_NS = 100_000_000
 """How long a shadow that has reached the end waits for its board to give the neuron back."""
 END_TIMEOUT_S = 2.0
@@ -72,6 +74,9 @@ class Role:
     restored: bool = False
     late_start: bool = False
     """Joins a run that is under way (restarted, or started by hand)."""
+    keeps: bool = False
+    """Under the wall clock: what it learns it writes down at once, so that its death costs no more than what
+    was under way."""
 
 
 def now_ns() -> int:
@@ -151,6 +156,8 @@ class Runtime:
         self._new_pokes: list[tuple[int, int, float]] = []
         self._capture: dict[str, Any] | None = None
         self._capture_at = NEVER
+        self._kept: Any = None
+        self._kept_in: Path | None = None
         self.lender = Lender(self)
         self._grace = max(0, role.grace_ns // role.dt_ns)
 
@@ -437,7 +444,7 @@ class Runtime:
         """Hand what was heard to the core, after committing what none of it can change any more."""
         core = self.core
         if isinstance(core, Core):
-            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
             keys = np.array(self._new_keys, np.int64)
             sample_keys, mv = (
                 np.array(self._new_sample_keys, np.int64),
@@ -453,7 +460,7 @@ class Runtime:
                 keys = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
                 self._capture_more(captured, keys, sample_keys, mv)
         else:
-            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
             for step, neuron, weight in self._new_pokes:
                 core.poke(step, neuron, weight)
         self._new_keys.clear()
@@ -531,7 +538,7 @@ class Runtime:
     def settle(self) -> None:
         """Commit what nothing that may still arrive in time can change."""
         if self.role.wall:
-            self._advance(min(self._step_now() - self._grace, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
 
     def commit(self, step: int) -> None:
         """Commit up to `step`, whatever may arrive."""
@@ -572,6 +579,24 @@ class Runtime:
             self._emit(self.core.advance(self._capture_at))
             self._take_capture()
         self._emit(self.core.advance(to))
+        if self.role.keeps and isinstance(self.core, Core):
+            self._keep(self.core)
+
+    def _keep(self, core: Core) -> None:
+        """Write a snapshot where weights have changed since the last."""
+        now = core.learnt()
+        if self._kept is not None and np.array_equal(now, self._kept):
+            return
+        first, self._kept = self._kept is None, now.copy()
+        if first or self.role.snapshots is None:
+            return
+        try:
+            path = write_snapshot(self.role.snapshots, self.role.name, core.k, self._state())
+        except OSError:
+            return  # the next of the regular ones says so
+        if self._kept_in not in (None, path):
+            self._kept_in.unlink(missing_ok=True)
+        self._kept_in = path
 
     def _act(self, again: bool) -> None:
         """Emit what is due, and sleep until the core must act again."""
@@ -633,9 +658,14 @@ class Runtime:
         if self._next < NEVER and not self.ended:
             self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
 
+    @property
+    def _behind(self) -> int:
+        """Steps that the committed state stays behind the present: what comes later than that is late."""
+        return max(self._grace, SHADOW_BEHIND_NS // self.role.dt_ns) if self.lender.shadow else self._grace
+
     def _follow(self, now: int, limit: int) -> None:
-        """A shadow has nobody waiting for it: it runs `grace` behind, and wakes for inputs and questions."""
-        self._advance(min(now - self._grace, limit))
+        """A shadow has nobody waiting for it: it runs well behind, and wakes for inputs and questions."""
+        self._advance(min(now - self._behind, limit))
         self._next = NEVER
         if limit < NEVER and not self.ended:
             self._next = limit + self._grace + END_SHADOW_NS // self.role.dt_ns

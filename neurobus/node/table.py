@@ -19,6 +19,8 @@ NOW, LOOK_OUT, LOOK_MV = range(45, 48)
 """Scalars of REACT: how far the clock on the wall is, and what is put out with the look's part."""
 SCALARS, ARRAYS = 48, 40
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
+GAP_TO, GAP_F = 36, 37
+"""Places among the arrays of what graded synapses need."""
 
 OTHER, OLD, TELL = 0, -1, -2
 """OTHER: not a plain duty, nothing was done. OLD: of a number that was answered. TELL: carried out, but the
@@ -29,8 +31,9 @@ RUN, DUTY, SERVE, SETTLE, REACT, AWAKE = 0, 1, 2, 3, 4, 5
 DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all).
 SERVE: carry out the duty in the frame of c bytes at address b, whose topic has a bytes, and write the answer
 behind the topic that stands at address d. SETTLE: tell the synapses of the state at a what they can know of
-at step b. REACT: as DUTY; but when the look meets something due by T.NOW, that is committed too, and T.ACTS
-is TAKEN. AWAKE: as REACT; but the copy that a look would begin with stands at rest, from step a on."""
+at step b, and if c bring them to then. REACT: as DUTY; but when the look meets something due by T.NOW, that
+is committed too, and T.ACTS is TAKEN. AWAKE: as REACT; but the copy that a look would begin with stands at
+rest, from step a on."""
 TAKEN = -1
 
 SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000

@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from neurobus.network import Network
 from neurobus.picture import COLOURS, FAINT, GREY, INK, STYLE, blank, require_suffix, save
-from neurobus.structure.measures import degree_arrays
+from neurobus.structure.measures import degree_arrays, joined, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_DOTS = 6000
 """Up to so many synapses each is a dot in the matrix; beyond, it shows their density."""
-MOST_LINES = 1500
+MOST_LINES, MOST_CHORDS = 1500, 20_000
+"""Up to so many synapses each is a line on the sheet, or across the ring."""
 HEAVY_TAIL = 4.0
 """Where the largest degree is so many times the mean, degrees are drawn on logarithmic axes."""
 _PLUS, _MINUS = COLOURS[0], COLOURS[1]
@@ -50,7 +51,9 @@ def _caption(facts: dict[str, Any]) -> str:
     parts = [f"{facts['neurons']:,} neurons", f"{facts['synapses']:,} synapses"]
     if facts["junctions"]:
         parts.append(f"{facts['junctions']:,} junctions")
-    if (w := facts["chemical"] or facts["electrical"]) and w["edges"]:
+    if facts["graded_synapses"]:
+        parts.append(f"{facts['graded_synapses']:,} graded")
+    if (w := facts["chemical"] or facts["graded"] or facts["electrical"]) and w["edges"]:
         spread = w["out_degree"]["heterogeneity"]
         parts += [f"reciprocity {w['reciprocity']:.3g}", f"clustering {w['clustering']:.3g}",
                   f"path length {w['path_length']:.3g}", f"⟨k²⟩/⟨k⟩ {spread:.3g}"]  # fmt: skip
@@ -69,8 +72,8 @@ def _groups(network: Network) -> list[tuple[str, int, int]]:
 
 
 def _matrix(axis: Axes, network: Network) -> None:
-    n, inner = network.n_neurons, _inner(network)
-    pre, post, weight = network.pre[inner], network.post[inner], network.weight[inner]
+    n = network.n_neurons
+    pre, post, weight = joined(network)
     if pre.size <= MOST_DOTS:
         size = float(np.clip(200 / n, 1.0, 6.0))
         for colour, mine in ((_PLUS, weight >= 0), (_MINUS, weight < 0)):
@@ -138,28 +141,31 @@ def _map(axis: Axes, network: Network) -> None:
     """Neurons where they stand, and synapses as lines: all, or those of a few neurons."""
     from matplotlib.collections import LineCollection
 
-    n, inner = network.n_neurons, _inner(network)
-    pre, post, weight = network.pre[inner], network.post[inner], network.weight[inner]
-    at = network.at_mm[:n].copy()
-    if ring := not at[:, 1].any():
-        length = at[:, 0].max() + np.diff(np.unique(at[:, 0])).min(initial=np.inf) if n > 1 else 1.0
-        angle = at[:, 0] / length * 2 * np.pi
-        at = np.column_stack([np.sin(angle), np.cos(angle)]) * length / (2 * np.pi)
-    shown, words, width, alpha = np.ones(pre.size, bool), "all synapses", 0.5, 0.35
-    if pre.size > MOST_LINES:
+    n = network.n_neurons
+    pre, post, weight = joined(network)
+    at, space = network.at_mm[:n], network.spaces[network.ids[0]]
+    ring = space.kind == "ring"
+    if ring:
+        angle = at[:, 0] / space.width_mm * 2 * np.pi
+        at = np.column_stack([np.sin(angle), np.cos(angle)]) * space.width_mm / (2 * np.pi)
+    shown, words = np.ones(pre.size, bool), "all synapses"
+    width, alpha = 0.5, float(np.clip(15 / np.sqrt(max(pre.size, 1)), 0.06, 0.4))
+    if pre.size > (MOST_CHORDS if ring else MOST_LINES):
         few = _spread_out(at)
         shown, words = np.isin(pre, few), f"synapses of {few.size} neurons"
         width, alpha = 0.9, 0.8
         axis.plot(*at[few].T, "o", markersize=6, color=INK, zorder=3)
-    jump = np.linalg.norm(at[pre] - at[post], axis=1)
-    shown &= jump < 0.6 * np.ptp(at, axis=0).max() if not ring else True
+    if space.torus:
+        shown &= np.all(np.abs(at[pre] - at[post]) < [space.width_mm / 2, space.height_mm / 2], axis=1)
     for colour, mine in ((_PLUS, weight >= 0), (_MINUS, weight < 0)):
         lines = np.stack([at[pre[shown & mine]], at[post[shown & mine]]], axis=1)
         axis.add_collection(LineCollection(list(lines), colors=colour, linewidths=width, alpha=alpha))
     for (_, first, last), colour in zip(_groups(network) or [("", 0, n)], COLOURS[2:] * 9, strict=False):
         size = float(np.clip(60 / np.sqrt(n), 1.5, 6.0))
         axis.plot(*at[first:last].T, "o", markersize=size, markeredgewidth=0, color=colour, zorder=1)
-    axis.set(aspect="equal", title=f"Where they stand: {words}", xlabel="mm", ylabel="mm")
+    axis.set(aspect="equal", title=f"On {space}: {words}", xlabel="mm", ylabel="mm")
+    if ring:
+        axis.set_axis_off()
 
 
 def _spread_out(at: npt.NDArray[Any], most: int = 6) -> npt.NDArray[Any]:
@@ -187,21 +193,22 @@ def _degrees(axis: Axes, network: Network) -> None:
             axis.hist(k, list(bins), histtype="stepfilled", color=colour, alpha=0.25)
             axis.hist(k, list(bins), histtype="step", color=colour, label=name)
     logs = axis.get_xscale() == "log"
+    if not logs:
+        axis.locator_params(axis="x", integer=True)
     axis.set(title="Degrees", xlabel="partners k", ylabel="share with ≥ k" if logs else "neurons")
     axis.legend()
 
 
 def _weights(axis: Axes, network: Network) -> None:
-    inner = _inner(network)
-    for colour, mine, name in (
-        (_PLUS, network.weight > 0, "excitatory"),
-        (_MINUS, network.weight < 0, "inhibitory"),
-    ):
-        _histogram(axis, np.abs(network.weight[inner & mine]), colour, name)
+    _, _, weight = joined(network)
+    _histogram(axis, weight[weight > 0], _PLUS, "excitatory")
+    _histogram(axis, -weight[weight < 0], _MINUS, "inhibitory")
     if not axis.patches:
         _histogram(axis, network.gap_ns, COLOURS[2], "junctions")
-    units = {network.models[m].weight_unit for m in np.unique(network.model_of[network.post[inner]]).tolist()}
-    axis.set(title="Weights", xlabel=f"|weight| ({', '.join(sorted(units)) or 'nS'})", ylabel="synapses")
+    inner = network.post[_inner(network)]
+    found = units(network, inner, "weight_unit") + units(network, network.graded.post, "current_unit")
+    found = list(dict.fromkeys(found or ["nS"]))
+    axis.set(title="Weights", xlabel=f"|weight| ({', '.join(found)})".replace(" ()", ""), ylabel="synapses")
     if axis.get_legend_handles_labels()[0]:
         axis.legend()
 

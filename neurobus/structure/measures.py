@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from neurobus.model import Array, Model
+from neurobus.model import Array
 from neurobus.network import Network
 from neurobus.network.draw import Stream
 
@@ -27,7 +27,7 @@ Int64s = npt.NDArray[np.int64]
 
 
 def measure(network: Network) -> dict[str, Any]:
-    """Figures of the chemical and the electrical wiring, ready for JSON. See the module for what is what."""
+    """Figures of the chemical, graded and electrical wiring, ready for JSON; what is what stands above."""
     n = network.n_neurons
     inside = network.pre < n
     pre, post = network.pre[inside], network.post[inside]
@@ -38,11 +38,16 @@ def measure(network: Network) -> dict[str, Any]:
         "synapses": int(inside.sum()),
         "from_sources": int((~inside).sum()),
         "junctions": int(network.gap_a.size),
+        "graded_synapses": int(network.graded.pre.size),
         "chemical": wiring(pre, post, n, network.seed) if pre.size else None,
+        "graded": None,
         "electrical": None,
-        "weights": _weights(network, inside),
+        "weights": _weights(network, network.post[inside], network.weight[inside], "weight_unit"),
+        "graded_weights": _weights(network, network.graded.post, network.graded.weight, "current_unit"),
         "delays_ms": _spread(network.delay[inside] * (network.dt_ns / 1e6)) if pre.size else None,
     }
+    if network.graded.pre.size:
+        facts["graded"] = wiring(network.graded.pre, network.graded.post, n, network.seed)
     if network.gap_a.size:
         a, b = network.gap_a, network.gap_b
         both = np.concatenate([a, b]), np.concatenate([b, a])
@@ -101,11 +106,22 @@ def wiring(pre: npt.NDArray[Any], post: npt.NDArray[Any], n: int, seed: int = 1)
     }
 
 
+def joined(network: Network) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Array]:
+    """(pre, post, weight) of all chemical and graded synapses between neurons."""
+    inside, graded = network.pre < network.n_neurons, network.graded
+    return (
+        np.concatenate([network.pre[inside], graded.pre]),
+        np.concatenate([network.post[inside], graded.post]),
+        np.concatenate([network.weight[inside], graded.weight]),
+    )
+
+
 def degree_arrays(network: Network) -> tuple[Int64s, Int64s]:
     """In- and out-degree of every neuron: distinct partners among the neurons, itself left out."""
     n = network.n_neurons
-    inside = (network.pre < n) & (network.pre != network.post)
-    pairs = np.unique(network.pre[inside].astype(np.int64) * n + network.post[inside])
+    pre, post, _ = joined(network)
+    other = pre != post
+    pairs = np.unique(pre[other].astype(np.int64) * n + post[other])
     return np.bincount(pairs % n, minlength=n), np.bincount(pairs // n, minlength=n)
 
 
@@ -186,24 +202,20 @@ def _spread(values: npt.NDArray[Any]) -> dict[str, float]:
     }
 
 
-def _weights(network: Network, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def _weights(network: Network, post: npt.NDArray[Any], weight: Array, unit_of: str) -> dict[str, Any]:
     """By unit, excitatory and inhibitory apart: how many, and how they spread."""
     found: dict[str, Any] = {}
-    model_of = network.model_of[network.post]
-    for unit, mine in by_unit(network, model_of).items():
-        for sign, chosen in (("excitatory", network.weight > 0), ("inhibitory", network.weight < 0)):
-            weights = network.weight[mine & inside & chosen]
-            if weights.size:
-                found.setdefault(unit, {})[sign] = {"count": int(weights.size)} | _spread(weights)
+    model_of = network.model_of[post]
+    for unit in units(network, post, unit_of):
+        having = [n for n, model in enumerate(network.models) if getattr(model, unit_of, None) == unit]
+        here = np.isin(model_of, having)
+        for sign, chosen in (("excitatory", weight > 0), ("inhibitory", weight < 0)):
+            if (mine := weight[here & chosen]).size:
+                found.setdefault(unit, {})[sign] = {"count": int(mine.size)} | _spread(mine)
     return found
 
 
-def by_unit(network: Network, model_of: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.bool_]]:
-    """Weight unit → which synapses (by the model of their target) have it."""
-    found: dict[str, npt.NDArray[np.bool_]] = {}
-    for number in np.unique(model_of).tolist():
-        model = network.models[number]
-        assert issubclass(model, Model)
-        here = model_of == number
-        found[model.weight_unit] = found.get(model.weight_unit, np.zeros(model_of.size, bool)) | here
-    return found
+def units(network: Network, post: npt.NDArray[Any], unit_of: str) -> list[str]:
+    """The units of weights on `post`: `weight_unit` of their models, or `current_unit`."""
+    models = (network.models[number] for number in np.unique(network.model_of[post]).tolist())
+    return sorted({getattr(model, unit_of) for model in models})

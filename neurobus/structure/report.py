@@ -14,11 +14,14 @@ def render(facts: dict[str, Any]) -> str:
         _row("synapses", f"{facts['synapses']:,}{outside}"),
         _row("junctions", f"{facts['junctions']:,}"),
     ]
-    for name in ("chemical", "electrical"):
+    if facts["graded_synapses"]:
+        lines.append(_row("graded synapses", f"{facts['graded_synapses']:,}"))
+    for name in ("chemical", "graded", "electrical"):
         if facts[name] is not None:
-            lines += ["", name, *_wiring(facts[name], facts["neurons"], name == "chemical")]
-    rows = [_row(f"{sign} ({unit})", f"{_spread(of)}   {of['count']:,} synapses")
-            for unit, signs in facts["weights"].items() for sign, of in signs.items()]  # fmt: skip
+            lines += ["", name, *_wiring(facts[name], facts["neurons"], name != "electrical")]
+    rows = [_row(f"{sign} ({unit or 'plain'})", f"{_spread(of)}   {of['count']:,} {what}")
+            for weights, what in (("weights", "synapses"), ("graded_weights", "graded synapses"))
+            for unit, signs in facts[weights].items() for sign, of in signs.items()]  # fmt: skip
     if facts["electrical"] is not None:
         rows.append(_row("junctions (nS)", _spread(facts["electrical"]["conductance_ns"])))
     if facts["delays_ms"] is not None:

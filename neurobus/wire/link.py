@@ -405,6 +405,7 @@ RACE_STATE = Layout(
 )
 LAYOUTS = (LIF_PARAMS, LIF_STATE, RACE_PARAMS, RACE_STATE)
 
+NAMED = {message.name: message for message in MESSAGES}
 _BY_ID = {message.id: message for message in MESSAGES}
 
 

@@ -33,6 +33,7 @@ MEASURES = {
     "recorder": ["recorder"],
     "replay_error": ["replay_error"],
     "peers": ["peers"],
+    "board": ["board_bare", "board_trip", "learning_1", "learning_8", "learning_32"],
 }
 """Module → ids of the figures it measures."""
 

@@ -1,10 +1,11 @@
 """What thirty chips learn: the table of `make train-report`, every split of it.
 
-    python -m tests.bench.learning [--only ROW,ROW] [--short] [--json FILE]
+    python -m tests.bench.learning [--only ROW,ROW] [--short] [--processes] [--json FILE]
 
-Each number is a run of `neurobus train`, packed where only the answers matter (the spikes are the same, and a
-test holds that), a process each where time does. Random splits have seeds 100 … 119 and order 1, the fixed
-split (the first 1,000 digits; the rest is by other writers) has orders 1 … 10. Nothing was tuned on them.
+The first split of a row is a run of `neurobus train`, whose weights must be those of the reference in plain
+integers, bit for bit; the other splits are the reference's (`--processes`: all are runs). Random splits have
+seeds 100 … 119 and order 1, the fixed split (the first 1,000 digits; the rest is by other writers) has orders
+1 … 10. Nothing was tuned on them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from neurobus.classroom import brain
+from neurobus import config as configs
+from neurobus.classroom import brain, course, readout
+from neurobus.classroom.course import Choice, Course
+from tests import compete, race
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "configs" / "digits"
@@ -65,23 +69,48 @@ def train(config: str, *args: object) -> tuple[dict[str, Any], brain.Brain]:
         return json.loads(done.stdout.splitlines()[-1]), brain.load(out)
 
 
-def accuracies(config: str, split: str, passes: int, n: int) -> list[float]:
+def accuracies(config: str, split: str, passes: int, n: int, processes: bool) -> list[float]:
     """Held-out accuracy in per cent, of each split or order."""
     found = []
     for k in range(n):
-        where = ("--split", 100 + k, "--train", 1000) if split == RANDOM else ("--order", 1 + k)
-        said, _ = train(config, "--passes", passes, *where, *PACKED)
-        found.append(round(100 * said["accuracy"], 3))
+        seed = 100 + k if split == RANDOM else None
+        choice = Choice(passes=passes, order=1 if split == RANDOM else 1 + k, split=seed, n_train=1000)
+        lesson, heard, W = referred(config, choice)
+        found.append(round(100 * course.result(lesson, heard).accuracy, 3))
+        if k == 0 or processes:
+            where = ("--split", seed) if seed is not None else ()
+            said, learnt = train(
+                config, "--passes", passes, "--order", choice.order, "--train", 1000, *where, *PACKED
+            )
+            network = brain.with_weights(lesson.network, learnt.weights)
+            same = np.array_equal(brain.picture(network, lesson.room.inputs, lesson.room.readers), W)
+            if not same or abs(100 * said["accuracy"] - found[-1]) > 1e-3:
+                raise SystemExit(
+                    f"{config}, {split} {k}: the processes learnt something else than the reference"
+                )
         print(f"  {config} {split} {k}: {found[-1]:.2f} %", file=sys.stderr, flush=True)
     return found
 
 
-def rows(short: bool) -> dict[str, tuple[Row, Callable[[Row], None]]]:
+def referred(config: str, choice: Choice) -> tuple[Course, readout.Readout, np.ndarray]:
+    """A course as the reference gives it: its answers and weights (readers, inputs)."""
+    lesson = course.plan(configs.load(DIGITS / config), choice)
+    levels, n = lesson.samples.levels, len(lesson.room.readers)
+    if lesson.room.teachers:
+        W, first, _ = race.run(levels, lesson.samples.labels, lesson.shown, lesson.n_learnt, n)
+    else:
+        W, first = compete.run(levels, lesson.shown, lesson.n_learnt, n)
+    heard = readout.Readout(lesson.room.timing, lesson.n_slots)
+    heard.first = first
+    return lesson, heard, W
+
+
+def rows(short: bool, processes: bool) -> dict[str, tuple[Row, Callable[[Row], None]]]:
     n, orders = (2, 2) if short else (20, ORDERS)
 
     def answers(config: str, split: str, passes: int, count: int) -> Callable[[Row], None]:
         def measure(row: Row) -> None:
-            row.values = accuracies(config, split, passes, count)
+            row.values = accuracies(config, split, passes, count, processes)
 
         return measure
 
@@ -135,8 +164,9 @@ def table(measured: list[Row]) -> str:
         every = " ".join(f"{value:.1f}" for value in row.values) if len(row.values) > 1 else row.note
         least = f", none < {row.least:g}" if row.least is not None else ""
         sign = "≥" if row.more_is_better else "≤"
+        met = "yes" if row.met else "**no**"
         lines.append(f"| {row.what} | {form.format(row.value)}{spread} {row.unit} | {every} "
-                     f"| {sign} {row.goal:g} {row.unit}{least} | {'yes' if row.met else '**no**'} |")  # fmt: skip
+                     f"| {sign} {row.goal:g} {row.unit}{least} | {met} |")  # fmt: skip
     return "\n".join(lines)
 
 
@@ -144,9 +174,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.learning")
     parser.add_argument("--only", help="rows by id, with commas")
     parser.add_argument("--short", action="store_true", help="two splits of each")
+    parser.add_argument("--processes", action="store_true", help="every split a run, not the first alone")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    all_rows = rows(args.short)
+    all_rows = rows(args.short, args.processes)
     chosen = args.only.split(",") if args.only else list(all_rows)
     measured = []
     for name in chosen:

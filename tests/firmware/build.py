@@ -29,6 +29,7 @@ def compile_host(target: Path, sources: list[Path], *flags: str) -> Path:
     """`sources` compiled for this machine, warnings being errors."""
     command = [
         need("gcc", "gcc"), "-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-packed-bitfield-compat",
+        "-Wno-address-of-packed-member",
         "-fno-strict-aliasing", f"-I{AVR}", f"-I{HOST}", f'-DBOARD="{HOST / "board.h"}"',
         f'-DCHIP="{AVR / "chip_lif.h"}"', *flags, "-o", str(target), *map(str, sources),
     ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from neurobus import led
 from neurobus.bridge import hardware
 from neurobus.wire import framing, link
 from tests.firmware import trials
@@ -162,6 +163,76 @@ def test_the_strip_is_told_within_the_data_sheet(meet: Meet, kind: str, chip: st
     assert leds["violations"] == {}, leds
     assert leds["frames"] > 5
     assert len(leds["colours"]) == (4 if chip in ("ws2811", "ws2818") else 12)
+
+
+def shown(host: Host, palette: led.Palette = led.STRIP) -> list[list[tuple[int, ...]]]:
+    """What LIGHTS said in turn, as colours."""
+    lights = [p.values for p in host.heard if p.message is link.LIGHTS]
+    return [
+        led.strip(said["level"], said["flash"], said["blink"], host.hello["leds"], palette) for said in lights
+    ]
+
+
+def on_the_pin(host: Host, since: int = 0) -> list[list[tuple[int, ...]]]:
+    return [[tuple(c) for c in frame["colours"]] for frame in host.rig.frames(since=since)]
+
+
+@pytest.mark.parametrize(("kind", "chip"), [("uno", "ws2812"), ("uno", "ws2811"), ("atmega8", "ws2813")])
+def test_the_bus_hears_what_the_pin_shows(meet: Meet, kind: str, chip: str) -> None:
+    """To the bit, over a rising and a falling membrane, spikes, and blinking."""
+    host = meet(kind, chip=chip, leds=12)
+    host.load(image([9000, -9000, 30_000], V_th=8 << 16))
+    host.send(link.MIRROR, every=1)
+    host.pump(50)
+    begun = host.rig.leds()["frames"]
+    host.heard.clear()
+    for tick in range(10, 400, 10):
+        synapse = 2 if tick % 150 == 0 else tick // 100 % 2
+        host.send(link.INPUT, tick=tick, synapses=(synapse,))
+        host.send(link.HORIZON, tick=tick + 5)
+        host.pump(25)
+    host.send(link.IDENTIFY, seconds=1)
+    host.pump(1500)
+    said, pin = shown(host), on_the_pin(host, begun)
+    assert len(said) > 30 and len({tuple(colours) for colours in said}) > 10
+    rest = iter(pin)
+    assert all(colours in rest for colours in said)  # in the pin's order, none that it did not show
+    assert said[-1] == pin[-1]
+
+
+def test_a_palette_colours_the_strip(meet: Meet) -> None:
+    host = meet()
+    host.load(image([20_000], V_th=8 << 16, V=4 << 16))
+    palette = ((1, 2, 3), (200, 100, 50), (5, 6, 7), (255, 254, 253))
+    values = [value for colour in palette for value in colour]
+    host.send(link.MIRROR, every=1)
+    fields = [field.name for field in link.PALETTE.fields]
+    host.send(link.PALETTE, **dict(zip(fields, values, strict=True)))
+    host.send(link.HORIZON, tick=3)
+    host.pump(100)
+    assert on_the_pin(host)[-1] == shown(host, palette)[-1] != shown(host)[-1]
+
+
+# -- the button -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_press_of_the_button_is_a_poke_and_its_spike_follows(meet: Meet, kind: str) -> None:
+    host = meet(kind)
+    host.load(image([9000], V_th=2 << 16, poke=25_000, t_ref=200))
+    host.send(link.PING, token=9)
+    clock = host.wait(link.PONG).values["clock"]
+    period = host.hello["timer_hz"] * 1e-4
+    at = (clock + round(period * 200)) & 0xFFFFFFFF
+    host.send(link.RUN, tick=0, at=at, period=round(period * 65536), batch=1)
+    host.pump(100)
+    host.heard.clear()
+    host.rig.press(ms=60)
+    host.pump(200)
+    pokes = [p.values for p in host.heard if p.message is link.POKE]
+    spikes = [p.values["tick"] for p in host.heard if p.message is link.SPIKE]
+    assert len(pokes) == 1 and pokes[0]["weight"] == 25_000
+    assert spikes and 0 < spikes[0] - pokes[0]["tick"] < 50
 
 
 # -- bytes ------------------------------------------------------------------------------------------

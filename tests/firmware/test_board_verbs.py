@@ -150,6 +150,22 @@ def test_no_ports_at_all(neurobus: Neurobus) -> None:
     assert json.loads(neurobus("ports", "--json").stdout) == []
 
 
+def test_ports_and_simboard_with_the_real_firmware(
+    tools: None, neurobus: Neurobus, runtime_dir: Path
+) -> None:
+    process = neurobus.start("simboard", "--mcu", "atmega8", "--clock", "8M", "-n", 2, "--json")
+    assert process.stdout
+    said = json.loads(process.stdout.readline())
+    assert [row["baud"] for row in said["boards"]] == [250_000, 250_000]
+    found = [row for row in json.loads(neurobus("ports", "--json").stdout) if row["simulated"]]
+    assert [row["port"] for row in found] == [row["port"] for row in said["boards"]]
+    assert [(row["state"], row["mcu"], row["baud"]) for row in found] == [("board", "atmega8", 250_000)] * 2
+    assert len({row["serial"] for row in found}) == 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert list(runtime_dir.iterdir()) == []
+
+
 # -- flash ------------------------------------------------------------------------------------------
 
 

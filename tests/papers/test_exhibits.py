@@ -11,7 +11,8 @@ import pytest
 
 from neurobus import exhibits
 from neurobus.config import load
-from neurobus.exhibits import Exhibit, Row
+from neurobus.errors import InputError
+from neurobus.exhibits import Exhibit, Row, lab
 from neurobus.exhibits.show import Shown, render, show
 from neurobus.network import build
 
@@ -86,6 +87,15 @@ def test_what_is_wrong_is_one_line(neurobus, arguments: list[str], says: str) ->
     done = neurobus("exhibit", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_without_a_checkout_a_clear_word(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lab.neurobus, "__file__", str(tmp_path / "site" / "neurobus" / "__init__.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="exhibits need a checkout of neurobus"):
+        lab.papers_folder()
+    (tmp_path / "configs" / "papers").mkdir(parents=True)
+    assert lab.papers_folder() == tmp_path / "configs" / "papers", "the current folder may be one"
 
 
 def test_rows_judge_at_their_limits() -> None:

@@ -20,14 +20,12 @@ from typing import Any
 import psutil
 import pytest
 
-from neurobus.bridge import simboard
+from neurobus.bridge import hardware, simboard
 from neurobus.bridge.simboard import Rig, SimBoard
 from neurobus.wire import link
 from tests.helpers import Cluster, Ended, run_table, spikes_in, table, until
 
-pytest.importorskip("nodes.chip")
-
-ELF = simboard.FIRMWARE / "uno-ws2812.elf"
+UNO = hardware.BOARDS["uno"]
 
 
 class Paper:
@@ -77,7 +75,7 @@ class Simulated(Rig):
     """Boards in simavr."""
 
     def __init__(self, n: int):
-        super().__init__([SimBoard(ELF, serial=0xB0 + i) for i in range(n)])
+        super().__init__([SimBoard(simboard.firmware(UNO), serial=0xB0 + i) for i in range(n)])
 
     def deaf(self, board: int = 0) -> None:
         self.power(False, board)
@@ -97,7 +95,7 @@ def tools() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(word, pytrace=False)
         pytest.skip(word)
-    subprocess.run(["make", "-s", "rig", "firmware"], cwd=simboard.ROOT, check=True)
+    simboard.make("rig")
 
 
 @pytest.fixture
@@ -183,7 +181,7 @@ def test_a_neuron_becomes_a_board_and_comes_back_and_nobody_notices(
     attached = attach(boards.ports[0])
     assert attached["stage"] == "owns the neuron"
     assert attached["gap_ms"] < 100
-    assert owner(cluster).startswith("board 000000B0 (")
+    assert until(lambda: owner(cluster), what="the board to own it").startswith("board 000000B0 (")
     until(lambda: boards_now()[0]["spikes"] > 15, what="spikes of the board")
     (now,) = boards_now()
     assert now["link"]["round_trip_ms"] > 0 and now["link"]["credit"] > 0
@@ -194,7 +192,7 @@ def test_a_neuron_becomes_a_board_and_comes_back_and_nobody_notices(
     ended = cluster.stop()
     times = whole(ended, log)
     assert len(times) >= now["spikes"]
-    name = f"board 000000B0 ({boards.ports[0]})"
+    name = "board 000000B0 (ttySIM0)"
     taken, *_, returned = ended.summary["notes"]
     assert taken.startswith(f"m is {name} from ")
     assert returned.startswith(f"m came back from {name} at ") and "(detached): none lost" in returned
@@ -267,6 +265,7 @@ def test_a_board_that_is_gone_costs_no_spike_and_takes_its_neuron_back(
     cluster = launch(config(network()), "--clock", "wall", "--record", log)
     attach(boards.ports[0])
     time.sleep(0.4)
+    until(lambda: owner(cluster), what="the board to own the neuron")
     getattr(boards, what)()
     until(lambda: owner(cluster) is None, what="the shadow to own the neuron")
     if back is not None:

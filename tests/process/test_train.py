@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 
 from neurobus.classroom import brain, lesson, readout, witness
 from neurobus.classroom.data import read
+from neurobus.node.runtime import read_snapshot
 from tests import race
 from tests.conftest import Neurobus
-from tests.helpers import Cluster, Ended, until
+from tests.helpers import Cluster, Ended, spikes_in, until
 
 pytestmark = pytest.mark.process
 THIRTY, SLOW = "configs/digits/thirty.toml", "configs/digits/slow.toml"
@@ -172,3 +174,50 @@ def test_mistakes_are_one_line(neurobus: Neurobus, tmp_path: Path) -> None:
         done = neurobus(*args)
         assert done.returncode == 2, done.stderr
         assert word in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_habit_is_learnt_from_a_demonstration(neurobus: Neurobus, tmp_path: Path) -> None:
+    """Sensor and motor were poked together; then the sensor alone moves the motor, and that motor only."""
+    out = tmp_path / "habit.brain"
+
+    def moved_by(brain_file: Path, log: Path) -> set[str]:
+        cluster = Cluster(neurobus.start("brain", "load", brain_file, "--json", "--record", log))
+        assert neurobus("poke", "sensor.left").returncode == 0
+        time.sleep(0.3)
+        assert cluster.stop().code == 130
+        return {name for _, name in spikes_in(log)} - {"sensor.left"}
+
+    for passes, moved in ((0, set()), (1, {"motor.right"})):
+        done = neurobus("train", "configs/first/habit.toml", "--from", "configs/first/habit.mcap",
+                        "--passes", passes, "-o", out, "--json")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert moved_by(out, tmp_path / f"{passes}.mcap") == moved
+
+
+def test_under_the_wall_clock_a_death_costs_the_sample_under_way(neurobus: Neurobus, tmp_path: Path) -> None:
+    """What a neuron has learnt it has written down, long before the next snapshot of all is due."""
+    folder = tmp_path / "state"
+    cluster = Cluster(
+        neurobus.start("train", SLOW, "--passes", 1, "--train", 40, "--test", 0, "-o", tmp_path / "w.brain",
+                       "--json", "--set", "run.snapshot_every='60 s'", "--save", folder)
+    )  # fmt: skip
+    kept = until(lambda: [*folder.glob("reader.*.snap")], what="a neuron that has learnt")[0]
+    name = kept.name.rsplit(".", 2)[0]
+    state = read_snapshot(folder, name)
+    assert state is not None
+    before = owned_weights(state)
+    assert before.any(), "kept, and nothing learnt"
+    cluster.kill(name)
+    until(lambda: f"{name} died" in str(cluster.status) or cluster.child(name), what="its return")
+    end = cluster.end(100)
+    assert end.code == 0, end.err
+    assert [note for note in end.summary["notes"] if f"{name} died" in note]
+    after = learnt(tmp_path / "w.brain")[int(name.rpartition(".")[2])]
+    assert after.any() and np.mean(np.abs(after - before) <= 32) > 0.5, "it began anew"
+
+
+def owned_weights(state: dict[str, Any]) -> np.ndarray:
+    """The input weights in a snapshot of a reader: synapses stand in the order of their sources."""
+    buffer = np.frombuffer(state["core"]["buffer"])
+    n_synapses, n_states = 64 + 29 + 3, 1
+    return buffer[len(buffer) - (1 + n_states) * n_synapses :][29 : 29 + 64]

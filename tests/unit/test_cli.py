@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,11 @@ def test_doctor_names_a_command_for_what_is_amiss(neurobus: Run) -> None:
     assert code == (1 if any(finding["state"] == "bad" for finding in found.values()) else 0)
 
 
+def test_doctor_asks_for_all_that_is_needed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert list(doctor.PACKAGES) == [need.partition(">")[0] for need in project["dependencies"]]
+
+
 def test_doctor_says_what_to_install(neurobus: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PACKAGES", ("click", "no-such-package"))
     code, out, _ = neurobus("doctor", "--json")
@@ -142,6 +148,7 @@ def test_doctor_says_what_to_install(neurobus: Run, monkeypatch: pytest.MonkeyPa
 WITHOUT_ZMQ = """
 import importlib.metadata as metadata
 import sys
+import tomllib
 
 version = metadata.version
 

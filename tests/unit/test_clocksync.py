@@ -42,3 +42,14 @@ def test_a_pair_with_a_long_round_trip_changes_nothing():
     before = sync.clock_at(20.0)
     sync.add(10.0, 10.2, int(10.19 * HZ))
     assert sync.clock_at(20.0) == pytest.approx(before, abs=HZ * 20e-6)
+
+
+def test_a_clock_that_jumps_is_fitted_anew():
+    sync, now = ClockSync(HZ), 0.0
+    for n in range(100):
+        now = n * 0.05
+        behind = 0.2 if n >= 50 else 0.0
+        sync.add(now, now + 0.001, int((now + 0.0005 - behind) * HZ) % WRAP)
+    assert sync.jumps == 1
+    assert abs(sync.clock_at(now) - (now - 0.2) * HZ) < HZ * 200e-6
+    assert abs(sync.drift_ppm) < 50

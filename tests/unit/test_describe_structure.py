@@ -109,6 +109,17 @@ def test_nothing_to_measure_is_said_and_no_zero(synapses):
     assert facts["chemical"] is None or facts["chemical"]["path_length"] is None
 
 
+def test_graded_synapses_are_a_wiring_of_their_own():
+    text = (table("groups", id="a", model="nodes.lif", count=40, patterns="{ count = 2 }")
+            + table("graded", pre="a", post="a", rule="scale_free", exponent=2.5, degree=4.0, stored="true",
+                    weight="3 pA", transfer="rectified", threshold="-60 mV", slope="1 mV"))  # fmt: skip
+    facts = measure(net(text))
+    assert (facts["synapses"], facts["graded_synapses"], facts["chemical"]) == (0, 160, None)
+    assert facts["graded"]["edges"] == 160 and facts["graded"]["out_degree"]["mean"] == 4
+    assert facts["graded_weights"]["pA"]["excitatory"]["max"] == 6 and facts["weights"] == {}
+    assert "graded synapses    160" in render(facts) and "<k²>/<k>" in render(facts)
+
+
 SHEET = '{ sheet = ["1 mm", "1 mm"] }'
 PICTURES = {
     "places": table("groups", id="a", model="nodes.lif", count=30, space=SHEET)
@@ -123,6 +134,9 @@ PICTURES = {
     + table("synapses", pre="a", post="a", rule="all_to_all", weight="1 pA", delay="1 ms"),
     "junctions": table("groups", id="a", model="nodes.lif", count=30)
     + table("electrical", a="a", b="a", rule="fixed_probability", probability=0.2, conductance="1 nS"),
+    "graded": table("groups", id="a", model="nodes.lif", count=30)
+    + table("graded", pre="a", post="a", rule="small_world", neighbours=4, rewire=0.2, weight="-1 pA",
+            threshold="-60 mV", slope="1 mV"),
     "nothing": table("groups", id="a", model="nodes.lif", count=1),
 }  # fmt: skip
 

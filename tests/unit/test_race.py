@@ -13,7 +13,7 @@ from neurobus.classroom import brain, course, readout
 from neurobus.classroom.course import Choice, Course
 from neurobus.cluster.weights import gather, numbered
 from neurobus.node.core import NEURON_MASK, STEP_BITS
-from tests import race
+from tests import compete, race
 from tests.helpers import Ensemble
 
 DIGITS = Path(__file__).parents[2] / "configs" / "digits"
@@ -78,6 +78,17 @@ def test_the_network_is_the_reference(name: str, n_train: int, packed: int) -> N
     assert np.array_equal(np.where(first < 0, -1, found.at), at)
     assert np.array_equal(weights(lesson, ensemble, packed), W)
     assert np.count_nonzero(W.any(axis=1)) > 10, "so few have learnt that the test says little"
+
+
+def test_nobody_taught_it_and_it_is_the_reference() -> None:
+    lesson = planned("unsupervised.toml", 120, 30)
+    ensemble = taught(lesson, 20)
+    W, first = compete.run(lesson.samples.levels, lesson.shown, lesson.n_learnt, len(lesson.room.readers))
+    found = heard(lesson, ensemble)
+    assert np.array_equal(found.first, first)
+    assert np.array_equal(weights(lesson, ensemble, 20), W)
+    assert np.count_nonzero(W.any(axis=1)) > 20
+    assert course.result(lesson, found).accuracy > 0.5
 
 
 def test_stopped_anywhere_and_resumed_it_is_the_same() -> None:

@@ -9,6 +9,8 @@ import zlib
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from neurobus.errors import InputError
 from neurobus.network.draw import Stream
@@ -106,6 +108,39 @@ def test_a_smaller_exponent_is_more_heterogeneous():
         return float(np.mean(k**2) / np.mean(k))
 
     assert spread(2.2) > 2 * spread(2.6) > 2 * spread(5.0) > 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(5, 40),
+    half=st.integers(1, 9),
+    rewire=st.floats(0, 1),
+    directed=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_small_world_is_simple_and_whole(n, half, rewire, directed, seed):
+    k = 2 * min(half, (n - 1) // 4)
+    pre, post = small_world(np.arange(n, dtype=np.int32), k, rewire, directed, Stream(seed, "x"))
+    pairs = set(zip(pre.tolist(), post.tolist(), strict=True))
+    assert len(pairs) == pre.size == n * k and all(a != b for a, b in pairs)
+    assert directed or pairs == {(b, a) for a, b in pairs}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(3, 40),
+    share=st.floats(0.05, 0.99),
+    exponent=st.floats(2.05, 6),
+    directed=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_scale_free_is_simple_and_whole(n, share, exponent, directed, seed):
+    degree = share * n / 2
+    pre, post = scale_free(np.arange(n, dtype=np.int32), exponent, degree, directed, Stream(seed, "x"))
+    pairs = set(zip(pre.tolist(), post.tolist(), strict=True))
+    assert len(pairs) == pre.size == (round(n * degree) if directed else 2 * round(n * degree / 2))
+    assert all(a != b for a, b in pairs)
+    assert directed or pairs == {(b, a) for a, b in pairs}
 
 
 # -- distance -------------------------------------------------------------------------------------------

@@ -105,6 +105,15 @@ def in_snapshots(ensemble: Ensemble) -> np.ndarray:
     return found
 
 
+OTHERS = {
+    "nodes.stdp_dopamine": 'A_plus = "0.5 mV", A_minus = "0.6 mV", W_max = "5 mV", tau_c = "60 ms"',
+    "nodes.stdp_consolidated": 'W_max = "5 mV", lambda_ = 0.1, tau_fast = "30 ms", tau_slow = "90 ms"',
+    "nodes.stdp_scaled": 'W_max = "5 mV", tau_a = "50 ms", beta = "200 mHz", a_goal = "30 Hz"',
+    "nodes.stdp_triplet": 'W_max = "5 mV", A3_plus = "0.1 mV", A2_minus = "0.1 mV"',
+    "nodes.tsodyks": 'tau_rec = "90 ms", tau_fac = "40 ms"',
+}
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     """Neurons with synapses of several kinds, neurons that own theirs, and what drives them."""
@@ -127,6 +136,10 @@ def networks(draw: st.DrawFn) -> Network:
         table("synapses", pre="p", post="chip", rule="all_to_all", weight=4, delay=delay),
         table("synapses", pre="learn", post="chip", rule="all_to_all", weight=1, delay=shortest,
               receptor="learn"),
+        *(table("synapses", pre="p", post="e", rule="all_to_all", weight="1 mV", delay=delay, synapse=synapse,
+                params=f"{{ {params} }}") for synapse, params in OTHERS.items()),
+        table("synapses", pre="learn", post="e", rule="all_to_all", weight=5, delay=delay,
+              receptor="dopamine"),
     ]  # fmt: skip
     optional = [
         table("synapses", pre="e", post="e", rule="all_to_all", weight="2 mV", allow_self="true",

@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from neurobus.cli.topfigures import Depolarisation, figure
+from neurobus.cli.topfigures import Depolarisation, figure, weight_picture
 from neurobus.cli.topview import Top, bar
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.live import Live
@@ -46,6 +46,10 @@ class OnPaper:
 
     def running(self) -> bool:
         return self.runs
+
+    def ask_weights(self, index: int) -> None:
+        columns = {"post": [index] * 68, "receptor": [0] * 64 + [1] * 4, "weight": list(range(68))}
+        self.live.hear(Report(self.manifest.ids[index], "weights", columns), 1e9)
 
     def poke(self, neuron: str, weight: float) -> None:
         self.pokes.append((neuron, weight))
@@ -146,6 +150,23 @@ def test_a_poke_has_the_weight_that_was_asked_for_and_spares_sources():
         assert "drive is no live neuron here" in text(app)
 
     view(work)
+
+
+def test_weights_are_a_picture_of_the_chosen_neuron():
+    async def work(app, pilot, observer):
+        await pilot.press("down", "w")
+        app._ask_weights()
+        await pilot.pause()
+        assert "n.1" in text(app) and "64 weights, 0 … 63" in text(app)
+        assert set(observer.live.weights) == {1}
+        await pilot.press("w")
+        assert "64 weights" not in text(app)
+
+    view(work)
+    lines = weight_picture(np.arange(64.0) - 8)
+    assert len(lines) == 4 and lines[0].plain == " " + "▀▀" * 8
+    assert len(weight_picture(np.arange(65.0))) == 1
+    assert len(weight_picture(np.zeros(0))) == 0
 
 
 def test_the_view_ends_with_the_cluster_and_when_told_to():

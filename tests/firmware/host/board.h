@@ -1,2 +1,4 @@
-/* The chip compiled for the machine that runs the tests. */
+/* The chip and the link compiled for the machine that runs the tests. */
 #define CHIP_ROOM 1536
+#define RX_RING 128
+#define TX_RING 128
