@@ -217,6 +217,8 @@ class Lender:
         """The state at the step committed. A float neuron becomes its twin here."""
         loan, runtime = self.loan, self._runtime
         assert loan is not None
+        if self._held is not None:  # the state contains that duty; nobody will consent to it any more
+            self._consent(self._held[0])
         runtime.take_in()
         runtime.settle()
         core = runtime.core

@@ -40,8 +40,18 @@ IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subp
 
 ONLY_HOME = {"zmq": "bus", "serial": "bridge", "click": "cli"}
 
-NODES_MAY = {"__future__", "math", "numpy", "numba", "neurobus.model", "neurobus.units", "nodes.rkf45",
-             "nodes.noise", "nodes.lif", "nodes.stdp"}  # what several share
+NODES_MAY = {
+    "__future__",
+    "math",
+    "numpy",
+    "numba",
+    "neurobus.model",
+    "neurobus.units",
+    "nodes.rkf45",
+    "nodes.noise",
+    "nodes.lif",
+    "nodes.stdp",
+}  # what several share
 NODES_MAY_AS_PROGRAM = NODES_MAY | {"neurobus.cluster.join"}  # under `if __name__ == "__main__":`
 
 
