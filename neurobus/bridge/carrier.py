@@ -55,7 +55,9 @@ MARGIN_S = 0.002
 """A board that catches up goes no nearer to what may still arrive than this."""
 CLOSE_S = 0.02
 """So near to the present it goes on by its own clock."""
-ATTEMPTS = 12
+ATTEMPTS = 20
+LAG_MORE_S, LAG_MOST_S = 0.001, 0.01
+"""Where inputs come late the board is let run farther behind, unless somebody has said how far."""
 ASK_AGAIN_S = 0.02
 TELL_S = 1.0
 RETURN_S = 0.3
@@ -363,12 +365,18 @@ class Carrier:
         ):
             self.figures.attempts += 1
             if self.figures.attempts >= ATTEMPTS:
-                self._give_up(
+                self.figures.attempts = 0
+                why = (
                     f"board and process did not agree in {ATTEMPTS} attempts "
-                    f"({self.figures.late} inputs came late); longer delays, a faster baud, --lag would help",
-                    now,
+                    f"({self.figures.late} inputs came late); longer delays, a faster baud, --lag would help"
                 )
+                if self.figures.hand_overs:
+                    self._lose(why, now)
+                else:
+                    self._give_up(why, now)
             elif self.stage is not Stage.CEDING:
+                if self.lag_s is None and not spikes:
+                    self._lag_s = min(self._lag_s + LAG_MORE_S, LAG_MOST_S)
                 self._ask_state(now)
 
     def _mend(self, now: float) -> None:
@@ -613,6 +621,7 @@ class Carrier:
         self._from_step = wire.integer(data, "step")
         self.stage, self._return_by = Stage.OWNING, None
         self.figures.hand_overs += 1
+        self.figures.attempts = 0
         self.figures.gap_ms = 0.0
         if self.world.wall:
             held, self._held = self._held, []
@@ -661,6 +670,7 @@ class Carrier:
         # Not ours: the process answers, and what it fired is heard as anybody hears it.
         self._board_spikes += self._done_keys
         number, self._doing = self._doing[0], None
+        self._control("consent", number=number)
         self._shadow.pop(number, None)
         self._duties_agreed += 1
         if self.stage is Stage.CATCHING_UP and not self._duties:
@@ -795,6 +805,7 @@ class Carrier:
         return {
             "round_trip_ms": None if trip is None else round(trip * 1000, 3),
             "drift_ppm": round(sync.drift_ppm, 1) if sync.ready else None,
+            "lag_ms": round(self._lag_s * 1000, 3),
             "credit": self.session.transport.credit, "free": self.session.transport.spare,
             "bad": counts.bad, "gaps": counts.gaps, "resent": counts.resent, "asked": counts.asked,
         }  # fmt: skip

@@ -69,6 +69,8 @@ class Client:
         """See to it that a bridge runs. Raises RunError."""
         if runs(self._manifest):
             return
+        if not _log(self._manifest).parent.is_dir():
+            raise RunError(f"'{self._manifest.name}' has ended")
         _start(self._manifest)
         for event in self.events(START_S):
             if event is not None and event.verb == "ready":

@@ -39,6 +39,8 @@ FEW_SPIKES, FAR_DELAYS, FARTHEST_LOOK = 16, 8, 1000
 smallest delays, a look goes on to its end, but no farther than `FARTHEST_LOOK` steps."""
 MORE_THAN_A_FEW = 36 + 8 * FEW_SPIKES
 """Bytes of such a duty."""
+SOURCE_BLOCK = 1000
+"""Steps that sources are asked for at a time, at least."""
 STEP_BITS = 32
 NEURON_MASK = 0xFFFFFFFF
 
@@ -117,8 +119,24 @@ class SourceCore:
         self.acts, self.seq, self.sample_seq, self.n_served = False, 0, 0, 0
         self.duty_number, self.epoch, self.limit = 0, 0, NEVER
         self._poked = NO_KEYS
+        self._block = 0, 0, NO_KEYS
 
     def _stamps(self, k0: int, k1: int) -> Keys:
+        """What is emitted at steps k0 < s <= k1, by plan and by pokes."""
+        first, last, keys = self._block
+        if k0 < first or k1 > last:
+            # Looked at again and again while time goes on, and each source costs some 30 µs a question.
+            first, last = min(k0, self.k), max(k1, self.k + SOURCE_BLOCK)
+            keys = self._planned(first, last)
+            self._block = first, last, keys
+        lo, hi = np.searchsorted(keys, ((k0 + 1) << STEP_BITS, (k1 + 1) << STEP_BITS))
+        keys = keys[lo:hi]
+        if len(self._poked):
+            stamps = self._poked >> STEP_BITS
+            keys = np.unique(np.concatenate([keys, self._poked[(stamps > k0) & (stamps <= k1)]]))
+        return keys
+
+    def _planned(self, k0: int, k1: int) -> Keys:
         part, found = self.part, []
         for n, index in enumerate(part.index.tolist()):
             p: dict[str, Any] = {name: float(values[n]) for name, values in part.params.items()}
@@ -128,9 +146,6 @@ class SourceCore:
                 p["shown"] = part.shown[n]
             steps = part.model.stamps(p, part.keys[n], part.dt_ns, k0, k1)
             found.append(steps << STEP_BITS | index)
-        if len(self._poked):
-            stamps = self._poked >> STEP_BITS
-            return np.unique(np.concatenate([*found, self._poked[(stamps > k0) & (stamps <= k1)]]))
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
 
     def poke(self, step: int, neuron: int, weight: float) -> bool:

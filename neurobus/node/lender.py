@@ -7,6 +7,7 @@ when it hears nothing from the bridge for `SILENCE_S` it owns the neuron again, 
 |-----------|---------------------|----------------------------------------------------------------|
 | `lend`    | claim, board, model | begin to keep inputs; answers `lent` or `refused`              |
 | `state`   | claim               | answers `state`: the neuron at a step, what it has yet to feel |
+| `consent` | claim, number       | virtual clock: the board has done this duty too; answer it     |
 | `cede`    | claim, step         | publish no spike after `step`; answers `ceded`                 |
 | `beat`    | at: {neuron: step}  | these boards have told all they did up to that step            |
 | `mend`    | claim, step, state  | the board's state at a step, for a shadow that disagreed       |
@@ -40,7 +41,7 @@ def _longest(runtime: Runtime) -> int:
     return runtime.core.part.max_delay if isinstance(runtime.core, Core) else 0
 
 
-VERBS = {"lend", "state", "cede", "beat", "mend", "release"}
+VERBS = {"lend", "state", "consent", "cede", "beat", "mend", "release"}
 SILENCE_S = 0.1
 """A bridge that has not been heard for so long is dead, or as good as that."""
 PATIENCE_S = 10.0
@@ -60,6 +61,8 @@ class Lender:
         self._twin: Core | None = None
         self._errors: dict[str, float] = {}
         self._last: tuple[int, int, Emission] | None = None
+        self._held: tuple[int, int, Emission] | None = None
+        """An answer of ours that waits for a board that does not own yet: the conductor goes no faster."""
         self._watching: asyncio.TimerHandle | None = None
         self._ceding: asyncio.TimerHandle | None = None
         self._disagreements = 0
@@ -91,6 +94,8 @@ class Lender:
             self._refuse(claim, "no such claim; the loan is over")
         elif verb == "state":
             self._give_state()
+        elif verb == "consent":
+            self._consent(wire.integer(args, "number"))
         elif verb == "cede":
             self._cede(wire.integer(args, "step"))
         elif verb == "mend":
@@ -212,6 +217,8 @@ class Lender:
         """The state at the step committed. A float neuron becomes its twin here."""
         loan, runtime = self.loan, self._runtime
         assert loan is not None
+        if self._held is not None:  # the state contains that duty; nobody will consent to it any more
+            self._consent(self._held[0])
         runtime.take_in()
         runtime.settle()
         core = runtime.core
@@ -222,6 +229,7 @@ class Lender:
         if self._twin is not None:
             core = self._become_twin(core)
         keys, pokes = loan.inputs(core.k, core.part.max_delay)
+        loan.beside = True
         runtime.report("state", {
             "claim": loan.claim, "step": core.k, "state": core.state.tobytes(),
             "weight": core.weights().weight.tobytes(), "synapses": core.synapse_states().tobytes(),
@@ -315,10 +323,18 @@ class Lender:
         })  # fmt: skip
         runtime.act()
 
+    def _consent(self, number: int) -> None:
+        held = self._held
+        if held is not None and held[0] <= number:
+            self._held = None
+            self._runtime.answer(*held)
+
     def _over(self) -> None:
         """The loan is closed, and its inputs forgotten."""
         loan, runtime = self.loan, self._runtime
         assert loan is not None
+        if self._held is not None:
+            self._consent(self._held[0])
         self._disagreements += loan.disagreements
         self.loan, self.shadow, self._twin, self._last = None, False, None, None
         for timer in (self._watching, self._ceding):
@@ -375,8 +391,8 @@ class Lender:
             runtime.report("disagreed", {"claim": loan.claim, "shadow": mine, "board": theirs})
 
     def instead(self, number: int, next_step: int, keys: bytes, stimuli: Any, emission: Emission) -> bool:
-        """Under the virtual clock the bridge answers, once board and shadow have both done the duty. False:
-        the neuron is ours still, and so is the answer."""
+        """Under the virtual clock the bridge answers, once board and shadow have both done the duty. While
+        the neuron is ours still, so is the answer, but it waits for a board that runs beside; else False."""
         loan, runtime = self.loan, self._runtime
         assert loan is not None
         loan.keep(np.frombuffer(keys, np.int64))
@@ -384,7 +400,9 @@ class Lender:
             loan.keep_poke(int(step), int(neuron), weight)
         loan.forget(runtime.core.k - 1_000_000_000 // runtime.role.dt_ns, _longest(runtime))
         if not self.shadow:
-            return False
+            if loan.beside:
+                self._held = (number, next_step, emission)
+            return loan.beside
         self._last = (number, next_step, emission)
         self._runtime.report("shadow", {
             "claim": loan.claim, "number": number, "next_step": next_step, "keys": emission.keys.tobytes(),

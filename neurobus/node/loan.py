@@ -43,6 +43,8 @@ class Loan:
     from_step: int = 0
     horizon: int = 0
     """The board has told all it did up to here."""
+    beside: bool = False
+    """The board has been given the state: it runs beside the process, or catches up."""
     agreed: int = 0
     disagreements: int = 0
     mine: list[int] = field(default_factory=list)

@@ -34,6 +34,10 @@ MEASURES = {
     "replay_error": ["replay_error"],
     "peers": ["peers"],
     "board": ["board_bare", "board_trip", "learning_1", "learning_8", "learning_32"],
+    "spike_trip": ["spike_trip", "spike_trip_p99"],
+    "board_rate": ["board_rate"],
+    "boards32": ["boards_32", "boards_32_lost"],
+    "board_hands": ["hand_over", "hand_over_lost", "unplugged", "silent"],
 }
 """Module → ids of the figures it measures."""
 

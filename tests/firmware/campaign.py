@@ -17,7 +17,7 @@ from typing import Any
 
 from neurobus.bridge import hardware
 from neurobus.bridge.simboard import Rig
-from tests.firmware import trials
+from tests.firmware import attached, trials
 from tests.firmware.boards import board
 from tests.firmware.host import Host
 
@@ -31,21 +31,27 @@ TRIALS: dict[str, Callable[[Host, float, Any], dict[str, int]]] = {
 }
 
 
+ATTACHED = "attached"
+"""The same with boards that are neurons of a running network."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.firmware.campaign", description=__doc__)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
-    parser.add_argument("--only", metavar="NAME,…", help=f"of: {', '.join(TRIALS)}")
+    parser.add_argument("--only", metavar="NAME,…", help=f"of: {', '.join([*TRIALS, ATTACHED])}")
     parser.add_argument("--share", type=float, default=1.0, help="of the whole length")
     args = parser.parse_args()
-    names = args.only.split(",") if args.only else list(TRIALS)
-    if unknown := set(names) - set(TRIALS):
+    names = args.only.split(",") if args.only else [*TRIALS, ATTACHED]
+    if unknown := set(names) - {*TRIALS, ATTACHED}:
         parser.error(f"no trial is called {', '.join(sorted(unknown))}")
     print(f"seed {args.seed}")
     failed = 0
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp") as folder:
         environ["NEUROBUS_RUNTIME_DIR"] = folder
         for name in names:
-            for kind in KINDS:
+            if name == ATTACHED:
+                failed += not _attached(args.share, args.seed)
+            for kind in KINDS if name in TRIALS else ():
                 failed += not _one(name, kind, args.share, args.seed)
     return int(failed > 0)
 
@@ -69,6 +75,20 @@ def _one(name: str, kind: str, share: float, seed: int) -> bool:
             host.close()
     took = f"{board_s:.0f} s of board time in {time.monotonic() - begun:.0f} s"
     print(f"{name:14}{kind:14}{found}   ({took})", flush=True)
+    return good
+
+
+def _attached(share: float, seed: int) -> bool:
+    begun = time.monotonic()
+    try:
+        found = trials.figures(attached.misfortunes(round(1000 * share), seed))
+        good = True
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        traceback.print_exc()
+        found, good = f"FAILED: {error}", False
+    print(f"{ATTACHED:14}{'uno':14}{found}   ({time.monotonic() - begun:.0f} s)", flush=True)
     return good
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from neurobus import led
 from neurobus.bridge import hardware
 from neurobus.wire import framing, link
-from tests.firmware import trials
+from tests.firmware import attached, trials
 from tests.firmware.boards import board
 from tests.firmware.conftest import Start
 from tests.firmware.host import Host, image
@@ -297,3 +298,10 @@ def test_power_lost_while_saving_leaves_the_old_or_the_new(meet: Meet, kind: str
 
 def test_a_copy_and_a_save_survive_resets(meet: Meet) -> None:
     trials.resets(meet(), 30, seed=2)
+
+
+# -- in a network -----------------------------------------------------------------------------------
+
+
+def test_misfortunes_of_boards_change_no_spike_of_their_network(tools: None, runtime_dir: Path) -> None:
+    attached.misfortunes(6, seed=4)

@@ -204,9 +204,9 @@ def test_under_the_virtual_clock_a_network_with_a_board_has_the_spikes_of_one_wi
 ):
     path = config(network())
     without, with_board = tmp_path / "without.mcap", tmp_path / "with.mcap"
-    run(path, "--clock", "virtual", "--for", "6 s", "--record", without)
+    run(path, "--clock", "virtual", "--for", "10 s", "--record", without)
     boards = table_of(kind)
-    cluster = launch(path, "--clock", "virtual", "--pace", "1", "--for", "6 s", "--record", with_board)
+    cluster = launch(path, "--clock", "virtual", "--pace", "1", "--for", "10 s", "--record", with_board)
     attach(boards.ports[0])
     time.sleep(0.6)
     boards.unplug()

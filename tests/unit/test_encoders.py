@@ -190,3 +190,30 @@ def test_a_mistake_has_its_line(keys, line, says):
 def test_a_file_that_is_not_there_has_its_line():
     with pytest.raises(InputError, match=r"test.toml:8: 'y.npy' cannot be read beside the config"):
         build(loads(config(file="y.npy"), "test.toml", {}))
+
+
+def test_sources_are_asked_for_stretches_and_not_for_every_spike(monkeypatch):
+    """A wall clock looks after each spike: 64 inputs of 30 µs each would not keep up."""
+    from neurobus.node.core import SourceCore
+    from neurobus.placement import place
+
+    asked = []
+    stamps = Latency.stamps
+
+    def counted(p, key, dt_ns, k0, k1):
+        asked.append((k0, k1))
+        return stamps(p, key, dt_ns, k0, k1)
+
+    monkeypatch.setattr(Latency, "stamps", staticmethod(counted))
+    plan = place(net(), 4)
+    core = SourceCore(plan.source_part(next(p.number for p in plan.processes if plan.is_source(p.number))))
+    found, looks = [], 0
+    while (step := core.look()) <= 20_000:
+        found += core.advance(step).keys.tolist()
+        looks += 1
+    assert looks > 70 and len(asked) <= 4 * looks / 2
+    again = SourceCore(core.part)
+    assert again.advance(core.k).keys.tolist() == found
+    again = SourceCore(core.part)
+    again.restore({**again.dump(), "k": 7000})
+    assert again.advance(core.k).keys.tolist() == [key for key in found if key >> 32 > 7000]

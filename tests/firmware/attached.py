@@ -1,0 +1,128 @@
+"""Boards that are neurons of a running network, and everything that happens to them. Used by the campaign."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from neurobus.bridge import client
+from neurobus.bridge.simboard import Rig
+from neurobus.cluster import folder as folders
+from neurobus.errors import NeurobusError
+from tests.firmware.boards import board
+from tests.helpers import ended, run_table, spikes_in, table, until
+
+OWNS = "owns the neuron"
+PATIENCE_S = 60.0
+
+
+def network() -> str:
+    """Three sources drive m and k, both of which will be boards; n hears them."""
+    text = run_table(seed=3, snapshot_every="0 s") + table(
+        "sources", id="p", kind="poisson", rate="40 Hz", count=3
+    )
+    for name in ("m", "k", "n"):
+        text += table("neurons", id=name, model="nodes.chip")
+    for pre, post, weight in [
+        ("p", "m", "2600 pA"), ("p", "k", "2600 pA"), ("m", "k", "-500 pA"), ("k", "m", "-500 pA"),
+        ("m", "n", "1800 pA"), ("k", "n", "1800 pA"),
+    ]:  # fmt: skip
+        more = {"rule": "all_to_all"} if pre == "p" else {}
+        text += table("synapses", pre=pre, post=post, weight=weight, delay="20 ms", **more)
+    return text
+
+
+def misfortunes(times: int, seed: Any) -> dict[str, int]:
+    """Two boards in a network under the virtual clock; cables pulled and put back, resets, power cut, bits
+    turned round, in any order. No spike is lost or doubled, and all are those of a run without boards."""
+    r = random.Random(seed)
+    happened = dict.fromkeys(("unplug", "reset", "power", "bit errors"), 0)
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp") as place:
+        config, log, alone = (Path(place) / name for name in ("boards.toml", "boards.mcap", "alone.mcap"))
+        config.write_text(network())
+        command = [sys.executable, "-m", "neurobus", "run", str(config), "--clock", "virtual", "--json"]
+        run = subprocess.Popen(
+            [*command, "--pace", "1", "--record", str(log)], text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            with Rig([board(serial=0xB0 + i) for i in range(2)]) as rig:
+                manifest = until(lambda: _started(run.pid), PATIENCE_S, "the start of the run")
+                with client.connected(manifest, start=True) as bridge:
+                    asked = [
+                        bridge.begin("attach", port=port, neuron=neuron, baud=500_000, lag_ms=None)
+                        for port, neuron in zip(rig.ports, ("m", "k"), strict=True)
+                    ]
+                    bridge.all(asked, PATIENCE_S)
+                    for _ in range(times):
+                        what = r.choice(list(happened))
+                        happened[what] += 1
+                        _misfortune(rig, what, r)
+                        until(
+                            lambda: _all_own(bridge),
+                            PATIENCE_S,
+                            f"the boards to own their neurons after {what}",
+                        )
+                        time.sleep(r.uniform(0, 0.3))
+                    boards = bridge.end(bridge.begin("boards"))["boards"]
+            time.sleep(0.5)
+            run.send_signal(signal.SIGINT)
+            out, err = run.communicate(timeout=PATIENCE_S)
+        except BaseException:
+            run.send_signal(signal.SIGINT)
+            out, err = run.communicate(timeout=PATIENCE_S)
+            print(*ended(run.returncode, out, err).summary.get("notes", []), err, sep="\n", file=sys.stderr)
+            raise
+        finally:
+            if run.poll() is None:
+                run.kill()
+                run.communicate()
+        done = ended(run.returncode, out, err)
+        counted = {key: done.summary[key] for key in ("lost", "duplicates", "dropped")}
+        assert counted == {"lost": 0, "duplicates": 0, "dropped": 0}, done.summary
+        spikes = spikes_in(log)
+        assert len(spikes) == len(set(spikes)) > 0
+        subprocess.run(
+            [*command, "--for", f"{spikes[-1][0]} ns", "--record", str(alone)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        last = spikes[-1][0]
+        assert [s for s in spikes if s[0] < last] == [s for s in spikes_in(alone) if s[0] < last]
+    return {**happened, "hand-overs": sum(b["hand_overs"] for b in boards), "spikes": len(spikes)}
+
+
+def _started(pid: int) -> folders.Manifest | None:
+    return next((m for m in folders.running() if m.pid == pid and m.t0_ns is not None), None)
+
+
+def _all_own(bridge: client.Client) -> bool:
+    try:
+        boards = bridge.end(bridge.begin("boards"))["boards"]
+    except NeurobusError:
+        return False
+    return len(boards) == 2 and all(b["stage"] == OWNS for b in boards)
+
+
+def _misfortune(rig: Rig, what: str, r: random.Random) -> None:
+    which = r.randrange(2)
+    if what == "unplug":
+        rig.unplug(which, keep_power=r.random() < 0.3)
+        time.sleep(r.choice([0.0, 0.05, r.uniform(0, 0.5)]))
+        rig.plug(which)
+    elif what == "reset":
+        rig.reset(which)
+    elif what == "power":
+        rig.power(False, which)
+        time.sleep(r.uniform(0, 0.3))
+        rig.power(True, which)
+    else:
+        rig.errors(1e-3, 1e-3, which, seed=r.randrange(1, 1000))
+        time.sleep(r.uniform(0, 0.5))
+        rig.errors(0, 0, which)
