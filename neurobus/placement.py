@@ -154,6 +154,11 @@ class Plan:
         return spikes, _links(here[teller], here[hearer], delay, len(self.processes))
 
     @cached_property
+    def tells(self) -> npt.NDArray[np.bool_]:
+        """Neuron index → whether its potential is told: to partners, or to a log."""
+        return np.isin(np.arange(len(self.network.ids)), self.network.telling)
+
+    @cached_property
     def _telling_pairs(self) -> tuple[Int32s, Int32s]:
         """Whose potential acts on whom: both ways across a junction, one way across a graded synapse."""
         a, b, graded = self.network.gap_a, self.network.gap_b, self.network.graded
@@ -249,7 +254,7 @@ class Plan:
                 if stop >= 0:
                     plan.append((stop, self._local[neuron], -pa))
         plan.sort(key=lambda entry: (entry[0], entry[1]))
-        watched = np.flatnonzero(np.isin(members, net.telling))
+        watched = np.flatnonzero(self.tells[members])
         return NeuronPart(
             name=process.name,
             model_name=net.model_names[process.model],

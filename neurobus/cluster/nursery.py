@@ -299,7 +299,7 @@ class Nursery:
             samples_heard=[] if source else [s for s in plan.samples_heard[number] if s != process.name],
             index_of=self.single_streams,
             n_ids=len(net.ids),
-            sends_samples=not source and bool(np.isin(process.members, net.telling).any()),
+            sends_samples=not source and bool(plan.tells[process.members].any()),
             snapshots=self.state,
             keeps=not source and self.clock == "wall" and self.state is not None and plan.learns(number),
         )
