@@ -75,6 +75,8 @@ def total(
     if conductor is not None:
         ledger, samples = conductor["ledger"], conductor["samples"]
         summary.rounds, summary.duties = conductor["rounds"], conductor["duties"]
+        # A process back from the dead counts from its snapshot on; the conductor has heard them all.
+        summary.spikes = ledger["received"]
         summary.lost = (summary.lost or 0) + ledger["lost"] + samples["lost"]
         summary.duplicates = (summary.duplicates or 0) + ledger["duplicates"] + samples["duplicates"]
         summary.dropped = (summary.dropped or 0) + ledger["stale"] + samples["stale"] + conductor["malformed"]

@@ -80,6 +80,7 @@ def test_a_process_killed_by_the_virtual_clock_leaves_no_trace_in_the_spikes(
     assert done.code == 0, done.err
     assert done.summary["restarts"] == 2
     assert spikes_in(killed) == spikes_in(calm)
+    assert done.summary["spikes"] == len(spikes_in(calm))
     assert (done.summary["lost"], done.summary["late"], done.summary["silent"]) == (0, 0, [])
 
 

@@ -16,7 +16,7 @@ FINAL = {
 }
 ZERO = dict.fromkeys(FINAL, 0)
 CONDUCTOR = {
-    "rounds": 7, "duties": 8, "malformed": 100, "ledger": {"lost": 1, "duplicates": 2, "stale": 3},
+    "rounds": 7, "duties": 8, "malformed": 100, "ledger": {"received": 999, "lost": 1, "duplicates": 2, "stale": 3},
     "samples": {"lost": 10, "duplicates": 20, "stale": 30},
 }  # fmt: skip
 
@@ -62,7 +62,7 @@ def test_the_silent_are_named_a_few_of_them():
 
 def test_the_conductors_account_counts_too():
     summary = summed({"a": FINAL}, ["a"], CONDUCTOR)
-    assert (summary.rounds, summary.duties) == (7, 8)
+    assert (summary.rounds, summary.duties, summary.spikes) == (7, 8, 999)
     assert (summary.lost, summary.duplicates, summary.dropped) == (1 + 11, 4 + 22, 11 + 133)
 
 
