@@ -46,6 +46,7 @@ class Compete(Model):
     wins = State(doc="samples won")
     claims = State(doc="elders that have claimed a sample")
     rank = State(doc="neurons with a lower address")
+    closed = State(doc="update in which LEARN acted")
 
     T = SynapseState(doc="level of the input, from the time of its spike")
 
@@ -70,14 +71,14 @@ class Compete(Model):
     @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):
         S, began, fired, inhibited, earlier, heard = s[1], s[2], s[3], s[4], s[5], s[6]
-        order, claims = s[7], s[11]
+        order, claims, closed = s[7], s[11], s[13]
         top, level, start, delay = c[3], c[4], c[5], c[6]
         if receptor == RESET:
             order[i] = RESET
             began[i] = k
         if began[i] < 0:
-            if receptor == ELDER:
-                claims[i] += 1  # in a closed slot a spike is a claim
+            if receptor == ELDER and k - closed[i] >= c[6, i]:
+                claims[i] += 1  # a spike of after LEARN is a claim
             return
         t = k - began[i]
         if receptor == INPUT:
@@ -98,6 +99,7 @@ class Compete(Model):
     def step(k, s, c, x, I, key, fired, at, receptor, w, z):  # type: ignore[override]
         V, S, began, fired_at, inhibited, earlier, heard = s[0], s[1], s[2], s[3], s[4], s[5], s[6]
         order, threshold, virgin, wins, claims, rank = s[7], s[8], s[9], s[10], s[11], s[12]
+        closed = s[13]
         V_th, young, old, patience = c[0], c[1], c[2], c[7]
         T = z[0]
         n = 0
@@ -114,6 +116,7 @@ class Compete(Model):
                 learnt = True
             elif order[i] == LEARN:
                 began[i] = -1
+                closed[i] = k
                 if virgin[i] == 1:
                     if claims[i] == rank[i] and (heard[i] < 0 or heard[i] >= patience[i]):
                         for j in range(at[i], at[i + 1]):

@@ -51,6 +51,7 @@ class Race(Model):
     threshold = State(doc="V_th and half the squared length of the weights")
     virgin = State(doc="1: never learnt, all weights are 0")
     rank = State(doc="classmates with a lower address")
+    closed = State(doc="update in which LEARN acted")
 
     T = SynapseState(doc="level of the input, from the time of its spike")
 
@@ -71,13 +72,13 @@ class Race(Model):
     @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):
         S, began, fired, inhibited, mine, mate = s[1], s[2], s[3], s[4], s[5], s[6]
-        earlier, foreign, order, claim = s[7], s[8], s[9], s[10]
+        earlier, foreign, order, claim, closed = s[7], s[8], s[9], s[10], s[14]
         top, level, start, delay = c[4], c[5], c[6], c[7]
         if receptor == RESET:
             order[i] = RESET
             began[i] = k
-        elif receptor == ELDER or receptor == YOUNGER:  # noqa: SIM109
-            claim[i] = -1  # in a closed slot a classmate's spike is its claim
+        elif (receptor == ELDER or receptor == YOUNGER) and k - closed[i] >= delay[i]:  # noqa: SIM109
+            claim[i] = -1  # a classmate's spike of after LEARN is its claim
         if began[i] < 0:
             return
         t = min(k - began[i], LONGEST)
@@ -104,6 +105,7 @@ class Race(Model):
     def step(k, s, c, x, I, key, fired, at, receptor, w, z):  # type: ignore[override]
         V, S, began, fired_at, inhibited, mine, mate = s[0], s[1], s[2], s[3], s[4], s[5], s[6]
         earlier, foreign, order, claim, threshold, virgin, rank = s[7], s[8], s[9], s[10], s[11], s[12], s[13]
+        closed = s[14]
         V_th, shift, attract, repel, delay = c[0], c[1], c[2], c[3], c[7]
         T = z[0]
         n = 0
@@ -120,6 +122,7 @@ class Race(Model):
                 learnt = True
             elif order[i] == LEARN:
                 began[i] = -1
+                closed[i] = k
                 by = 0
                 if virgin[i] == 1:
                     if mine[i] == 1 and (foreign[i] == 1 or mate[i] == 0):

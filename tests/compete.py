@@ -13,7 +13,7 @@ THRESHOLD, YOUNG, OLD, PATIENCE = 12000, 2, 4, 140
 
 
 @njit(cache=True)
-def present(x, learn, W, wins):  # type: ignore[no-untyped-def]
+def present(x, learn, W, wins, learn_at):  # type: ignore[no-untyped-def]
     """Show one sample. x (D,) levels; W (K, D), wins (K,) are updated. Returns who fired first, or -1."""
     K, D = W.shape
     V, S = np.zeros(K, np.int64), np.zeros(K, np.int64)
@@ -24,7 +24,7 @@ def present(x, learn, W, wins):  # type: ignore[no-untyped-def]
         square = (W[k] * W[k]).sum()
         threshold[k], virgin[k] = min(65535, THRESHOLD + (square >> 4)), square == 0
     first = -1
-    for r in range(LEARN_AT + 1):
+    for r in range(learn_at + 1):
         for sender in range(K):
             if fired[sender] < 0 or fired[sender] + DELAY != r:
                 continue
@@ -38,7 +38,7 @@ def present(x, learn, W, wins):  # type: ignore[no-untyped-def]
                     earlier[k] = True
                 elif (fired[sender], sender) < (fired[k], k):
                     earlier[k] = True
-        if r == LEARN_AT:
+        if r == learn_at:
             break
         for i in range(D):
             if x[i] > 0 and r == START + TICKS_PER_MS * (TOP - x[i]):
@@ -73,15 +73,16 @@ def present(x, learn, W, wins):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def show(levels, shown, n_learnt, W, first):  # type: ignore[no-untyped-def]
+def show(levels, shown, n_learnt, W, first, learn_at):  # type: ignore[no-untyped-def]
     """Samples `shown` one after another, the first `n_learnt` with LEARN. Fills `first`, who answered."""
     wins = np.zeros(len(W), np.int64)
     for n in range(len(shown)):
-        first[n] = present(levels[shown[n]], n < n_learnt, W, wins)
+        first[n] = present(levels[shown[n]], n < n_learnt, W, wins, learn_at)
 
 
-def run(levels: Ints, shown: Ints, n_learnt: int, n_readers: int) -> tuple[Ints, Ints]:
+def run(levels: Ints, shown: Ints, n_learnt: int, n_readers: int,
+        learn_at: int = LEARN_AT) -> tuple[Ints, Ints]:  # fmt: skip
     """Weights (K, D) after a whole lesson, and the reader that answered each slot."""
     W, first = np.zeros((n_readers, levels.shape[1]), np.int64), np.empty(len(shown), np.int64)
-    show(levels.astype(np.int64), shown, n_learnt, W, first)
+    show(levels.astype(np.int64), shown, n_learnt, W, first, learn_at)
     return W, first

@@ -27,7 +27,7 @@ THRESHOLD, ATTRACT, REPEL = 12000, 3, 4
 
 
 @njit(cache=True)
-def present(x, teacher, learn, W, kind, first_at):  # type: ignore[no-untyped-def]
+def present(x, teacher, learn, W, kind, first_at, learn_at):  # type: ignore[no-untyped-def]
     """Show one sample. x (D,) levels; teacher class or -1; W (K, D) is updated; kind (K,) classes.
 
     Returns the reader that fired first, -1 for none; `first_at[0]` its tick."""
@@ -41,7 +41,7 @@ def present(x, teacher, learn, W, kind, first_at):  # type: ignore[no-untyped-de
     for k in range(K):
         threshold[k] = min(65535, THRESHOLD + ((W[k] * W[k]).sum() >> 4))
     first = -1
-    for r in range(LEARN_AT + 1):
+    for r in range(learn_at + 1):
         if r == 4 and teacher >= 0:
             for k in range(K):
                 mine[k] = kind[k] == teacher
@@ -62,7 +62,7 @@ def present(x, teacher, learn, W, kind, first_at):  # type: ignore[no-untyped-de
                     foreign[k] += 1
                     if fired[k] < 0 and not mine[k]:
                         inhibited[k] = True
-        if r == LEARN_AT:
+        if r == learn_at:
             break
         for i in range(D):
             if x[i] > 0 and r == START + TICKS_PER_MS * (TOP - x[i]):
@@ -95,21 +95,22 @@ def present(x, teacher, learn, W, kind, first_at):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)
-def show(levels, labels, shown, n_learnt, W, kind, first, at):  # type: ignore[no-untyped-def]
+def show(levels, labels, shown, n_learnt, W, kind, first, at, learn_at):  # type: ignore[no-untyped-def]
     """Samples `shown` one after another, the first `n_learnt` with teacher and LEARN. Fills `first` and
     `at` (reader and tick of each answer)."""
     tick = np.zeros(1, np.int64)
     for n in range(len(shown)):
         x, learn = levels[shown[n]], n < n_learnt
         tick[0] = -1
-        first[n] = present(x, labels[shown[n]] if learn else -1, learn, W, kind, tick)
+        first[n] = present(x, labels[shown[n]] if learn else -1, learn, W, kind, tick, learn_at)
         at[n] = tick[0]
 
 
 def run(levels: Ints, labels: Ints, shown: Ints, n_learnt: int, n_readers: int,
-        classes: int = 10) -> tuple[Ints, Ints, Ints]:  # fmt: skip
+        classes: int = 10, learn_at: int = LEARN_AT) -> tuple[Ints, Ints, Ints]:  # fmt: skip
     """Weights (K, D) after a whole lesson, the reader that answered each slot, and its tick."""
     W = np.zeros((n_readers, levels.shape[1]), np.int64)
     first, at = np.empty(len(shown), np.int64), np.empty(len(shown), np.int64)
-    show(levels.astype(np.int64), labels, shown, n_learnt, W, np.arange(n_readers) % classes, first, at)
+    kind = np.arange(n_readers) % classes
+    show(levels.astype(np.int64), labels, shown, n_learnt, W, kind, first, at, learn_at)
     return W, first, at

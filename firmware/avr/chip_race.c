@@ -73,9 +73,9 @@ uint8_t chip_restore(uint16_t length)
     const uint8_t *w = image.pool;
     uint16_t n;
 
-    if (p.inputs > CHIP_ROOM / 2 || length != sizeof p + sizeof s + 2 * p.inputs || p.inputs > p.elders
-        || p.elders > p.youngers || p.youngers > p.foreign || p.foreign > p.teachers || p.teachers > p.learns
-        || p.learns > p.synapses || p.V_th == 0 || (p.shift | p.attract | p.repel) > 15 || p.level > 7)
+    /* Ends of kinds that are out of order make a deaf chip, and harm nothing. */
+    if (p.inputs > CHIP_ROOM / 2 || length != sizeof p + sizeof s + 2 * p.inputs || p.V_th == 0
+        || (p.shift | p.attract | p.repel | p.level) > 15)
         return 0;
     for (n = p.inputs; n; n--)
         if (*w++ > W_MOST)
@@ -136,8 +136,8 @@ int16_t chip_poke(void)
     return 0x7fff;
 }
 
-/* Ticks since RESET; in a slot that nobody closes it stops at the last that fits. */
-static inline uint16_t since_reset(void)
+/* Ticks since RESET or, in a closed slot, since LEARN; it stops at the last that fits. */
+static uint16_t since_began(void)
 {
     uint32_t t = s.tick - s.began;
 
@@ -146,49 +146,43 @@ static inline uint16_t since_reset(void)
 
 void chip_input(uint16_t synapse)
 {
-    if (synapse < p.inputs) {
-        uint8_t late = 0;
-        uint16_t t;
+    uint16_t t = since_began();
 
-        if (!(s.flags & OPEN))
-            return;
+    if (synapse >= p.learns) {
+        s.order = RESET;
+        s.flags |= OPEN;
+        s.began = s.tick;
+    } else if (!(s.flags & OPEN)) {
+        if (synapse >= p.inputs && synapse < p.youngers && t >= p.delay)
+            s.claim = NONE; /* a classmate's spike of after LEARN is its claim */
+    } else if (synapse < p.inputs) {
+        uint8_t late = 0;
+
         s.S += image.pool[synapse];
         slope = s.S >> p.shift;
-        t = since_reset();
         if (t > p.start) {
             t = (t - p.start) >> p.level;
             late = t > p.top ? p.top : t;
         }
         T[synapse] = p.top - late;
     } else if (synapse < p.youngers) {
-        s.claim = NONE; /* in a closed slot a classmate's spike is its claim */
-        if (!(s.flags & OPEN))
-            return;
         s.flags |= MATE;
         if (s.fired == NONE) {
             s.flags |= INHIBITED | EARLIER;
         } else {
-            int16_t ahead = (int16_t)(since_reset() - p.delay - s.fired);
+            int16_t ahead = t - p.delay - s.fired;
 
             if (ahead < 0 || (ahead == 0 && synapse < p.elders))
                 s.flags |= EARLIER;
         }
     } else if (synapse < p.foreign) {
-        if (!(s.flags & OPEN))
-            return;
         s.flags |= FOREIGN;
         if (s.fired == NONE && !(s.flags & MINE))
             s.flags |= INHIBITED;
     } else if (synapse < p.teachers) {
-        if (s.flags & OPEN)
-            s.flags |= MINE;
-    } else if (synapse < p.learns) {
-        if (s.flags & OPEN)
-            s.order = LEARN;
+        s.flags |= MINE;
     } else {
-        s.order = RESET;
-        s.flags |= OPEN;
-        s.began = s.tick;
+        s.order = LEARN;
     }
 }
 
@@ -229,6 +223,7 @@ static void carry_out(void)
         uint8_t f = s.flags;
 
         s.flags &= ~OPEN;
+        s.began = s.tick;
         if (f & VIRGIN) {
             if ((f & MINE) && ((f & FOREIGN) || !(f & MATE)))
                 s.claim = (p.elders - p.inputs) * p.delay;
@@ -264,7 +259,7 @@ uint8_t chip_tick(void)
             s.V = V + slope < V || V + slope > 0xffff ? 0xffff : V + slope;
         }
         if (s.V >= s.threshold) {
-            s.fired = since_reset();
+            s.fired = since_began();
             said = CHIP_FIRED;
         }
     }

@@ -384,7 +384,7 @@ struct race_params {
 /* State of the chip `race`. Behind it: u8 weight of each input, then u8 level of each. */
 struct race_state {
     uint32_t tick; /* updates done */
-    uint32_t began; /* tick in which RESET acted */
+    uint32_t began; /* tick in which RESET acted or, in a closed slot, LEARN */
     uint16_t V; /* potential */
     uint16_t S; /* sum of the weights that have arrived */
     uint16_t fired; /* ticks from RESET to the spike of this slot, 0xffff for none */

@@ -12,7 +12,7 @@ Codes (time of an input with level x of 1 … top after `start`, in levels; 0 is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -105,11 +105,12 @@ def room(network: Network) -> Room:
     if timing.learn_at <= last_input:
         raise config.error(("classroom", "learn_at"), "learn_at must come after the last input, "
                            f"{last_input * network.dt_ns / 1e6:g} ms after the slot's begin")  # fmt: skip
+    if timing.slot <= timing.learn_at:
+        raise config.error(("classroom", "slot"), f"slot must be longer than learn_at, {table.learn_at}")
     ranks = (len(readers) - 1) // table.classes if teachers else 0
-    least = timing.learn_at + ranks * timing.delay + timing.delay
-    if timing.slot < least:
-        raise config.error(("classroom", "slot"), f"slot must be {least * network.dt_ns / 1e6:g} ms or more, "
-                           "so that all who have never learnt can claim a sample in turn")  # fmt: skip
+    # All who have never learnt can claim a sample in turn, and the last claim is heard before the next RESET.
+    least = timing.learn_at + (ranks + 1) * timing.delay
+    timing = replace(timing, slot=max(timing.slot, least))
     return Room(
         timing, table.classes, readers, others[0], teachers, learn[0] if learn else None, others[1][0]
     )

@@ -50,7 +50,6 @@ PACKAGES = (
 TOOLS = {
     "avr-gcc": ("the firmware", "gcc-avr avr-libc", "avr-gcc"),
     "avrdude": ("flashing boards", "avrdude", "avrdude"),
-    "simavr": ("boards without boards", "simavr", "simavr"),
     "chromium": ("tests of the live page", "chromium", "--cask chromium"),
 }
 """Program → what needs it, and its package in apt and in brew."""
@@ -100,6 +99,8 @@ def examine() -> Iterator[Finding]:
     yield _serial()
     for program, (purpose, apt, brew) in TOOLS.items():
         yield _tool(program, purpose, apt, brew)
+    if packages.state == OK:
+        yield _simavr()
 
 
 def _python() -> Finding:
@@ -281,6 +282,19 @@ def _tool(program: str, purpose: str, apt: str, brew: str) -> Finding:
     if path is None:
         return Finding(program, NOTE, f"not found; needed for {purpose}", install_command(apt, brew))
     return Finding(program, OK, path)
+
+
+def _simavr() -> Finding:
+    """A library: what is asked for are the headers that the rig is built with."""
+    from neurobus.bridge import simboard
+
+    if simboard.PROGRAM.exists():
+        return Finding("simavr", OK, f"{simboard.PROGRAM} is built")
+    for place in simboard.INCLUDES:
+        if Path(place, "simavr", "sim_avr.h").exists():
+            return Finding("simavr", OK, f"{place}/simavr; 'make rig' builds simulated boards with it")
+    mend = install_command("libsimavr-dev libelf-dev", "osx-cross/avr/simavr")
+    return Finding("simavr", NOTE, "not found; needed for simulated boards", mend)
 
 
 def _show(findings: list[Finding]) -> None:

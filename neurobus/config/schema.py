@@ -295,7 +295,8 @@ class Classroom(Struct, forbid_unknown_fields=True, kw_only=True):
     """Who is taught what, and when, for `neurobus train`. Times count from the begin of a sample's slot.
 
     `readers`: the group that answers; neuron n of it stands for class n modulo `classes`. `inputs`,
-    `teachers` (one a class), `learn` and `reset` are sources, silent but in a lesson.
+    `teachers` (one a class), `learn` and `reset` are sources, silent but in a lesson. A `slot` is lengthened
+    where those who have never learnt need more time to claim a sample in turn.
     """
 
     readers: str

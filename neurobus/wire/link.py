@@ -392,7 +392,7 @@ RACE_STATE = Layout(
     "race_state",
     _fields(
         "u32 tick: updates done",
-        "u32 began: tick in which RESET acted",
+        "u32 began: tick in which RESET acted or, in a closed slot, LEARN",
         "u16 V: potential",
         "u16 S: sum of the weights that have arrived",
         "u16 fired: ticks from RESET to the spike of this slot, 0xffff for none",

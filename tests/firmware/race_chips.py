@@ -19,7 +19,7 @@ AVR = HERE.parents[1] / "firmware" / "avr"
 
 def compile_chip(folder: Path) -> ctypes.CDLL:
     """chip_race.c with the driver of host/race_host.c; warnings are errors."""
-    target, board = folder / "race.so", HERE / "host" / "race_board.h"
+    target, board = folder / "race.so", HERE / "host" / "board.h"
     sources = [AVR / "chip_race.c", HERE / "host" / "race_host.c"]
     flags = ["-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-packed-bitfield-compat", "-shared",
              "-fPIC", f'-DBOARD="{board}"', f"-DCHIP=\"{AVR / 'chip_race.h'}\"", f"-I{AVR}"]  # fmt: skip
@@ -79,7 +79,13 @@ class Run:
 
 
 def course(
-    chip: ctypes.CDLL, levels: np.ndarray, kinds: np.ndarray, n_learnt: int, chips: int, slot: int
+    chip: ctypes.CDLL,
+    levels: np.ndarray,
+    kinds: np.ndarray,
+    n_learnt: int,
+    chips: int,
+    slot: int,
+    learn_at: int = race.LEARN_AT,
 ) -> Run:
     """New chips through a course: `levels` (slots, inputs), `kinds` (slots,) classes."""
     inputs, classes = levels.shape[1], 10
@@ -87,7 +93,7 @@ def course(
     length = len(images) // chips
     kept = ctypes.create_string_buffer(images, len(images))
     head = (ctypes.c_uint32 * 10)(chips, inputs, classes, len(levels), n_learnt, slot, race.START,
-                                  race.TICKS_PER_MS, race.TOP, race.LEARN_AT)  # fmt: skip
+                                  race.TICKS_PER_MS, race.TOP, learn_at)  # fmt: skip
     room = 64 * len(levels)
     fired = np.zeros(room, np.int64)
     n = chip.race_course(

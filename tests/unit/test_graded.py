@@ -11,8 +11,9 @@ from neurobus.errors import InputError
 from neurobus.placement import place, transferred
 from tests.helpers import Ensemble, cores_of, lock_step, net, run_table, same, table
 
+START = "x_0 = { choice = [0.3, 0.5, 0.7] }"
 UNITS = table("groups", id="x", count=3, model="nodes.lotka_volterra",
-              params='{ sigma = 0, delta = 0, x_0 = { choice = [0.3, 0.5, 0.7] }, tau = "20 ms" }')  # fmt: skip
+              params=f'{{ sigma = 0, delta = 0, {START}, tau = "20 ms" }}')  # fmt: skip
 
 
 def rates(extra="", interval="0.1 ms", **run):

@@ -43,7 +43,7 @@ class Eif(Exhibit):
             Row.that("AdEx with a = b = 0 fires as often", all(a.size == b.size for a, b in pairs),
                      f"{sum(a.size for a, _ in pairs)} spikes",
                      f"{sum(b.size for _, b in pairs)} spikes"),
-            Row.below("and at the same times, within", apart, 0.11, "ms", "one step: the grid of spike times"),
+            Row.below("and at the same times, within", apart, 0.11, "ms", "one step of the grid"),
             Row.above("spikes compared under noise", float(pairs[-1][0].size), 10),
             Row.between("least current of the grid that fires", least, RHEOBASE_PA, RHEOBASE_PA + 4, "pA",
                         "g_L (V_T - V_L - Delta_T)"),
