@@ -47,6 +47,9 @@ class Bridge:
         self.carriers: list[Carrier] = []
         self.malformed = 0
         self._lines: dict[int, Line] = {}
+        self._touched: dict[int, Carrier] = {}
+        self._next: dict[int, float] = {}
+        """When each carrier with a line wants to be woken."""
         self._requests: dict[int, str] = {}
         self._tokens = int.from_bytes(os.urandom(2), "little")
         self._heard: set[str] = set()
@@ -131,7 +134,7 @@ class Bridge:
         self._ending = True
         now = self._loop.time()
         for carrier in list(self.carriers):
-            carrier.detach(now, why)
+            self._touch(carrier).detach(now, why)
         self._flush()
         if not self.carriers:
             self._done.set()
@@ -194,26 +197,28 @@ class Bridge:
                 raise wire.Malformed("not a duty")
             for carrier in self.carriers:
                 if carrier.neuron == name:
-                    carrier.duty(row, now)
+                    self._touch(carrier).duty(row, now)
             return
         if data[:1] == wire.HELLO:
             hello = data[: data.index(b"\0") + 1]
             if (then := self._hellos.pop(hello, None)) is not None:
                 self._peer.unsubscribe(hello)
                 then()
+                for carrier in self.carriers:
+                    self._touch(carrier)
             return
         event = wire.decode(data)
         if isinstance(event, Spikes):
             for carrier in self._of_stream.get(event.stream, ()):
-                carrier.spikes(event)
+                self._touch(carrier).spikes(event)
         elif isinstance(event, Stimulus):
             for carrier in self.carriers:
                 if carrier.neuron == event.neuron:
-                    carrier.stimulus(event)
+                    self._touch(carrier).stimulus(event)
         elif isinstance(event, Report):
             for carrier in list(self.carriers):
                 if carrier.neuron == event.origin:
-                    carrier.report(event, now)
+                    self._touch(carrier).report(event, now)
         elif isinstance(event, Control):
             if event.to == NAME:
                 self._asked(event)
@@ -222,7 +227,7 @@ class Bridge:
             else:
                 for carrier in self.carriers:
                     if carrier.neuron == event.to:
-                        carrier.control(event)
+                        self._touch(carrier).control(event)
 
     def _everyone(self, event: Control) -> None:
         if event.verb in ("start", "stop"):
@@ -239,16 +244,24 @@ class Bridge:
 
     # -- boards ---------------------------------------------------------------------------------------
 
+    def _touch(self, carrier: Carrier) -> Carrier:
+        """Something has been done to it: `_flush` looks at it."""
+        self._touched[id(carrier)] = carrier
+        return carrier
+
     def _flush(self) -> None:
-        """Write what the sessions have to say, and see when they want to be woken."""
-        first = float("inf")
-        for carrier in self.carriers:
-            line = self._lines.get(id(carrier))
+        """Write what the sessions that were touched have to say, and see when any wants to be woken."""
+        for number, carrier in self._touched.items():
+            line = self._lines.get(number)
             out = carrier.session.take_out()
-            if line is not None:
-                if out:
-                    line.send(out)
-                first = min(first, carrier.next_s())
+            if line is None:
+                self._next.pop(number, None)
+                continue
+            if out:
+                line.send(out)
+            self._next[number] = carrier.next_s()
+        self._touched.clear()
+        first = min(self._next.values(), default=float("inf"))
         if first == float("inf"):
             return
         when = max(first, self._loop.time() + AT_LEAST_S)
@@ -262,12 +275,12 @@ class Bridge:
         self._timer = None
         now = self._loop.time()
         for carrier in list(self.carriers):
-            if id(carrier) in self._lines and carrier.next_s() <= now:
-                carrier.tick(now)
+            if self._next.get(id(carrier), float("inf")) <= now:
+                self._touch(carrier).tick(now)
         self._flush()
 
     def _received(self, carrier: Carrier, data: bytes) -> None:
-        carrier.received(data, self._loop.time())
+        self._touch(carrier).received(data, self._loop.time())
         self._flush()
 
     def _open(self, carrier: Carrier, port: Port) -> None:
@@ -276,12 +289,12 @@ class Bridge:
         )
         self._lines[id(carrier)] = line
         self._tokens = self._tokens * 5 % 65521 + 1
-        carrier.opened(self._loop.time())
+        self._touch(carrier).opened(self._loop.time())
         self._flush()
 
     def _unplugged(self, carrier: Carrier, why: str) -> None:
         self._lines.pop(id(carrier), None)
-        carrier.unplugged(why, self._loop.time())
+        self._touch(carrier).unplugged(why, self._loop.time())
         if carrier in self.carriers:
             self._spawn(self._await_back(carrier))
         self._flush()
@@ -309,7 +322,7 @@ class Bridge:
 
     def _reopen(self, carrier: Carrier) -> None:
         if carrier in self.carriers and id(carrier) in self._lines and carrier.stage is Stage.AWAY:
-            carrier.session.open(self._loop.time())
+            self._touch(carrier).session.open(self._loop.time())
             self._flush()
 
     def _over(self, carrier: Carrier, why: str) -> None:
@@ -321,6 +334,7 @@ class Bridge:
             self._report("answer", {"request": request, "done": True, "error": why})
         self._word(carrier, f"{carrier.neuron}: {why}")
         line = self._lines.pop(id(carrier), None)
+        self._next.pop(id(carrier), None)
         if line is not None:
             line.send(carrier.session.take_out())
             line.close()
@@ -398,7 +412,7 @@ class Bridge:
     def _do_detach(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
         now, chosen = self._loop.time(), self._chosen(args)
         for carrier in chosen:
-            carrier.detach(now)
+            self._touch(carrier).detach(now)
         return {"done": True, "detached": [self.describe(c) for c in chosen]}
 
     def _do_boards(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -407,7 +421,7 @@ class Bridge:
     def _do_identify(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
         seconds = min(max(int(args.get("seconds", 3)), 0), 255)
         for carrier in self._chosen(args):
-            carrier.session.send(link.IDENTIFY, self._loop.time(), seconds=seconds)
+            self._touch(carrier).session.send(link.IDENTIFY, self._loop.time(), seconds=seconds)
         return {"done": True}
 
     def _do_palette(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -417,7 +431,7 @@ class Bridge:
             raise InputError("a palette is four colours: rest, warm, cool, flash")
         values = {field.name: value for field, value in zip(link.PALETTE.fields, colours, strict=True)}
         for carrier in self._chosen(args):
-            carrier.palette(values, self._loop.time())
+            self._touch(carrier).palette(values, self._loop.time())
         return {"done": True}
 
     def describe(self, carrier: Carrier) -> dict[str, Any]:

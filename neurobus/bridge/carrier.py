@@ -43,7 +43,7 @@ from neurobus.wire import link
 TWIN = "nodes.chip"
 """The model that computes as the board does, by dotted name."""
 BLINK_S = 2
-MIRROR_EVERY = 2
+MIRROR_EVERY = 5
 """The strip is mirrored every so many of its frames of 20 ms."""
 BESIDE_S = 0.25
 """How long board and process must agree before anything changes hands."""

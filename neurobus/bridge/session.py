@@ -26,12 +26,12 @@ from neurobus.wire import link
 from neurobus.wire.framing import crc16
 from neurobus.wire.link import Message, Packet
 
-PING_S = 0.25
+PING_S = 0.5
 FIRST_PINGS, FIRST_PING_S = 8, 0.01
 """A new session pings densely at first: the clock must be known before the board can run."""
-BEAT_S = 0.025
+BEAT_S = 0.04
 """A running board is asked so often where it is."""
-SILENCE_S = 0.06
+SILENCE_S = 0.05
 """A running board that has not answered a beat for so long is silent."""
 PATIENCE_S = 1.0
 """The same while it loads or steps: it may be busy for a while."""

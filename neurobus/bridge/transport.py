@@ -21,6 +21,9 @@ ASK_S = 0.1
 listens to nobody for some 1.5 s."""
 ACK_S = 0.004
 RESEND_S = link.RESEND_MS * 1e-3
+RESEND_MOST_S = 1.0
+"""Frames that are not acknowledged are sent again after a pause that doubles up to this: a board that is
+slow, or a simulated one on a busy machine, is not helped by more of the same."""
 HOST_FREE = 255
 HELLO_HEAD = 3 + 2 + 1 + 4
 """id, seq, ack, token, version, schema: what never moves in a HELLO."""
@@ -86,6 +89,8 @@ class Transport:
         self._taken = 0
         self._ack_due: float | None = None
         self._moved_s = 0.0
+        self._patience_s = RESEND_S
+        self._again_s = -1.0
         self._resend_asked = False
         self.ready = False
 
@@ -162,7 +167,8 @@ class Transport:
 
     def _again(self, now: float) -> None:
         self.counts.resent += 1
-        self._moved_s = now
+        self._moved_s = self._again_s = now
+        self._patience_s = min(2 * self._patience_s, RESEND_MOST_S)
         for frame in self._outstanding:
             self._emit(frame.message, frame.seq, frame.body)
 
@@ -221,9 +227,11 @@ class Transport:
             for _ in range((packet.ack - self._acked) & 0xFF):
                 self._bytes -= self._outstanding.popleft().size
             self._acked = packet.ack
-            self._moved_s = now
+            self._moved_s, self._patience_s = now, RESEND_S
         if packet.message is link.RESEND:
-            if self._outstanding:
+            # Not while the last repetition may still be on its way: repetitions in a queue are taken for
+            # frames of the next round of seqs, asked for again, and so for ever.
+            if self._outstanding and now >= self._again_s + self._patience_s / 6:
                 self._again(now)
             return
         if not packet.message.sequenced:
@@ -253,7 +261,7 @@ class Transport:
         """Do what is due: ask again, acknowledge, send again."""
         if self._asking is not None and now >= self._asking:
             self._ask_now(now)
-        if self._outstanding and now >= self._moved_s + RESEND_S:
+        if self._outstanding and now >= self._moved_s + self._patience_s:
             self._again(now)
         if self._ack_due is not None and now >= self._ack_due:
             self._ack_due = None
@@ -264,5 +272,5 @@ class Transport:
         """When `tick` is to be called next, inf for never."""
         times = [time for time in (self._asking, self._ack_due) if time is not None]
         if self._outstanding:
-            times.append(self._moved_s + RESEND_S)
+            times.append(self._moved_s + self._patience_s)
         return min(times, default=float("inf"))
