@@ -58,6 +58,7 @@ bool cable_plug(cable_t *c)
 	if (symlink(device, scratch) || rename(scratch, c->path))
 		goto failed;
 	c->plugs++;
+	c->in = c->out = 0;
 	return true;
 failed:
 	perror(c->path);
@@ -79,7 +80,10 @@ void cable_unplug(cable_t *c)
 ssize_t cable_read(cable_t *c, uint8_t *to, size_t room)
 {
 	ssize_t n = c->master < 0 || !room ? 0 : read(c->master, to, room);
-	return n < 0 ? 0 : n;
+	if (n <= 0)
+		return 0;
+	c->in += n;
+	return n;
 }
 
 void cable_write(cable_t *c, const uint8_t *data, size_t n)
@@ -92,6 +96,7 @@ void cable_write(cable_t *c, const uint8_t *data, size_t n)
 			break;
 		data += taken;
 		n -= taken;
+		c->out += taken;
 	}
 	c->dropped += c->master >= 0 ? n : 0;
 }

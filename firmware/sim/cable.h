@@ -11,6 +11,7 @@ typedef struct cable {
 	char path[256];
 	int master, slave;  /* -1: unplugged. The slave is held so that a host may come and go */
 	uint64_t dropped;   /* bytes that the host did not take in time */
+	uint64_t in, out;   /* bytes from and to the host since the cable was plugged in */
 	uint32_t plugs;
 } cable_t;
 

@@ -10,7 +10,7 @@
 static const char HELP[] =
 	"boards | stats B | leds B | frames B [SINCE] | bursts B | marks B [clear] | profile B [ADDRESS] | "
 	"unplug B [keep-power] | plug B | reset B | power B on|off | press B [MS] | "
-	"errors B IN OUT [SEED] | eeprom B get [FROM N] | eeprom B set FROM HEX | ram B FROM N | "
+	"errors B IN OUT [SEED] | eeprom B get [FROM N] | eeprom B set FROM HEX | ram B FROM N | line B | "
 	"pace real [FACTOR] | pace free [LINGER_MS] | pace hold | run MS [B] | quit; "
 	"B is a board's name, its number, or all";
 
@@ -137,6 +137,14 @@ static bool do_eeprom(request_t *r, board_t *b)
 	return true;
 }
 
+static bool do_line(request_t *r, board_t *b)
+{
+	rig_take_in(b);
+	fprintf(r->out, "{\"in\":%llu,\"out\":%llu,\"room\":%u}", (unsigned long long)b->cable.in,
+	        (unsigned long long)b->cable.out, uart_room(&b->uart));
+	return true;
+}
+
 static bool do_ram(request_t *r, board_t *b)
 {
 	double from = b->facts->ram_begin, n = 1;
@@ -205,7 +213,7 @@ static bool do_bursts(request_t *r, board_t *b)
 static const struct { const char *name; bool (*act)(request_t *, board_t *); bool tells; } ACTS[] = {
 	{"stats", do_stats, true}, {"leds", do_leds, true}, {"frames", do_frames, true},
 	{"bursts", do_bursts, true}, {"marks", do_marks, true}, {"profile", do_profile, true},
-	{"ram", do_ram, true}, {"eeprom", do_eeprom, true},
+	{"ram", do_ram, true}, {"line", do_line, true}, {"eeprom", do_eeprom, true},
 	{"unplug", do_unplug, false}, {"plug", do_plug, false}, {"reset", do_reset, false},
 	{"power", do_power, false}, {"press", do_press, false}, {"errors", do_errors, false},
 };

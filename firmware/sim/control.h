@@ -25,5 +25,6 @@ char *control(rig_t *rig, char *line);
 /* Of main.c: let board time pass as fast as can be, and begin anew to keep pace with the host's clock. */
 void rig_pass(rig_t *rig, board_t *only, double ns);
 void rig_rebase(rig_t *rig);
+void rig_take_in(board_t *b); /* what the host has written, now */
 
 #endif

@@ -80,6 +80,11 @@ static void take_in(board_t *b, avr_cycle_count_t when)
 	}
 }
 
+void rig_take_in(board_t *b)
+{
+	take_in(b, b->avr->cycle);
+}
+
 /* As a USB adapter does: what belongs together is handed over together, but soon. */
 static void give_out(const rig_t *rig, board_t *b)
 {

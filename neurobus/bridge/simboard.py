@@ -89,6 +89,7 @@ class Rig:
     """
 
     def __init__(self, boards: Sequence[SimBoard], pace: str = "real"):
+        self.pace = pace
         self.folder = folders.create("simboard")
         first = first_free()
         self.names = [f"{ports.SIMULATED}{first + i}" for i in range(len(boards))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from neurobus.bridge import client
 from neurobus.bridge.simboard import Rig
@@ -44,7 +47,10 @@ def misfortunes(times: int, seed: Any) -> dict[str, int]:
     r = random.Random(seed)
     happened = dict.fromkeys(("unplug", "reset", "power", "bit errors"), 0)
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp") as place:
-        config, log, alone = (Path(place) / name for name in ("boards.toml", "boards.mcap", "alone.mcap"))
+        # A name that no other test's cluster has.
+        config, log, alone = (
+            Path(place) / name for name in (f"boards-{os.getpid()}.toml", "boards.mcap", "alone.mcap")
+        )
         config.write_text(network())
         command = [sys.executable, "-m", "neurobus", "run", str(config), "--clock", "virtual", "--json"]
         run = subprocess.Popen(
@@ -83,6 +89,7 @@ def misfortunes(times: int, seed: Any) -> dict[str, int]:
             if run.poll() is None:
                 run.kill()
                 run.communicate()
+        until(lambda: not _bridges(manifest.name), PATIENCE_S, "the bridge to end")
         done = ended(run.returncode, out, err)
         counted = {key: done.summary[key] for key in ("lost", "duplicates", "dropped")}
         assert counted == {"lost": 0, "duplicates": 0, "dropped": 0}, done.summary
@@ -100,6 +107,12 @@ def misfortunes(times: int, seed: Any) -> dict[str, int]:
 
 def _started(pid: int) -> folders.Manifest | None:
     return next((m for m in folders.running() if m.pid == pid and m.t0_ns is not None), None)
+
+
+def _bridges(name: str) -> list[psutil.Process]:
+    """Bridges of that cluster that still run."""
+    of = ["neurobus.bridge", name]
+    return [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-2:] == of]
 
 
 def _all_own(bridge: client.Client) -> bool:

@@ -18,6 +18,43 @@ from neurobus.wire import framing, link
 from neurobus.wire.link import Message, Packet
 
 
+class HeldPort(Port):
+    """A port of a board under pace "hold". The kernel hands bytes over in its own time, which on a busy
+    machine is later than the call: so what is written is with the rig when `write` returns, and `read` has
+    all that the board has sent."""
+
+    def __init__(self, rig: Rig, board: int, baud: int):
+        super().__init__(rig.ports[board], baud)
+        self._rig, self._board = rig, board
+        line = self._line()
+        self._in, self._out = line["in"], line["out"]
+
+    def _line(self) -> dict[str, int]:
+        found: dict[str, int] = self._rig.ask("line", self._board)
+        return found
+
+    def write(self, data: bytes | memoryview) -> int:
+        taken = super().write(data)
+        self._in += taken
+        give_up = time.monotonic() + PATIENCE_S
+        while (line := self._line())["in"] < self._in and line["room"] and time.monotonic() < give_up:
+            time.sleep(0.0002)
+        return taken
+
+    def read(self) -> bytes:
+        data = super().read()
+        self._out += len(data)
+        give_up = time.monotonic() + PATIENCE_S
+        while self._out < self._line()["out"] and time.monotonic() < give_up:
+            more = super().read()
+            data += more
+            self._out += len(more)
+        return data
+
+
+PATIENCE_S = 1.0
+
+
 class Host:
     """`heard` collects all packets but HELLO in order. `step_ms`: of one look at the port."""
 
@@ -26,12 +63,17 @@ class Host:
     ):
         self.rig, self.board, self.baud, self.held, self.step_ms = rig, board, baud, held, step_ms
         self.transport = Transport(random.Random(board).randint(1, 0xFFFF))
-        self.port = Port(rig.ports[board], baud)
+        self.port = self._opened()
         self.hello: dict[str, Any] = {}
         self.resets: list[dict[str, Any]] = []
         self.heard: list[Packet] = []
         self._held_s = self._ping_s = 0.0
         self._unsent = b""
+
+    def _opened(self) -> Port:
+        if self.held:
+            return HeldPort(self.rig, self.board, self.baud)
+        return Port(self.rig.ports[self.board], self.baud)
 
     @property
     def now(self) -> float:
@@ -43,7 +85,7 @@ class Host:
     def reopen(self) -> None:
         """The port has gone and come back."""
         self.port.close()
-        self.port = Port(self.rig.ports[self.board], self.baud)
+        self.port = self._opened()
         self._unsent = b""
 
     def pump(self, ms: float | None = None) -> list[Packet]:
@@ -157,7 +199,7 @@ class Host:
 def plugged_out(host: Host) -> bool:
     """Whether the port has gone."""
     try:
-        host.port.read()
+        Port.read(host.port)
     except Unplugged:
         return True
     return False

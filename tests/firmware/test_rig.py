@@ -22,6 +22,7 @@ from neurobus.bridge.simboard import Rig, RigError
 from neurobus.errors import InputError
 from tests.firmware.boards import symbols
 from tests.firmware.conftest import BAUD, Probe, Start
+from tests.firmware.host import HeldPort
 from tests.helpers import until
 
 pytestmark = pytest.mark.process
@@ -32,7 +33,7 @@ LEDS, DEAF, STORE, CAUSE, HANG, BUTTON, LOOP, FAINT = range(0x80, 0x88)
 
 @contextlib.contextmanager
 def opened(rig: Rig, board: int = 0, baud: int = 500_000) -> Any:
-    port = Port(rig.ports[board], baud)
+    port = HeldPort(rig, board, baud) if rig.pace == "hold" else Port(rig.ports[board], baud)
     try:
         yield port
     finally:
