@@ -21,6 +21,7 @@ from neurobus.network import Network, build
 MODELS = {
     "nodes.lif": "iaf_psc_exp",
     "nodes.lif_delta": "iaf_psc_delta",
+    "nodes.lif_alpha": "iaf_psc_alpha",
     "nodes.lif_cond": "iaf_cond_exp",
     "nodes.adex": "aeif_cond_exp",
     "nodes.hodgkin_huxley": "hh_psc_alpha",

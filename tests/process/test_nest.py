@@ -34,6 +34,8 @@ EQUAL = {
     "model": "nodes.lif",
     "params": '{ tau_syn_ex = "10 ms", tau_syn_in = "5 ms", I_e = { uniform = ["250 pA", "420 pA"] } }',
 }
+ALPHA = {**EXP, "model": "nodes.lif_alpha"}
+ALPHA_EQUAL = {**EQUAL, "model": "nodes.lif_alpha"}
 DELTA = {
     "model": "nodes.lif_delta",
     "params": '{ tau_m = "20 ms", I_e = { uniform = ["100 pA", "210 pA"] } }',
@@ -127,6 +129,8 @@ def neurobus_spikes(run, config: Path, model_ms: float) -> list[list[int]]:
         pytest.param(1, EXP, 20.0, "pA", 4000, "1.5 ms", False, id="exp"),
         pytest.param(2, EXP, 20.0, "pA", 4000, RANDOM_DELAY, True, id="exp-random"),
         pytest.param(3, EQUAL, 8.0, "pA", 2000, RANDOM_DELAY, False, id="exp-tau_syn=tau_m"),
+        pytest.param(7, ALPHA, 8.0, "pA", 4000, RANDOM_DELAY, True, id="alpha"),
+        pytest.param(8, ALPHA_EQUAL, 3.0, "pA", 2000, RANDOM_DELAY, False, id="alpha-tau_syn=tau_m"),
         pytest.param(4, DELTA, 0.25, "mV", 2000, "1.5 ms", True, id="delta"),
         pytest.param(5, DELTA, 0.25, "mV", 2000, RANDOM_DELAY, False, id="delta-random"),
         pytest.param(6, DELTA, 0.25, "mV", 2000, RANDOM_DELAY, True, id="delta-random-weights"),

@@ -41,10 +41,10 @@ class Stdp(Exhibit):
         self.moved = (run.weights("pre", "pair") - 0.5) / PAIRS
         fired = [train.size for train in run.trains_ms("pair")]
         self.expected = np.where(DT_MS > 0, A_PLUS, -A_MINUS) * np.exp(-np.abs(DT_MS) / TAU_MS)
+        worst = np.abs(self.moved - self.expected).max()
         rows = [
             Row.that("every neuron fires once a pair", set(fired) == {PAIRS}, f"{min(fired)}", f"{PAIRS}"),
-            Row.near("largest distance from the exponentials", np.abs(self.moved - self.expected).max(), 0, 1e-5,
-                     source="closed form"),
+            Row.near("largest distance from the exponentials", worst, 0, 1e-5, source="closed form"),
         ]  # fmt: skip
         for side, word in ((DT_MS > 0, "potentiation"), (DT_MS < 0, "depression")):
             slope = np.polyfit(np.abs(DT_MS[side]), np.log(np.abs(self.moved[side])), 1)[0]
@@ -66,7 +66,7 @@ class Stdp(Exhibit):
                      "of 10 bins"),
             Row.above("lowest tenth, by the fullest of the middle", self.counts[0] / middle, 2),
             Row.above("highest tenth, by the fullest of the middle", self.counts[-1] / middle, 1.5),
-            Row.between("rate at the end", self.rate_hz[-20:].mean(), 5, 30, "Hz", "Song et al. 2000, fig. 2"),
+            Row.between("rate at the end", self.rate_hz[-20:].mean(), 5, 30, "Hz", "Song et al. 2000"),
             Row.above("rate at the beginning", self.rate_hz[0], 40, "Hz"),
         ]  # fmt: skip
 
@@ -92,6 +92,6 @@ class Stdp(Exhibit):
         axis.axvline(0, color=GREY, linewidth=0.6)
         axis.text(60, 0.55, "pre before post", color=COLOURS[2], ha="center")
         axis.text(-60, -0.6, "post before pre", color=COLOURS[1], ha="center")
-        axis.set(title="The curve of pairs: dots measured, lines A exp(-|Δt| / τ)",
-                 xlabel="t_post - t_pre (ms)", ylabel="change a pair (% of the largest weight)", xlim=(-105, 105))  # fmt: skip
+        axis.set(title="The curve of pairs: dots measured, lines A exp(-|Δt| / τ)", xlim=(-105, 105),
+                 xlabel="t_post - t_pre (ms)", ylabel="change a pair (% of the largest weight)")  # fmt: skip
         axis.grid(color=FAINT, linewidth=0.6)
