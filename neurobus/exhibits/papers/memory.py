@@ -42,8 +42,9 @@ class Memory(Exhibit):
             reader: (run.weights("pattern", reader), run.weights("rest", reader)) for reader in READERS
         }
         at_s = CALLS_MS / 1e3
-        taught, noisy = np.flatnonzero(at_s < TAUGHT_S)[-1], np.flatnonzero(at_s < NOISE_S[1])[-1]
         plain, kept = self.memory["plain"], self.memory["kept"]
+        heard = np.isfinite(plain)
+        taught, noisy = (np.flatnonzero(heard & (at_s < end))[-1] for end in (TAUGHT_S, NOISE_S[1]))
         calm = at_s > NOISE_S[1] + 2
         tau_s = time_constant(at_s[calm], kept[calm])
         rows = [
@@ -70,7 +71,7 @@ class Memory(Exhibit):
             bins = np.linspace(0, 1, 26)
             axes[reader].hist(pattern, bins, color=COLOURS[2], alpha=0.75, label="pattern")
             axes[reader].hist(rest, bins, color=GREY, alpha=0.6, label="complement")
-            axes[reader].set(title=f"Weights at the end, {word}", ylabel="synapses", xlim=(0, 1))
+            axes[reader].set(title=f"At the end, {word}", ylabel="synapses", xlim=(0, 1))
         axes["plain"].legend()
         axes["plain"].tick_params(labelbottom=False)
         axes["kept"].set_xlabel("weight / largest")
@@ -84,25 +85,28 @@ class Memory(Exhibit):
             axis.axvspan(start, stop, color=FAINT, alpha=1.0 if word == "noise" else 0.35, linewidth=0)
             axis.text((start + stop) / 2, 1.03, word, color=GREY, ha="center")
         for reader, colour, word, at, up in (
-            ("plain", COLOURS[1], "STDP alone", 33, 0.9),
-            ("kept", COLOURS[0], "with a slow component", 150, 0.26),
+            ("plain", COLOURS[1], "STDP alone", 28, 0.9),
+            ("kept", COLOURS[0], "with a slow component", 164, 0.25),
         ):
-            axis.plot(CALLS_MS / 1e3, self.memory[reader], "o-", color=colour, markersize=3, linewidth=1.1)
-            axis.text(at, up, word, color=colour, ha="center")
+            heard = np.isfinite(self.memory[reader])
+            axis.plot(CALLS_MS[heard] / 1e3, self.memory[reader][heard], "o-", color=colour, ms=3, lw=1.1)
+            axis.text(at, up, word, color=colour, ha="right")
         axis.axhline(0, color=GREY, linewidth=0.6)
         axis.set(xlabel="time (s)", ylabel="memory: answer to the pattern less to its complement",
                  xlim=(0, END_S), ylim=(-0.08, 1.1))  # fmt: skip
 
 
 def called(run: Run, reader: str, late_ms: float) -> Array:
-    """By how much each call moved a reader at once, as a share of what the largest weights could do."""
+    """By how much each call moved a reader at once, as a share of what the largest weights could do; NaN
+    where it had just fired, and heard nothing."""
     t, v = run.potential(reader)
     v = v + 70.0
-    moved = []
+    moved, fired = [], run.spikes_ms(reader)
     for at in CALLS_MS + late_ms:
         here, before = (np.searchsorted(t, at + offset) - 1 for offset in (0.05, -0.05))
         left = v[before] * np.exp((t[before] - at) / TAU_M_MS) if before >= 0 else 0.0
-        moved.append(v[here] - left if here > before else 0.0)
+        deaf = np.any((fired > at - 2.15) & (fired < at + 0.05))
+        moved.append(np.nan if deaf else v[here] - left if here > before else 0.0)
     return np.array(moved) / LARGEST_MV
 
 
