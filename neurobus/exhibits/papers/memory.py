@@ -68,7 +68,7 @@ class Memory(Exhibit):
         self._time(axes["time"])
         for reader, word in zip(READERS, ("without", "with a slow component"), strict=True):
             pattern, rest = self.final[reader]
-            bins = np.linspace(0, 1, 26)
+            bins = np.linspace(0, 1, 26).tolist()
             axes[reader].hist(pattern, bins, color=COLOURS[2], alpha=0.75, label="pattern")
             axes[reader].hist(rest, bins, color=GREY, alpha=0.6, label="complement")
             axes[reader].set(title=f"At the end, {word}", ylabel="synapses", xlim=(0, 1))
