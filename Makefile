@@ -111,7 +111,8 @@ check: install ## style, types, then all tests
 
 train-report: install ## what thirty chips learn: the table in the README, every split (some minutes)
 	@mkdir -p build
-	$(BIN)/python -m tests.bench.learning --json build/train.json
+	$(BIN)/python -m tests.bench.learning --json build/train.json \
+		$(addprefix --brian ,$(wildcard build/peers/bin/python))
 	$(BIN)/python -m tests.bench.cycles --json build/cycles.json --plot build/cycles.png
 
 demo-train: install ## thirty processes learn to read, with a picture of what each has learnt

@@ -1,6 +1,6 @@
 """What thirty chips learn: the table of `make train-report`, every split of it.
 
-    python -m tests.bench.learning [--only ROW,ROW] [--short] [--processes] [--json FILE]
+    python -m tests.bench.learning [--only ROW,ROW] [--short] [--processes] [--brian PYTHON] [--json FILE]
 
 The first split of a row is a run of `neurobus train`, whose weights must be those of the reference in plain
 integers, bit for bit; the other splits are the reference's (`--processes`: all are runs). Random splits have
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from neurobus import config as configs
-from neurobus.classroom import brain, course, readout
+from neurobus.classroom import brain, course, data, lesson, readout
 from neurobus.classroom.course import Choice, Course
 from tests import compete, race
 
@@ -75,15 +75,15 @@ def accuracies(config: str, split: str, passes: int, n: int, processes: bool) ->
     for k in range(n):
         seed = 100 + k if split == RANDOM else None
         choice = Choice(passes=passes, order=1 if split == RANDOM else 1 + k, split=seed, n_train=1000)
-        lesson, heard, W = referred(config, choice)
-        found.append(round(100 * course.result(lesson, heard).accuracy, 3))
+        one, heard, W = referred(config, choice)
+        found.append(round(100 * course.result(one, heard).accuracy, 3))
         if k == 0 or processes:
             where = ("--split", seed) if seed is not None else ()
             said, learnt = train(
                 config, "--passes", passes, "--order", choice.order, "--train", 1000, *where, *PACKED
             )
-            network = brain.with_weights(lesson.network, learnt.weights)
-            same = np.array_equal(brain.picture(network, lesson.room.inputs, lesson.room.readers), W)
+            network = brain.with_weights(one.network, learnt.weights)
+            same = np.array_equal(brain.picture(network, one.room.inputs, one.room.readers), W)
             if not same or abs(100 * said["accuracy"] - found[-1]) > 1e-3:
                 raise SystemExit(
                     f"{config}, {split} {k}: the processes learnt something else than the reference"
@@ -94,18 +94,18 @@ def accuracies(config: str, split: str, passes: int, n: int, processes: bool) ->
 
 def referred(config: str, choice: Choice) -> tuple[Course, readout.Readout, np.ndarray]:
     """A course as the reference gives it: its answers and weights (readers, inputs)."""
-    lesson = course.plan(configs.load(DIGITS / config), choice)
-    levels, n = lesson.samples.levels, len(lesson.room.readers)
-    if lesson.room.teachers:
-        W, first, _ = race.run(levels, lesson.samples.labels, lesson.shown, lesson.n_learnt, n)
+    one = course.plan(configs.load(DIGITS / config), choice)
+    levels, n = one.samples.levels, len(one.room.readers)
+    if one.room.teachers:
+        W, first, _ = race.run(levels, one.samples.labels, one.shown, one.n_learnt, n)
     else:
-        W, first = compete.run(levels, lesson.shown, lesson.n_learnt, n)
-    heard = readout.Readout(lesson.room.timing, lesson.n_slots)
+        W, first = compete.run(levels, one.shown, one.n_learnt, n)
+    heard = readout.Readout(one.room.timing, one.n_slots)
     heard.first = first
-    return lesson, heard, W
+    return one, heard, W
 
 
-def rows(short: bool, processes: bool) -> dict[str, tuple[Row, Callable[[Row], None]]]:
+def rows(short: bool, processes: bool, brian: str | None) -> dict[str, tuple[Row, Callable[[Row], None]]]:
     n, orders = (2, 2) if short else (20, ORDERS)
 
     def answers(config: str, split: str, passes: int, count: int) -> Callable[[Row], None]:
@@ -132,6 +132,10 @@ def rows(short: bool, processes: bool) -> dict[str, tuple[Row, Callable[[Row], N
         (Row("clocks", "wall clock with late = 0: weights other than under the virtual clock", "", 0.0,
              more_is_better=False), clocks),
     ]  # fmt: skip
+    if brian is not None:
+        row = Row("brian", "30 neurons packed in one process, against Brian2's numpy target", "×", 10.0)
+        row.note = brian
+        made.append((row, beside_brian))
     return {row.id: (row, measure) for row, measure in made}
 
 
@@ -155,6 +159,45 @@ def clocks(row: Row) -> None:
         row.note += ": this machine is too slow now, the row says nothing"
 
 
+BRIAN_BEFORE, BRIAN_SAMPLES, BRIAN_WARM = 400, 22, 2
+
+
+def beside_brian(row: Row) -> None:
+    """ms a sample of the same network and spikes: packed in one process, and in Brian2; twice, in turn."""
+    samples = data.read("digits", race.TOP)
+    shown = lesson.order(samples, 1, 1)
+    W, _, _ = race.run(samples.levels, samples.labels, shown[:BRIAN_BEFORE], BRIAN_BEFORE, 30)
+    next_ = shown[BRIAN_BEFORE : BRIAN_BEFORE + BRIAN_SAMPLES]
+    after, first, at = W.copy(), np.empty(len(next_), np.int64), np.empty(len(next_), np.int64)
+    kinds = np.arange(30) % 10
+    race.show(samples.levels.astype(np.int64), samples.labels, next_, len(next_), after, kinds, first, at,
+              race.LEARN_AT)  # fmt: skip
+    ms: dict[str, list[float]] = {"ours": [], "numpy": [], "cython": []}
+    with tempfile.TemporaryDirectory() as folder:
+        course_file = Path(folder) / "course.npz"
+        np.savez(
+            course_file, levels=samples.levels[next_], labels=samples.labels[next_], W=W, warm=BRIAN_WARM
+        )
+        for _ in range(2):
+            said, _ = train("thirty.toml", "--passes", 1, "--test", 0, *PACKED)
+            ms["ours"].append(1000 * said["wall_s"] / said["samples"])
+            for target in ("numpy", "cython"):
+                script = Path(__file__).parent / "brian_race.py"
+                done = subprocess.run([row.note, script, course_file, target], capture_output=True, text=True)
+                if done.returncode:
+                    raise SystemExit(f"Brian2, {target}: {done.stderr[-400:]}")
+                told = json.loads(done.stdout.splitlines()[-1])
+                if told["first"] != first.tolist() or not np.array_equal(
+                    np.load(f"{course_file}.{target}.npy"), after
+                ):
+                    raise SystemExit(f"Brian2, {target}, simulates another network")
+                ms[target].append(told["ms"])
+    best = {name: min(values) for name, values in ms.items()}
+    row.values = [round(best["numpy"] / best["ours"], 1)]
+    row.note = (f"ms a sample: {best['ours']:.1f} here, {best['numpy']:.0f} Brian2 numpy, "
+                f"{best['cython']:.0f} Brian2 Cython; the same spikes and weights")  # fmt: skip
+
+
 def table(measured: list[Row]) -> str:
     """Markdown."""
     lines = ["| measure | result | every split | goal | met |", "| --- | --- | --- | --- | --- |"]
@@ -175,9 +218,10 @@ def main() -> None:
     parser.add_argument("--only", help="rows by id, with commas")
     parser.add_argument("--short", action="store_true", help="two splits of each")
     parser.add_argument("--processes", action="store_true", help="every split a run, not the first alone")
+    parser.add_argument("--brian", metavar="PYTHON", help="a Python that has Brian2: adds the row `brian`")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    all_rows = rows(args.short, args.processes)
+    all_rows = rows(args.short, args.processes, args.brian)
     chosen = args.only.split(",") if args.only else list(all_rows)
     measured = []
     for name in chosen:
