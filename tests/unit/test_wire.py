@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import Malformed, decode, encode, frame, split, topic, unpack
 
@@ -57,7 +57,10 @@ stimuli = st.builds(Stimulus, NAMES, st.integers(-1, 1 << 62), st.floats(-1e299,
 words = st.builds(Control, NAMES | st.just("*"), st.text(max_size=9), ARGS) | st.builds(
     Report, NAMES, st.text(max_size=9), ARGS
 )
-EVENTS = spikes() | samples() | stimuli | words
+strips = st.builds(
+    Led, NAMES, st.integers(0, 1 << 62), st.lists(st.binary(min_size=3, max_size=3)).map(b"".join)
+)
+EVENTS = spikes() | samples() | stimuli | strips | words
 
 
 def plain(event):
