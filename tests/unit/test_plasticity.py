@@ -11,6 +11,8 @@ import pytest
 from neurobus.errors import InputError
 from neurobus.node.core import Core
 from neurobus.placement import place
+from nodes.lif_homeostatic import LifHomeostatic
+from nodes.stdp_scaled import StdpScaled
 from tests.helpers import net, run_table, table
 
 STEPS, D = 4000, 15
@@ -230,3 +232,48 @@ def test_who_hears_a_modulator_must_have_a_synapse_that_listens():
         net(text + table("synapses", post="a.0", **reward))
     with pytest.raises(InputError, match=r"a synapse on 'dopamine' is static"):
         net(text + table("synapses", post="a.1", synapse="nodes.stdp", **reward))
+
+
+# -- homeostasis: hooks and steps as plain Python -----------------------------------------------------------
+
+
+def test_scaling_keeps_the_ratios_of_weights_and_finds_the_goal():
+    """A neuron whose rate follows its weights: they are scaled until it fires at a_goal, ratios as they were."""
+    p = {name: np.array([param.value]) for name, param in StdpScaled.params().items()}
+    p |= {"lambda_": np.zeros(1), "tau_a": np.array([500.0]), "a_goal": np.array([20.0])}
+    p |= {"beta": np.array([20.0]), "W_max": np.array([100.0])}
+    c = np.array(list(StdpScaled.prepare(p, 0.1).values()))[:, 0]
+    w, z, g = (
+        np.array([1.0, 2.5]),
+        np.zeros((len(StdpScaled.states()), 2)),
+        np.zeros(len(StdpScaled.traces())),
+    )
+    drive, t = 0.0, 0.0
+    fired = []
+    while t < 40_000:
+        t += 5.0
+        drive += sum(StdpScaled.arrive(t, t, j, w, z, c, g, g.copy()) for j in range(2)) * 0.1
+        if drive >= 1.0:
+            drive -= 1.0
+            StdpScaled.fire(t, c, g)
+            fired.append(t)
+    early, late = (np.sum((np.array(fired) > a) & (np.array(fired) <= a + 2000)) / 2 for a in (0, 38_000))
+    assert early > 40
+    assert late == pytest.approx(20, abs=1)
+    assert w[1] / w[0] == pytest.approx(2.5, rel=1e-9)
+
+
+def test_a_homeostatic_threshold_finds_the_rate_whatever_the_input():
+    p = {name: np.full(3, param.value) for name, param in LifHomeostatic.params().items()}
+    p |= {"I_e": np.array([400.0, 600.0, 900.0]), "target": np.full(3, 10.0), "eta": np.full(3, 0.4)}
+    assert LifHomeostatic.check(p) is None
+    dt_ms, n = 0.5, 40_000
+    c = np.array(list(LifHomeostatic.prepare(p, dt_ms).values()))
+    s, x, fired = np.zeros((len(LifHomeostatic.states()), 3)), np.zeros((2, 3)), np.zeros(3, np.uint8)
+    rates = np.zeros((2, 3))
+    for k in range(n):
+        LifHomeostatic.step(k, s, c, x, np.zeros(3), np.zeros(3, np.uint64), fired)
+        rates[int(k >= n // 2)] += fired
+    rates /= n // 2 * dt_ms * 1e-3
+    assert np.ptp(rates[0]) > 4
+    assert rates[1] == pytest.approx(np.full(3, 10.0), rel=0.05)

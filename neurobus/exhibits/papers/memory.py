@@ -8,7 +8,7 @@ returns to what s has kept, with the time constant 1 / (1 / tau_fast + 1 / tau_s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Memory(Exhibit):
         return rows
 
     def draw(self, figure: Figure) -> None:
-        mosaic = [["time", "plain"], ["time", "kept"]]
+        mosaic: list[Any] = [["time", "plain"], ["time", "kept"]]
         axes = figure.subplot_mosaic(mosaic, width_ratios=(2.2, 1))
         self._time(axes["time"])
         for reader, word in zip(READERS, ("without", "with a slow component"), strict=True):

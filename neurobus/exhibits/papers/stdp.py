@@ -73,7 +73,7 @@ class Stdp(Exhibit):
     def draw(self, figure: Figure) -> None:
         axes = figure.subplot_mosaic([["pairs", "heaps"], ["pairs", "rate"]], height_ratios=(2, 1))
         self._pairs(axes["pairs"])
-        axes["heaps"].hist(self.weights, BINS, (0, 1), color=COLOURS[0], rwidth=0.9)
+        axes["heaps"].hist(self.weights, bins=BINS, range=(0, 1), color=COLOURS[0], rwidth=0.9)
         axes["heaps"].set(
             title=f"1,000 weights after {SECONDS} s", xlabel="weight / largest", ylabel="synapses"
         )
