@@ -100,8 +100,10 @@ demo: install ## the worm, touched on the nose: run, plot, replay
 papers: install ## every exhibit: claims of papers, measured and drawn into build/papers
 	$(BIN)/neurobus exhibit --all -o build/papers
 
+# What starts real processes has the machine to itself; all else shares it between two workers.
 test: install system ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not (process or bench)'
+	$(BIN)/python -m pytest -m 'process and not bench'
 
 check: install ## style, types, then all tests
 	$(BIN)/ruff check

@@ -23,7 +23,8 @@ knows no clock, no random generator, no socket: time step, inputs and counter-ba
                     n += 1
             return n
 
-`step` is compiled by numba in the process that forks the neurons, so it is plain loops over arrays.
+`step` is compiled by numba, so it is plain loops over arrays; what it calls by a global name are plain
+functions, compiled with it. It must neither raise nor allocate.
 
 What a presynaptic spike does can be said in two places, both local to the postsynaptic process:
 
