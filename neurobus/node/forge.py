@@ -43,7 +43,7 @@ BARE: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapp
 
 
 def helper(function: Any) -> Any:
-    """Compile a function that all kernels share. Kept on disk by numba: a kernel is made in 60 % of the time."""
+    """Compile a function that all kernels share; numba keeps it on disk, which saves a third of the time."""
     return njit(cache=True, **BARE)(function)
 
 

@@ -19,7 +19,7 @@ import msgpack
 import numpy as np
 
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
-from neurobus.ledger import REFUSED, Ledger
+from neurobus.ledger import REFUSED, Account, Ledger
 from neurobus.node import table as T
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
 from neurobus.node.lender import VERBS as LENDING
@@ -136,11 +136,7 @@ class Runtime:
         self._answer_topic = wire.topic(wire.ANSWER, role.name)
         self._duty_topic = wire.topic(wire.DUTY, role.name)
         self._duty_head = len(self._duty_topic)
-        self._heard = {
-            wire.topic(wire.SPIKES, name)[:-1]: (name, role.index_of[name])
-            for name in role.spikes_heard
-            if name in role.index_of
-        }
+        self._heard: dict[bytes, tuple[Account, int]] = {}
         self._poke_of = dict(zip(role.ids, role.index, strict=True))
         self._t0_ns: int | None = None
         self._limit = NEVER
@@ -310,6 +306,9 @@ class Runtime:
             if not self._stays() or (data := self.bus.linger()) is None:
                 return
             self._guarded(data)
+            # It came alone: answered before the queue is asked for more.
+            if self._new and self._t0_ns is not None:
+                self._react()
 
     def _answered(self, data: bytes) -> bytes | bytearray | bool:
         """The answer to a frame, where that is all there is to it; else whether to wait for the next one."""
@@ -344,6 +343,8 @@ class Runtime:
 
     def _frame(self, data: bytes) -> None:
         kind = data[:1]
+        if kind == wire.SPIKES and self._hear_next(data):
+            return
         if kind == wire.DUTY:
             self._do(data)
             return
@@ -351,8 +352,6 @@ class Runtime:
             if data == self._echo:
                 self._joined = True
                 self.bus.unsubscribe(self._hello)
-            return
-        if kind == wire.SPIKES and self._hear_next(data):
             return
         event = wire.decode(data)
         if isinstance(event, Spikes):
@@ -392,13 +391,13 @@ class Runtime:
         """Take spikes of one neuron that are the very next of their stream, as nearly all are. False, and
         nothing done, for all others."""
         head, _, payload = data.partition(b"\0")
-        stream, index = self._heard.get(head, ("", 0))
-        account = self.ledger.accounts.get(stream)
-        if account is None:
+        heard = self._heard.get(head) or self._know(head)
+        if heard is None:
             return False
+        account, index = heard
         try:
-            epoch, seq, last, times, neurons = wire.unpack(payload)
-        except (TypeError, ValueError):
+            epoch, seq, last, times, neurons = msgpack.unpackb(payload)
+        except Exception:  # whatever is wrong with it, the longer way says
             return False
         if epoch != account.epoch or seq != account.expected or last is not False or neurons is not None:
             return False
@@ -412,6 +411,15 @@ class Runtime:
         self._new_keys += keys
         self._new = True
         return True
+
+    def _know(self, head: bytes) -> tuple[Account, int] | None:
+        """The account and the index behind a topic of spikes, for the next time it comes."""
+        name = head[2:].decode(errors="replace")
+        account, index = self.ledger.accounts.get(name), self.role.index_of.get(name)
+        if account is None or index is None or name == self.role.name:
+            return None
+        self._heard[head] = account, index
+        return account, index
 
     def _hear_spikes(self, event: Spikes) -> None:
         if event.stream == self.role.name:
@@ -786,6 +794,7 @@ class Runtime:
         self.core.restore(state["core"])
         if same_run:
             self._counts[:] = state["counts"]
+            self._heard.clear()
             self.ledger, self.sample_ledger = (Ledger.restored(rows) for rows in state["ledgers"])
 
     def _take_capture(self) -> None:
