@@ -6,7 +6,7 @@
  *   PB5 (D13)           the LED on the board: spikes
  */
 #define BOARD_MCU LINK_MCU_ATMEGA328P
-#define CHIP_ROOM 1350 /* bytes for weights and marks: 450 plastic synapses */
+#define CHIP_ROOM 1320 /* bytes for weights and marks: 440 plastic synapses */
 #define RX_RING 128
 #define TX_RING 128
 #define QUEUE 32
