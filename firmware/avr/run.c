@@ -133,7 +133,6 @@ static void act(uint16_t value, uint8_t is_kick)
 
 APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t is_kick)
 {
-    NEAR(struct state, my, state);
     int16_t ahead = ahead_of_now(f->tick);
     const uint16_t *value = (const uint16_t *)(f + 1);
 
@@ -164,7 +163,7 @@ APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t i
             return RUN_TAKEN;
         }
         /* Only acks could end a stall or a pause, and they come behind this message. */
-        return my->stalled || run_paused ? RUN_REFUSE : RUN_HOLD;
+        return run_paused || !link_room(2) ? RUN_REFUSE : RUN_HOLD;
     }
     while (n--)
         act(*value++, is_kick);
