@@ -2,7 +2,7 @@
 
 After Diehl & Cook 2015 (doi:10.3389/fncom.2015.00099), at 8 x 8 pixels and with what a chip can do: one spike
 a pixel (latency instead of a Poisson rate), weights of 7 bits, a homeostasis that is the threshold's
-dependence on the weights, and neurons recruited by what nobody recognises. Labels are assigned by the training
+dependence on the weights, and neurons recruited by what nobody recognises. Labels come from the training
 samples alone.
 """
 
