@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define CHIP_FIRED 1   /* it has fired in this tick: say so, then chip_learn */
+#define CHIP_CALM 128
 #define CHIP_RESTING 2 /* without input no further tick would change anything but the time: chip_skip may be used */
 
 /* CHIP_KIND (LINK_CHIP_*), CHIP_ROOM (bytes of an image behind its structs), CHIP_CAPACITY (synapses of the largest
@@ -38,8 +39,11 @@ void chip_input(uint16_t synapse);       /* synapse < chip_synapses() */
 void chip_kick(int16_t weight);          /* a stimulus without a synapse */
 int16_t chip_poke(void);                 /* weight of a press of the button */
 uint8_t chip_tick(void);                 /* CHIP_* */
+uint8_t chip_run(uint8_t ticks);         /* up to so many ticks, until one says something: CHIP_* */
 void chip_learn(void);                   /* after a tick that fired, before the next input */
 void chip_skip(uint16_t ticks);          /* so many ticks at rest */
+uint8_t chip_calm(void);                 /* without input it cannot fire before so many ticks: 1 ... CHIP_CALM,
+                                            where FAST is 0: 1, or CHIP_CALM for never */
 
 int8_t chip_level(void);                 /* for the eye: -127 ... 127, 0 at rest, 128 would be threshold */
 

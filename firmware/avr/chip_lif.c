@@ -48,7 +48,7 @@ static inline int16_t *weight(uint16_t synapse)
 
 /* a b / 256, of which 24 bits fit all there is. */
 #ifdef __AVR__
-static uint24 APART product(uint16_t a, uint16_t b)
+static APART_IF_SMALL uint24 product(uint16_t a, uint16_t b)
 {
     uint24 c;
 
@@ -295,7 +295,7 @@ APART void chip_learn(void)
 
 /* One step of the current at `lies`, of decay d, of which one unit does c to V; x are the weights that arrived.
  * Returns what it does to V in this step. */
-static APART int24 current(uint8_t lies, uint16_t d, uint16_t c, uint16_t x)
+static APART_IF_SMALL int24 current(uint8_t lies, uint16_t d, uint16_t c, uint16_t x)
 {
     uint8_t *place = (uint8_t *)&image.s_ + lies;
     uint24 I = place[0] | (uint24)place[1] << 8 | (uint24)place[2] << 16;
@@ -328,7 +328,7 @@ static void next_tick(void)
         next_unit();
 }
 
-APART uint8_t chip_tick(void)
+APART_IF_SMALL uint8_t chip_tick(void)
 {
     NEAR(struct image, at, image);
     int24 V = s.V, dV = 0;
@@ -375,6 +375,95 @@ APART void chip_skip(uint16_t ticks)
 {
     while (ticks--)
         next_tick();
+}
+
+APART uint8_t chip_run(uint8_t n)
+{
+    uint8_t said = chip_tick();
+
+#if FAST
+    NEAR(struct image, at, image);
+
+    /* No weight arrives from here on. Where nothing inhibits either, V and I_ex stay in registers until trace time
+     * moves on. */
+    while (!said && --n) {
+        uint8_t left = unit_mask + 1 - ((uint8_t)s.tick & unit_mask), done = 0;
+        int24 V = s.V;
+        uint24 I = s.I_ex;
+
+        if (s.I_in || s.r) {
+            said = chip_tick();
+            continue;
+        }
+        if (left > n)
+            left = n;
+        do {
+            int24 dV = p.b;
+            uint16_t seen = V >> 8;
+            uint8_t flows = I != 0;
+
+            if (seen) {
+                dV -= product(seen, p.d_m);
+                if (V < 0)
+                    dV += (int24)p.d_m << 8;
+            }
+            seen = I >> 8;
+            if (seen) {
+                dV += product(seen, p.c_ex);
+                I -= product(seen, p.d_ex) + 1;
+            } else {
+                I = 0;
+            }
+            V += dV;
+            if (V < -V_MOST)
+                V = -V_MOST;
+            done++;
+            if (V >= p.V_th) {
+                V = p.V_reset;
+                s.r = p.t_ref;
+                s.post = s.unit;
+                said = CHIP_FIRED;
+                break;
+            }
+            if (dV == 0 && !flows) {
+                said = CHIP_RESTING;
+                break;
+            }
+        } while (done != left);
+        s.V = V;
+        s.I_ex = I;
+        n -= done - 1;
+        s.tick += done;
+        if (((uint8_t)s.tick & unit_mask) == 0)
+            next_unit();
+    }
+#else
+    while (!said && --n)
+        said = chip_tick();
+#endif
+    return said;
+}
+
+/* Without input V rises in a tick by no more than b and what the current does now; below rest the leak brings it
+ * no farther than to rest. Where flash is short, only whether it rises at all. */
+APART uint8_t chip_calm(void)
+{
+    NEAR(struct image, at, image);
+#if FAST
+    int24 gap = p.V_th, rise = p.b;
+    uint8_t ticks = 1;
+
+    if (s.x_ex)
+        return 1;
+    if (s.V > 0)
+        gap -= s.V;
+    rise += product(s.I_ex >> 8, p.c_ex);
+    while (ticks < CHIP_CALM && rise <= (gap >>= 1))
+        ticks <<= 1;
+    return ticks;
+#else
+    return s.I_ex || s.x_ex || p.b > 0 ? 1 : CHIP_CALM;
+#endif
 }
 
 APART int8_t chip_level(void)

@@ -277,6 +277,21 @@ void chip_skip(uint16_t ticks)
     s.tick += ticks;
 }
 
+uint8_t chip_run(uint8_t n)
+{
+    uint8_t said;
+
+    do
+        said = chip_tick();
+    while (!said && --n);
+    return said;
+}
+
+uint8_t chip_calm(void)
+{
+    return 1;
+}
+
 int8_t chip_level(void)
 {
     if (!(s.flags & OPEN))

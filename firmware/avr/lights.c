@@ -118,7 +118,9 @@ APART void lights_frame(void)
             show();
     }
     my->age++;
-    if (my->now.flash < 128)
+    if (my->now.flash >= 128 || my->now.blink == 1)
+        SIGN_PORT |= SIGN;
+    else
         SIGN_PORT &= ~SIGN;
     my->now.flash -= (my->now.flash >> 3) + (my->now.flash != 0);
 }

@@ -207,7 +207,7 @@ APART void link_poll(uint8_t idle)
         link_send(LINK_RESEND, 0, 0);
         my->resend_due = 0;
     }
-    if (my->ack_due && (idle || my->ack_due >= RX_RING / 32) && link_room(1)) {
+    if (my->ack_due && (idle || my->ack_due >= RX_CREDIT / 32) && link_room(1)) {
         uint8_t room = RX_RING - 1 - uart_waiting();
 
         link_send(LINK_ACK, &room, 1);
@@ -277,7 +277,7 @@ static APART uint8_t judge(void)
         link_count(&stats.gaps);
         want_resend();
     } else {
-        my->ack_due = RX_RING;
+        my->ack_due = RX_CREDIT;
     }
     return 0;
 }

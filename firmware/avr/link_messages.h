@@ -175,7 +175,7 @@ struct link_run {
     uint32_t tick; /* one last confirmed, so not ahead of the board */
     uint32_t at; /* board clock at which update `tick` is due */
     uint32_t period; /* clock counts a tick, 16.16 */
-    uint8_t batch; /* updates run at one go, 1 for none to wait; more wakes the processor less often */
+    uint8_t batch; /* 1; this firmware knows by itself how long it can sleep */
 } LINK_PACKED;
 
 /* host: Stay where you are: DONE. */

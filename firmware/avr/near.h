@@ -11,5 +11,13 @@
 
 /* A function that stays one: inlined, its pointers would live in stack slots of the loop in main. */
 #define APART __attribute__((noinline))
+#ifndef FAST
+#define FAST 0 /* 1 where there is flash to spare */
+#endif
+#if FAST
+#define APART_IF_SMALL
+#else
+#define APART_IF_SMALL APART
+#endif
 
 #endif

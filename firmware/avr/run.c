@@ -8,7 +8,7 @@
 #include "near.h"
 #include "uart.h"
 
-#define AT_ONCE 16 /* updates between two looks at what else there is to do */
+#define AT_ONCE 16 /* updates at one go, and twice so many between two looks at what else there is to do */
 
 uint8_t run_held = LINK_HELD_EMPTY;
 uint8_t run_queued;
@@ -16,7 +16,7 @@ uint8_t run_paused;
 uint32_t run_period;
 
 static struct state {
-    uint8_t resting, stalled, owes_done, poked, batch;
+    uint8_t resting, stalled, owes_done, poked;
     uint16_t limit; /* updates before this one may be run; never more than 32767 away */
     /* The clock: update `clocked` is due at `due` (+ due_part / 65536). */
     uint16_t clocked, due_part;
@@ -79,27 +79,16 @@ void run_owe_done(void)
 
 /* Clock */
 
-static void next_due(void)
+/* `tick` may be one that is done already: what is due is counted on from there when the clock is looked at. */
+void run_free(const struct link_run *run)
 {
     NEAR(struct state, my, state);
-    uint32_t part = (uint32_t)my->due_part + (uint16_t)run_period;
 
-    my->due_part = part;
-    my->due += (run_period >> 16) + (uint16_t)(part >> 16);
-    my->clocked++;
-}
-
-APART void run_free(const struct link_run *run)
-{
-    NEAR(struct state, my, state);
     run_held = LINK_HELD_RUNNING;
     run_period = run->period;
-    my->batch = run->batch;
     my->clocked = run->tick;
     my->due = run->at;
     my->due_part = 0;
-    while (ahead_of_now(my->clocked) < 0)
-        next_due();
 }
 
 #if GOES_ON
@@ -113,11 +102,22 @@ void run_resume(void)
 static APART void look_at_clock(void)
 {
     NEAR(struct state, my, state);
-    uint32_t now = clock_now();
+    uint32_t now = clock_now(), at = my->due, counts = run_period >> 16;
+    uint16_t tick = my->clocked, part = my->due_part;
 
-    while ((int32_t)(now - my->due) >= 0)
-        next_due();
-    run_raise(my->clocked);
+    while ((int32_t)(now - at) >= 0) {
+        uint16_t before = part;
+
+        part += (uint16_t)run_period;
+        at += counts;
+        if (part < before)
+            at++;
+        tick++;
+    }
+    my->due = at;
+    my->due_part = part;
+    my->clocked = tick;
+    run_raise(tick);
 }
 
 /* Inputs */
@@ -133,7 +133,6 @@ static void act(uint16_t value, uint8_t is_kick)
 
 APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t is_kick)
 {
-    NEAR(struct state, my, state);
     int16_t ahead = ahead_of_now(f->tick);
     const uint16_t *value = (const uint16_t *)(f + 1);
 
@@ -164,7 +163,7 @@ APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t i
             return RUN_TAKEN;
         }
         /* Only acks could end a stall or a pause, and they come behind this message. */
-        return my->stalled || run_paused ? RUN_REFUSE : RUN_HOLD;
+        return run_paused || !link_room(2) ? RUN_REFUSE : RUN_HOLD;
     }
     while (n--)
         act(*value++, is_kick);
@@ -227,7 +226,7 @@ static APART void fired(void)
 APART void run_poll(void)
 {
     NEAR(struct state, my, state);
-    uint8_t most = AT_ONCE, said;
+    uint8_t most = 2, said;
 
     clock_alarmed = 0;
     if (run_held == LINK_HELD_EMPTY || run_paused)
@@ -247,17 +246,19 @@ APART void run_poll(void)
         }
         my->stalled = 0;
         nearest = serve_queue();
+        free = ahead_of_now(my->limit);
+        if (nearest < free)
+            free = nearest;
         if (my->resting) {
-            free = ahead_of_now(my->limit);
-            chip_skip(free < nearest ? free : nearest);
+            chip_skip(free);
             continue;
         }
-        said = chip_tick();
+        if (free > AT_ONCE)
+            free = AT_ONCE;
+        said = chip_run(free);
         if (said == CHIP_FIRED)
             fired();
         my->resting = said == CHIP_RESTING;
-        if (uart_waiting() > RX_RING / 2)
-            return;
     }
     if (my->owes_done && !is_due() && link_room(4)) {
         my->owes_done = 0;
@@ -271,14 +272,18 @@ APART uint8_t run_may_sleep(uint8_t blocked)
 {
     NEAR(struct state, my, state);
     uint32_t next = my->due;
+    uint8_t calm;
 
     if (run_held == LINK_HELD_EMPTY || run_paused)
         return 1;
     if (is_due())
         return my->stalled;
-    if (run_held == LINK_HELD_RUNNING && !(my->resting && !run_queued && !blocked)) {
-        if (!my->resting)
-            next += my->batch * (uint16_t)(run_period >> 16);
+    calm = run_queued || blocked ? 1 : chip_calm();
+    /* What can wait for longer is looked at in the next frame. */
+    if (run_held == LINK_HELD_RUNNING && !(FAST ? my->resting && calm > 1 : calm == CHIP_CALM)) {
+#if FAST
+        next += (uint32_t)(uint8_t)(calm - 1) * (uint16_t)(run_period >> 16);
+#endif
         clock_alarm(next);
     }
     return !clock_alarmed;

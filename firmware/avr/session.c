@@ -86,7 +86,7 @@ static const struct link_hello facts PROGMEM = {
     .synapses = CHIP_CAPACITY,
     .leds = WS_PIXELS,
     .led = WS_KIND,
-    .rx_ring = RX_RING,
+    .rx_ring = RX_CREDIT,
     .queue = QUEUE,
 };
 

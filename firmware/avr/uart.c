@@ -11,8 +11,8 @@
 #error "this clock does not divide to this baud rate"
 #endif
 
-#if RX_RING & (RX_RING - 1) || TX_RING & (TX_RING - 1) || RX_RING > 128 || TX_RING > 128
-#error "rings are powers of 2, at most 128"
+#if RX_RING & (RX_RING - 1) || TX_RING & (TX_RING - 1) || RX_RING > 256 || TX_RING > 256
+#error "rings are powers of 2, at most 256"
 #endif
 
 uint8_t uart_tx[TX_RING];

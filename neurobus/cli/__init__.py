@@ -15,6 +15,7 @@ VERBS = {
     "ps": "list the clusters that run",
     "stop": "stop a cluster politely",
     "top": "watch a cluster live: rates, potentials, losses",
+    "weights": "the synapses of a living neuron, as they are now",
     "poke": "give a neuron of a running cluster a push",
     "record": "record a running cluster into a log",
     "replay": "play a log back, onto a running cluster or a bus of its own",

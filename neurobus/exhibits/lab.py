@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,8 +138,9 @@ class Lab:
         return networks.build(configs.load(self.path(name), [*overrides, *self.changes]), seed)
 
     def run(self, name: str, *overrides: str, for_ms: float | None = None, seed: int | None = None,
-            keep_state: bool = False) -> Run:  # fmt: skip
-        """Runs configs/papers/NAME.toml, changed by `overrides` as by `--set`, to its end.
+            keep_state: bool = False, played: Mapping[str, list[int]] | None = None) -> Run:  # fmt: skip
+        """Runs configs/papers/NAME.toml, changed by `overrides` as by `--set`, to its end. `played`: spikes
+        (ns) of sources, by id.
 
         Raises InputError for a config that is wrong, RunError for a run that lost anything.
         """
@@ -154,6 +155,7 @@ class Lab:
             config_path=str(path),
             overrides=overrides_,
             seed=seed,
+            replaced=dict(played or {}),
             programs=[(RECORDING, {"path": str(log)})],
             state=str(state) if state else None,
             snapshots=keep_state,

@@ -265,7 +265,7 @@ RUN = _message(
     0x4E, "RUN", "host", "Go on by your own clock.",
     "u32 tick: one last confirmed, so not ahead of the board",
     "u32 at: board clock at which update `tick` is due", "u32 period: clock counts a tick, 16.16",
-    "u8 batch: updates run at one go, 1 for none to wait; more wakes the processor less often",
+    "u8 batch: 1; this firmware knows by itself how long it can sleep",
 )  # fmt: skip
 STOP = _message(0x4F, "STOP", "host", "Stay where you are: DONE.")
 IDENTIFY = _message(

@@ -1,7 +1,7 @@
 """The classroom in Brian2, in an environment of its own: `python brian_race.py COURSE.npz TARGET`.
 
-The equations of nodes/race.py written anew in Brian2's notation; nothing of neurobus is imported. Prints JSON:
-ms a sample, the reader that answered each, and writes the weights beside the course. Brian2 lets spikes act
+The equations of nodes/race.py anew in Brian2's notation; nothing of neurobus is imported. Prints JSON: ms a
+sample and the reader that answered each, and writes the weights beside the course. Brian2 lets spikes act
 after the thresholds of a step, so a delay of 8 ticks is 7 here.
 """
 

@@ -17,14 +17,16 @@ from tests.firmware.build import AVR, HOST, compile_host
 NAMES = [name for name, *_ in RANGES]
 
 
-@pytest.fixture(scope="module")
-def chip(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+@pytest.fixture(scope="module", params=[0, 1], ids=["small", "fast"])
+def chip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """Both ways in which a chip runs several ticks at once."""
     target = tmp_path_factory.mktemp("chip") / "chip.so"
-    compile_host(target, [AVR / "chip_lif.c", HOST / "chip_host.c"], "-shared", "-fPIC")
+    sources = [AVR / "chip_lif.c", HOST / "chip_host.c"]
+    compile_host(target, sources, "-shared", "-fPIC", f"-DFAST={request.param}")
     library = ctypes.CDLL(str(target))
     library.chip_image.restype = ctypes.POINTER(ctypes.c_uint8)
     library.chip_snapshot.restype = ctypes.c_uint16
-    library.chip_run.restype = ctypes.c_uint32
+    library.chip_drive.restype = ctypes.c_uint32
     return library
 
 
@@ -33,7 +35,7 @@ arrive, step = forge.jitted(Chip.arrive), forge.jitted(Chip.step)
 
 @njit
 def run(k, end, tick, synapse, weight, s, c, at, receptor, w, z, u, stamps):
-    """`chip_run` of tests/firmware/host/chip_host.c, for the twin."""
+    """`chip_drive` of tests/firmware/host/chip_host.c, for the twin."""
     i = n = 0
     x, current = np.zeros((3, 1)), np.zeros(1)
     key, fired = np.zeros(1, np.uint64), np.zeros(1, np.uint8)
@@ -109,7 +111,7 @@ class Core:
     def run(self, tick: Any, synapse: Any, weight: Any, end: int) -> Any:
         arrays = [np.ascontiguousarray(a, t) for a, t in ((tick, "<u4"), (synapse, "<u2"), (weight, "<i2"))]
         stamps = np.zeros(max(end, 1), np.uint32)
-        n = self.c.chip_run(len(tick), *(a.ctypes.data_as(ctypes.c_void_p) for a in arrays), end,
+        n = self.c.chip_drive(len(tick), *(a.ctypes.data_as(ctypes.c_void_p) for a in arrays), end,
                             stamps.ctypes.data_as(ctypes.c_void_p))  # fmt: skip
         return stamps[:n].astype(np.int64)
 

@@ -189,9 +189,11 @@ def test_a_habit_is_learnt_from_a_demonstration(neurobus: Neurobus, tmp_path: Pa
 
     for passes, moved in ((0, set()), (1, {"motor.right"})):
         done = neurobus("train", "configs/first/habit.toml", "--from", "configs/first/habit.mcap",
-                        "--passes", passes, "-o", out, "--json")  # fmt: skip
+                        "--passes", passes, "-o", out, "--json", timeout_s=100)  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert moved_by(out, tmp_path / f"{passes}.mcap") == moved
+    verified = neurobus("log", "verify", tmp_path / "1.mcap")  # the log knows the weights it began with
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_under_the_wall_clock_a_death_costs_the_sample_under_way(neurobus: Neurobus, tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_who_hears_a_modulator_must_have_a_synapse_that_listens():
 
 
 def test_scaling_keeps_the_ratios_of_weights_and_finds_the_goal():
-    """A neuron whose rate follows its weights: they are scaled until it fires at a_goal, ratios as they were."""
+    """A neuron whose rate follows its weights: they are scaled until it fires at a_goal, in proportion."""
     p = {name: np.array([param.value]) for name, param in StdpScaled.params().items()}
     p |= {"lambda_": np.zeros(1), "tau_a": np.array([500.0]), "a_goal": np.array([20.0])}
     p |= {"beta": np.array([20.0]), "W_max": np.array([100.0])}

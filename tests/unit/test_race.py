@@ -14,6 +14,7 @@ from neurobus.classroom.course import Choice, Course
 from neurobus.cluster.weights import gather, numbered
 from neurobus.node.core import NEURON_MASK, STEP_BITS
 from tests import compete, race
+from tests.bench.learning import referred
 from tests.helpers import Ensemble
 
 DIGITS = Path(__file__).parents[2] / "configs" / "digits"
@@ -103,6 +104,27 @@ def test_nobody_taught_it_and_it_is_the_reference(overrides: tuple[str, ...]) ->
     assert np.array_equal(found.first, first)
     assert np.array_equal(weights(lesson, ensemble, 20), W)
     assert np.count_nonzero(W.any(axis=1)) > 20
+
+
+@pytest.mark.parametrize(
+    ("config_name", "split", "seeds", "mean", "least"),
+    [
+        ("thirty.toml", True, (100, 101, 102), 95.5, 94.0),
+        ("thirty.toml", False, (1, 2, 3), 93.0, 91.0),
+        ("hundred.toml", True, (100, 101), 96.5, 95.5),
+        ("unsupervised.toml", True, (100, 101), 90.0, 88.0),
+    ],
+)
+def test_they_learn_to_read(
+    config_name: str, split: bool, seeds: tuple[int, ...], mean: float, least: float
+) -> None:
+    """A short version of `make train-report`, by the references that the networks above equal."""
+    found = []
+    for seed in seeds:
+        choice = Choice(passes=3, split=seed if split else None, order=1 if split else seed, n_train=1000)
+        lesson, answers, _ = referred(config_name, choice)
+        found.append(100 * course.result(lesson, answers).accuracy)
+    assert np.mean(found) >= mean and min(found) >= least, found
 
 
 def test_stopped_anywhere_and_resumed_it_is_the_same() -> None:

@@ -8,6 +8,7 @@
 #define BOARD_MCU LINK_MCU_ATMEGA8
 #define CHIP_ROOM 600 /* bytes for weights and marks: 200 plastic synapses */
 #define RX_RING 64
+#define RX_CREDIT 64
 #define TX_RING 64
 #define QUEUE 5
 #define SLOT_SIZE 252

@@ -6,10 +6,11 @@
  *   PB5 (D13)           the LED on the board: spikes
  */
 #define BOARD_MCU LINK_MCU_ATMEGA328P
-#define CHIP_ROOM 1350 /* bytes for weights and marks: 450 plastic synapses */
-#define RX_RING 128
+#define CHIP_ROOM 1230 /* bytes for weights and marks: 410 plastic synapses */
+#define RX_RING 256
+#define RX_CREDIT 128 /* what the host counts on; what is sent twice finds room in the rest */
 #define TX_RING 128
-#define QUEUE 32
+#define QUEUE 24
 #define SLOT_SIZE 508
 #define BOOT_LOADER 1
 #define GOES_ON 1 /* after a start without a host, from the snapshot */

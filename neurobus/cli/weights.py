@@ -1,0 +1,90 @@
+"""`neurobus weights`: the synapses of a living neuron, as they are now."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Any
+
+import click
+
+from neurobus.bus.peer import Peer
+from neurobus.cli.clusters import started
+from neurobus.cli.common import cluster_option, json_option, print_json
+from neurobus.cluster.folder import Manifest
+from neurobus.config.locate import meant
+from neurobus.errors import InputError, RunError
+from neurobus.events import Control, Report
+from neurobus.wire import bus as wire
+
+PATIENCE_S = 5.0
+COLUMNS = ("pre", "weight", "delay", "receptor", "kind")
+
+
+@click.command(name="weights", short_help="the synapses of a living neuron, as they are now")
+@click.argument("neuron", metavar="NEURON")
+@click.option("--most", type=click.IntRange(min=0), default=20, show_default=True, metavar="N",
+              help="Print the N strongest only; 0: all.")  # fmt: skip
+@cluster_option
+@json_option
+def command(neuron: str, most: int, cluster: str | None, as_json: bool) -> None:
+    """Print the synapses that end on NEURON: from whom, how strong now, how late, of which type.
+
+    \b
+    neurobus weights exc.0
+    neurobus weights exc.0 --json
+
+    What a run ended with stands in its snapshots.
+    """
+    manifest = started(cluster)
+    if neuron not in manifest.ids[: manifest.n_neurons]:
+        raise InputError(f"no neuron '{neuron}' in '{manifest.name}'"
+                         f"{meant(neuron, manifest.ids[: manifest.n_neurons])}")  # fmt: skip
+    if neuron in manifest.external:
+        raise InputError(f"'{neuron}' lives outside of '{manifest.name}'; its weights are its own affair")
+    rows, step = _asked(manifest, neuron)
+    unit = manifest.weight_units[manifest.ids.index(neuron)]
+    t_ms = step * manifest.dt_ns / 1e6
+    if as_json:
+        print_json({"neuron": neuron, "t_ms": t_ms, "unit": unit, "synapses": rows})
+        return
+    rows.sort(key=lambda row: -abs(row["weight"]))
+    total = f"{neuron} has {len(rows)} synapses at {t_ms:.1f} ms"
+    shown = rows[: most or None]
+    click.echo(total + (f"; the {most} strongest:" if len(shown) < len(rows) else ":"))
+    wide = max((len(row["pre"]) for row in shown), default=0)
+    for row in shown:
+        weight = f"{row['weight']:.6g} {unit}".rstrip()
+        click.echo(f"  {row['pre']:<{wide}}  {weight:>16}  after {row['delay_ms']:g} ms  {row['type']}")
+
+
+def _asked(manifest: Manifest, neuron: str) -> tuple[list[dict[str, Any]], int]:
+    """The neuron's synapses, and the step they are of. Raises RunError when nobody answers."""
+    stream = manifest.streams[manifest.ids.index(neuron)]
+    peer = Peer(manifest.bus, observer=True)
+    try:
+        peer.subscribe(wire.topic(wire.REPORT, stream))
+        peer.join(f"weights-{os.getpid()}")
+        peer.send(wire.encode(Control(stream, "weights", {"neuron": neuron})))
+        give_up = time.monotonic() + PATIENCE_S
+        while (left := give_up - time.monotonic()) > 0:
+            data = peer.wait(left)
+            if data is None:
+                break
+            with contextlib.suppress(wire.Malformed, KeyError, IndexError, TypeError):
+                event = wire.decode(data)
+                if isinstance(event, Report) and event.verb == "weights":
+                    return _rows(manifest, event.data), wire.integer(event.data, "step")
+    finally:
+        peer.close()
+    raise RunError(f"'{neuron}' did not answer; is the run at its end?")
+
+
+def _rows(manifest: Manifest, data: dict[str, Any]) -> list[dict[str, Any]]:
+    columns = zip(*(data[name] for name in COLUMNS), strict=True)
+    return [
+        {"pre": manifest.ids[pre], "weight": weight, "delay_ms": delay * manifest.dt_ns / 1e6,
+         "receptor": receptor, "type": data["types"][kind]}
+        for pre, weight, delay, receptor, kind in columns
+    ]  # fmt: skip
