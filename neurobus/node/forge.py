@@ -105,6 +105,13 @@ def to_big_endian(p, at, n, value):  # type: ignore[no-untyped-def]
 
 
 @helper
+def state_size(t):  # type: ignore[no-untyped-def]
+    """Numbers in the state of a core, without those of its synapses, which come behind it."""
+    K = t[T.N_NEURONS]
+    return t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
+
+
+@helper
 def look_length(length, new):  # type: ignore[no-untyped-def]
     """How far to look after a duty with or without new inputs, if it was `length` before: see `Core.duty`."""
     if not new:
@@ -331,9 +338,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             t[T.AT_SAMPLE] = t[T.RUN_AT_SAMPLE]
             t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
         if look > to:
-            K = t[T.N_NEURONS]
-            n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
-            n += t[T.N_OWNED]
+            n = state_size(t) + t[T.N_OWNED]
             buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
             for i in range(n):
                 spare[i] = buffer[i]
@@ -407,8 +412,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         """Commit the copy that stands at the first emission of a look, if that is due."""
         if t[T.ACTS] == 0 or t[T.LAST] > t[T.NOW]:
             return
-        n = t[T.SLOTS] * t[T.N_RECEPTORS] * t[T.N_NEURONS] + (t[T.N_STATES] + 5) * t[T.N_NEURONS]
-        n += t[T.N_GAPS] + t[T.N_OWNED]
+        n = state_size(t) + t[T.N_OWNED]
         buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
         for i in range(n):
             buffer[i] = spare[i]
@@ -437,9 +441,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
             take(t)
         elif settles and op == T.SETTLE:
-            K = t[T.N_NEURONS]
-            n = t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
-            settle(t, a + 8 * n, b, c)
+            settle(t, a + 8 * state_size(t), b, c)
 
     return call
 
