@@ -285,7 +285,7 @@ class Carrier:
             self._after_return = Stage.IDENTIFYING
             return
         if self.stage not in (Stage.IDENTIFYING, Stage.AWAY):
-            # Reset twice in a row, it may answer twice: what was begun is let go of, or the neuron stays lent.
+            # Reset twice in a row, it may answer twice: let go of what was begun, or the neuron stays lent.
             self._lose("the board has begun anew", now)
         self.session.send(link.IDENTIFY, now, seconds=BLINK_S)
         self.session.send(link.MIRROR, now, every=MIRROR_EVERY if hello.leds else 0)

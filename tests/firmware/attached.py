@@ -102,7 +102,13 @@ def misfortunes(times: int, seed: Any) -> dict[str, int]:
         )
         last = spikes[-1][0]
         assert [s for s in spikes if s[0] < last] == [s for s in spikes_in(alone) if s[0] < last]
-    return {**happened, "hand-overs": sum(b["hand_overs"] for b in boards), "spikes": len(spikes)}
+    overflows = sum(b["counts"].get("overflows", 0) for b in boards)
+    return {
+        **happened,
+        "ring overflows": overflows,
+        "hand-overs": sum(b["hand_overs"] for b in boards),
+        "spikes": len(spikes),
+    }
 
 
 def _started(pid: int) -> folders.Manifest | None:
