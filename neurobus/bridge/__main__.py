@@ -21,6 +21,8 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return 0  # another one is faster, and as good
+    os.truncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
     loop = step_loop()
     asyncio.set_event_loop(loop)
     try:

@@ -45,7 +45,7 @@ TWIN = "nodes.chip"
 BLINK_S = 2
 MIRROR_EVERY = 5
 """The strip is mirrored every so many of its frames of 20 ms."""
-BESIDE_S = 0.25
+BESIDE_S = 0.2
 """How long board and process must agree before anything changes hands."""
 BESIDE_DUTIES = 20
 CEDE_LEAD_S = 0.01
@@ -55,8 +55,8 @@ MARGIN_S = 0.002
 """A board that catches up goes no nearer to what may still arrive than this."""
 CLOSE_S = 0.02
 """So near to the present it goes on by its own clock."""
-ATTEMPTS = 20
-LAG_MORE_S, LAG_MOST_S = 0.001, 0.01
+ATTEMPTS = 40
+LAG_MORE_S, LAG_MOST_S = 0.002, 0.025
 """Where inputs come late the board is let run farther behind, unless somebody has said how far."""
 ASK_AGAIN_S = 0.02
 TELL_S = 1.0

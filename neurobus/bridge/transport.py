@@ -165,11 +165,12 @@ class Transport:
             self._bytes += size
             self._emit(message, self._seq, body)
 
-    def _again(self, now: float) -> None:
+    def _again(self, now: float, most: int | None = None) -> None:
+        """Send again what is not acknowledged, the `most` oldest of it."""
         self.counts.resent += 1
         self._moved_s = self._again_s = now
         self._patience_s = min(2 * self._patience_s, RESEND_MOST_S)
-        for frame in self._outstanding:
+        for frame in list(self._outstanding)[:most]:
             self._emit(frame.message, frame.seq, frame.body)
 
     # -- what we hear -------------------------------------------------------------------------------
@@ -262,7 +263,9 @@ class Transport:
         if self._asking is not None and now >= self._asking:
             self._ask_now(now)
         if self._outstanding and now >= self._moved_s + self._patience_s:
-            self._again(now)
+            # The first copies may lie in the board's ring still, which has no room for second ones of all; the
+            # ack of the oldest, or a RESEND, tells about the others.
+            self._again(now, 1)
         if self._ack_due is not None and now >= self._ack_due:
             self._ack_due = None
             self._emit(link.ACK, 0, bytes((HOST_FREE,)))

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from neurobus.node.runtime import Runtime
 
 
+def _borrower(claim: str) -> str:
+    """Who claims: a claim is the borrower's name, and a number of its own."""
+    return claim.rpartition("/")[0]
+
+
 def _longest(runtime: Runtime) -> int:
     return runtime.core.part.max_delay if isinstance(runtime.core, Core) else 0
 
@@ -111,6 +116,9 @@ class Lender:
         if not (isinstance(board, str) and isinstance(model, str) and isinstance(beat, str)):
             raise wire.Malformed("board, model and beat are names")
         runtime, loan = self._runtime, self.loan
+        if loan is not None and loan.claim != claim and _borrower(loan.claim) == _borrower(claim):
+            self._take_back("the board asks anew")
+            loan = None
         if loan is not None and loan.claim != claim:
             self._refuse(claim, f"'{runtime.role.ids[0]}' is on loan to {loan.board} already")
             return

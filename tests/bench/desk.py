@@ -49,11 +49,8 @@ class Desk:
         return found
 
     def bridge(self) -> psutil.Process:
-        of = ["neurobus.bridge", self.manifest.name]
-        for process in psutil.process_iter(["cmdline"]):
-            if (process.info["cmdline"] or [])[-2:] == of:
-                return process
-        raise Failed("there is no bridge")
+        lock = folders.runtime_dir() / self.manifest.name / "bridge.lock"
+        return psutil.Process(int(lock.read_text()))
 
     def peer(self) -> Peer:
         return Peer(self.manifest.bus, observer=True)
