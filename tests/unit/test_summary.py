@@ -16,7 +16,8 @@ FINAL = {
 }
 ZERO = dict.fromkeys(FINAL, 0)
 CONDUCTOR = {
-    "rounds": 7, "duties": 8, "malformed": 100, "ledger": {"received": 999, "lost": 1, "duplicates": 2, "stale": 3},
+    "rounds": 7, "duties": 8, "malformed": 100,
+    "ledger": {"received": 999, "lost": 1, "duplicates": 2, "stale": 3},
     "samples": {"lost": 10, "duplicates": 20, "stale": 30},
 }  # fmt: skip
 
