@@ -4,6 +4,8 @@ whole course, and every weight."""
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 from neurobus.classroom import data, lesson, readout
 from neurobus.wire import link
 from tests import race
+from tests.bench.cycles.__main__ import Bench
 from tests.firmware.build import need
-from tests.firmware.race_chips import HEAD, compile_chip, course, image, params
+from tests.firmware.race_chips import AVR, HEAD, compile_chip, course, image, params
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +77,20 @@ def test_the_image_is_read_as_it_was_written(chip: ctypes.CDLL, tmp_path: Path) 
     assert chip.chip_restore(ctypes.c_uint16(len(whole)))
     assert chip.chip_snapshot() == len(whole)
     assert ctypes.string_at(chip.chip_image(), len(whole)) == whole
+
+
+def test_on_the_processor_it_learns_the_same(tmp_path: Path) -> None:
+    """Some slots in the middle of a course, cycle by cycle in simavr; the bench compares every weight."""
+    need("avr-gcc", "gcc-avr")
+    if not Path("/usr/include/simavr/sim_avr.h").exists():
+        pytest.skip("no simavr here; apt-get install libsimavr-dev")
+    few = Bench(tmp_path).chips(10, tried=2)
+    assert 10_000 < min(few) <= max(few) < 60_000
+
+
+def test_the_firmware_with_this_chip_fits_its_boards(tmp_path: Path) -> None:
+    need("avr-gcc", "gcc-avr")
+    options = ("CHIP=chip_race", "BOARDS=atmega8-16 uno", f"FIRMWARE={tmp_path}", f"PYTHON={sys.executable}")
+    done = subprocess.run(["make", "-s", "-C", AVR, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("flash") == 2

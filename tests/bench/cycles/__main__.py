@@ -15,7 +15,7 @@ import numpy as np
 
 from neurobus.classroom import data, lesson
 from tests import race
-from tests.firmware.race_chips import AVR, Run, compile_chip, course, params
+from tests.firmware.race_chips import AVR, HEAD, Run, compile_chip, course, params
 
 HERE = Path(__file__).parent
 SLOT, BEFORE, SLOTS, CHIPS_TRIED, CLOCK_HZ = 288, 400, 12, 10, 16_000_000
@@ -53,10 +53,11 @@ class Bench:
         flags = ("-mmcu=" + mcu, "-Os", *WARNINGS, "-DF_CPU=16000000UL", '-DBOARD="boards/uno.h"',
                  '-DCHIP="chip_race.h"', f"-I{AVR}", f"-I{self.folder}")  # fmt: skip
         build("avr-gcc", *flags, "-o", elf, *sources)
-        done = subprocess.run([self.counter, mcu, elf], capture_output=True, text=True)
+        done = subprocess.run([self.counter, mcu, elf, "1000"], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{name} crashed in simavr: {done.stderr}")
-        return int(done.stdout.split()[-1])
+        *_, self.image, cycles = ["", *done.stdout.split()]
+        return int(cycles)
 
     def per_slot(self, mcu: str, name: str, header: str, *sources: object) -> float:
         """Cycles of one slot: those of SLOTS, less those of the same program without any."""
@@ -66,10 +67,10 @@ class Bench:
             counts.append(self.cycles(mcu, name, *sources))
         return (counts[1] - counts[0]) / SLOTS
 
-    def chips(self, chips: int) -> list[float]:
-        """Cycles a slot of some chips of a network, evenly chosen."""
+    def chips(self, chips: int, tried: int = CHIPS_TRIED) -> list[float]:
+        """Cycles a slot of some chips of a network, evenly chosen; each must learn what it should."""
         before, after = self.course(chips, BEFORE), self.course(chips, BEFORE + SLOTS)
-        chosen = np.unique(np.linspace(0, chips - 1, CHIPS_TRIED).astype(int)).tolist()
+        chosen = np.unique(np.linspace(0, chips - 1, tried).astype(int)).tolist()
         found = []
         for k in chosen:
             events = array(self.events(after, k, chips))
@@ -78,6 +79,10 @@ class Bench:
             )
             sources = (HERE / "chip.c", AVR / "chip_race.c")
             found.append(self.per_slot("atmega328p", "chip", header, *sources))
+            inputs = self.levels.shape[1]
+            W = np.frombuffer(bytes.fromhex(self.image), np.uint8)[HEAD : HEAD + inputs]
+            if not np.array_equal(W, after.weights[k]):
+                raise SystemExit(f"chip {k} of {chips} has learnt something else in simavr")
         return found
 
     def events(self, run: Run, k: int, chips: int) -> np.ndarray:

@@ -8,6 +8,7 @@
 #include "chip.h"
 #include "course.h"
 
+uint8_t *volatile image_at; /* for whoever reads the memory in the end */
 static const uint8_t start[] PROGMEM = IMAGE;
 static const uint8_t events[] PROGMEM = EVENTS;
 
@@ -45,6 +46,8 @@ int main(void)
         }
         event++;
     }
+    chip_snapshot();
+    image_at = chip_image();
     cli();
     sleep_enable();
     sleep_cpu(); /* asleep without interrupts: the simulator is done */
