@@ -28,6 +28,9 @@ def describe(network: Network) -> dict[str, Any]:
         "external": int(np.sum(network.model_of < 0)),
         "processes": len(plan.processes),
         "synapses": int(network.pre.size),
+        "synapse_types": {
+            name: int(np.sum(network.kind == kind)) for kind, name in enumerate(network.kinds.names)
+        },
         "electrical": int(network.gap_a.size),
         "delay_ms": [network.min_delay * ms, network.max_delay * ms] if network.pre.size else None,
         "inputs_per_neuron": round(network.pre.size / max(network.n_neurons, 1), 1),
@@ -89,6 +92,7 @@ def render(facts: dict[str, Any]) -> str:
         ("sources", f"{facts['sources']:,}{external}"),
         ("models", ", ".join(f"{name} {count:,}" for name, count in facts["models"].items())),
         ("synapses", f"{facts['synapses']:,} ({facts['inputs_per_neuron']:g} per neuron){span}"),
+        ("learning", ", ".join(f"{name} {count:,}" for name, count in facts["synapse_types"].items())),
         ("electrical", f"{facts['electrical']:,}"),
         ("processes", f"{facts['processes']:,}, about {facts['memory_mb']:,.0f} MB"),
         ("run", f"{facts['clock']} clock, dt {facts['dt_ms']:g} ms, seed {facts['seed']}{lasts}"),

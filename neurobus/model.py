@@ -33,9 +33,9 @@ What a presynaptic spike does can be said in two places, both local to the posts
   walks through them in `step` when it likes. Such is a chip with learning of its own.
 
 Order, in every update k: (1) spikes that act in it, by (stamp, source, order of declaration), each through
-the hook of its synapse; (2) pokes, background, electrical and graded currents; (3) `step`; (4) for those who fired, the
-hooks of their synapses' types. Weights and states of synapses are part of the neuron's state: looked ahead
-on a copy, in snapshots, the same for any packing.
+the hook of its synapse; (2) pokes, background, electrical and graded currents; (3) `step`; (4) for those who
+fired, the hooks of their synapses' types. Weights and states of synapses are part of the neuron's state:
+looked ahead on a copy, in snapshots, the same for any packing.
 """
 
 from __future__ import annotations
@@ -358,6 +358,10 @@ def load_synapse(name: str) -> type[Synapse]:
     found = _load(name)
     if not issubclass(found, Synapse):
         raise ImportError(f"'{name}' is no synapse type")
+    if found.arrive is None:
+        raise ImportError(f"synapse type '{name}' has no 'arrive'")
+    if found.dendritic and found.modulators:
+        raise ImportError(f"synapse type '{name}': what is modulated cannot have a dendritic delay")
     return found
 
 

@@ -20,7 +20,8 @@ from neurobus.model import Array, Model, Synapse
 Ints = npt.NDArray[np.int64]
 
 HEAD = 16
-"""Integers at the front of `Owned.integers`: the sizes of all that follows."""
+"""Integers at the front of `Owned.integers`: the sizes of all that follows, a count of what acted, and where
+delays and cursors begin."""
 SHORTEST_HISTORY = 64
 
 
@@ -130,6 +131,8 @@ def lay_out(
     start[at : at + n_sites * n_g] = traces.ravel()
     head = np.zeros(HEAD, np.int64)
     head[:11] = n, n_z, n_sites, n_g, slots, len(delays), n_c, n_sources + 1, longest, seen, size
+    head[12] = HEAD + n_sources + 1 + 6 * n
+    head[13] = head[12] + len(delays) + 3 * n_sites + 2 * (n_neurons + 1)
     integers = np.concatenate([
         head, np.searchsorted(source[entry], np.arange(n_sources + 1)), entry, delay[entry], receptor, neuron,
         site, delay, delays, site_at.ravel(), np.searchsorted(sites[:, 0], np.arange(n_neurons + 1)),

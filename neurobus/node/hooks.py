@@ -18,30 +18,32 @@ from neurobus.model import Model, Synapse, load_synapse
 from neurobus.node import table as T
 from neurobus.owned import HEAD, modulators_of
 
-_WIRING = """
-    own_i = view(t[T.SCALARS + 32], 1 << 40, np.int64)
+_SIZES = """
+    at = t[T.SCALARS + 32]
+    own_i = view(at, HEAD, np.int64)
     n_synapses, n_z, n_sites, n_g, n_history = own_i[0], own_i[1], own_i[2], own_i[3], own_i[4]
     n_delays, n_c, n_rows, longest, n_seen = own_i[5], own_i[6], own_i[7], own_i[8], own_i[9]
     K = t[T.N_NEURONS]
-    e = HEAD
-    own_row = own_i[e:e + n_rows]
-    e += n_rows
-    entry, entry_delay = own_i[e:e + n_synapses], own_i[e + n_synapses:e + 2 * n_synapses]
-    e += 2 * n_synapses
-    receptor, neuron = own_i[e:e + n_synapses], own_i[e + n_synapses:e + 2 * n_synapses]
-    e += 2 * n_synapses
-    own_site, own_delay = own_i[e:e + n_synapses], own_i[e + n_synapses:e + 2 * n_synapses]
-    e += 2 * n_synapses
-    delays = own_i[e:e + n_delays]
-    e += n_delays
-    site_at = view2(t[T.SCALARS + 32] + 8 * e, n_sites, 2, np.int64)
-    e += 2 * n_sites
-    sites_of, synapses_of = own_i[e:e + K + 1], own_i[e + K + 1:e + 2 * K + 2]
-    e += 2 * K + 2
-    type_of = own_i[e:e + n_sites]
-    e += n_sites
-    cursor = own_i[e:e + n_delays]
+    delays = view(at + 8 * own_i[12], n_delays, np.int64)
+    cursor = view(at + 8 * own_i[13], n_delays, np.int64)
 """
+_WIRING = (
+    _SIZES
+    + """
+    e, n = at + 8 * HEAD, 8 * n_synapses
+    own_row = view(e, n_rows, np.int64)
+    e += 8 * n_rows
+    entry, entry_delay = view(e, n_synapses, np.int64), view(e + n, n_synapses, np.int64)
+    receptor, neuron = view(e + 2 * n, n_synapses, np.int64), view(e + 3 * n, n_synapses, np.int64)
+    own_site, own_delay = view(e + 4 * n, n_synapses, np.int64), view(e + 5 * n, n_synapses, np.int64)
+    e += 6 * n + 8 * n_delays
+    site_at = view2(e, n_sites, 2, np.int64)
+    e += 16 * n_sites
+    sites_of, synapses_of = view(e, K + 1, np.int64), view(e + 8 * K + 8, K + 1, np.int64)
+    type_of = view(e + 16 * K + 16, n_sites, np.int64)
+"""
+)
+"""Not slices: numba is long at each of them."""
 _STATE = """
     w, z = view(own, n_synapses, np.float64), view2(own + 8 * n_synapses, n_z, n_synapses, np.float64)
 """
@@ -61,7 +63,7 @@ _SITES = """
 _BEGIN = f"""
 def begin(t, k, at_key):
     '''Find how far each delay has got among the keys; returns the first update in which one is due.'''
-{_WIRING}
+{_SIZES}
     n_keys = t[T.N_KEYS]
     keys = view(t[T.SCALARS], n_keys, np.int64)
     own_i[11] = 0
@@ -78,7 +80,7 @@ def begin(t, k, at_key):
 
 def rest_of_keys(t):
     '''Tell the first key that some delay still waits with; returns how many synapses acted.'''
-{_WIRING}
+{_SIZES}
     at_key = t[T.N_KEYS]
     for m in range(n_delays):
         at_key = min(at_key, cursor[m])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobus.errors import InputError
+from neurobus.model import load_synapse
 from neurobus.network import Network
 from neurobus.node.core import Core
 from neurobus.placement import place
@@ -72,7 +74,7 @@ def chip(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     (folder / "own_chip.py").write_text(OWNER)
     sys.path.insert(0, str(folder))
-    yield
+    yield folder
     sys.path.remove(str(folder))
 
 
@@ -308,6 +310,38 @@ def test_a_mistake_is_said_in_one_line(keys, says):
         net(HEAD + table("synapses", **{**ONE, **keys}))
     assert says in str(caught.value)
     assert str(caught.value).startswith("test.toml:1")
+
+
+OWN = """
+import math
+from neurobus.model import Model, Param, State, Synapse
+
+{fading}
+class Silent(Synapse):
+    pass
+
+class Odd(Synapse):
+    dendritic, modulators = True, ("dopamine",)
+    def arrive(t, back, j, w, z, c, g, y):
+        return w[j]
+"""
+
+
+def test_a_type_of_ones_own_as_the_readme_has_it(chip):
+    """Built from nodes/README.md, and what its spikes come to, by hand."""
+    readme = (Path(__file__).parents[2] / "nodes" / "README.md").read_text()
+    fading = readme.partition("```python\n")[2].partition("```")[0]
+    (chip / "own_types.py").write_text(OWN.format(fading=fading))
+    own = {**ONE, "params": "{ loss = 0.5 }"}
+    network = net(HEAD + table("synapses", **own, synapse="own_types.Fading"))
+    assert network.kinds.params[0]["loss"].tolist() == [0.5]
+    type_ = load_synapse("own_types.Fading")
+    z, w, c = np.zeros((2, 1)), np.array([8.0]), np.array([0.5, 500.0])
+    acts = [type_.arrive(t, t, 0, w, z, c, np.zeros(0), np.zeros(0)) for t in (1.0, 1.0, 1.0, 1e6)]
+    assert acts == pytest.approx([8, 4, 2, 8])
+    for name, says in (("Silent", "has no 'arrive'"), ("Odd", "cannot have a dendritic delay")):
+        with pytest.raises(InputError, match=says):
+            net(HEAD + table("synapses", **ONE, synapse=f"own_types.{name}"))
 
 
 def test_a_model_that_is_a_synapse_type():
