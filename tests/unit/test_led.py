@@ -54,3 +54,33 @@ def test_the_flash_decays_to_what_the_membrane_does(depolarisation):
 
 def test_a_spike_from_the_future_is_one_of_now():
     assert led.colour(0.0, -1.0) == led.FLASH
+
+
+# -- a board's strip ----------------------------------------------------------------------------------
+
+
+def test_the_membrane_is_a_bar():
+    rest, warm, cool, _ = led.STRIP
+    assert led.strip(0, 0, 0, 4) == [rest] * 4
+    assert led.strip(64, 0, 0, 4) == [warm, warm, rest, rest]
+    assert led.strip(-32, 0, 0, 4) == [cool, rest, rest, rest]
+    between = led.strip(48, 0, 0, 4)[1]
+    assert all(min(a, b) <= x <= max(a, b) for x, a, b in zip(between, rest, warm, strict=True))
+    assert led.strip(127, 0, 0, 1) != [warm] and led.strip(127, 0, 0, 60)[:59] == [warm] * 59
+
+
+def test_a_spike_lights_all_and_fades():
+    white = led.STRIP[3]
+    assert led.strip(-90, 255, 0, 5) == [white] * 5
+    sums = [sum(led.strip(0, flash, 0, 1)[0]) for flash in range(256)]
+    assert sums == sorted(sums)
+
+
+def test_blinking_lights_all_or_none():
+    assert led.strip(70, 9, 1, 3) == [led.STRIP[3]] * 3
+    assert led.strip(70, 9, 2, 3) == [(0, 0, 0)] * 3
+
+
+def test_a_palette_is_the_hosts():
+    palette = ((1, 2, 3), (250, 0, 0), (0, 0, 250), (9, 9, 9))
+    assert led.strip(64, 0, 0, 2, palette) == [(250, 0, 0), (1, 2, 3)]
