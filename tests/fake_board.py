@@ -253,7 +253,7 @@ class FakeBoard:
                 if 0 < (p.seq - self._taken) & 0xFF < 128:
                     self._want()
                 return
-            if p.message in (link.INPUT, link.KICK) and len(self._inputs) + 8 > QUEUE + 8:
+            if p.message in (link.INPUT, link.KICK) and len(self._inputs) > QUEUE:
                 self._want()
                 return
             self._taken, self._asked, self._ack_due = p.seq, False, now
@@ -307,7 +307,10 @@ class FakeBoard:
                 numbers = tuple(link.NO_SYNAPSE if synapse is None else synapse for synapse, _ in rows)
                 self._say(link.LATE, now, synapses=numbers, due=due & 0xFFFF, acts=neuron.tick & 0xFFFF)
             for synapse, weight in rows:
-                self._inputs.append((max(due, neuron.tick), synapse, weight))
+                if due <= neuron.tick:
+                    self._act(neuron, synapse, weight)
+                else:
+                    self._inputs.append((due, synapse, weight))
         elif m is link.HORIZON:
             self._horizon = max(self._horizon, p.values["tick"])
             self._promise = p.values["tick"]
@@ -326,6 +329,15 @@ class FakeBoard:
         elif m is link.CHECK:
             image = neuron.now()
             self._say(link.CHECKED, now, tick=neuron.tick, length=len(image), crc=framing.crc16(image))
+
+    @staticmethod
+    def _act(neuron: Chip | TwinChip, synapse: int | None, weight: int) -> None:
+        if isinstance(neuron, Chip):
+            neuron.x += weight
+        elif synapse is None:
+            neuron.kick(weight)
+        else:
+            neuron.input(synapse)
 
     def press(self, now: float, weight: int = 300) -> None:
         """The button."""
@@ -351,12 +363,7 @@ class FakeBoard:
         while neuron.tick < to and len(self._outstanding) < 40:
             for entry in [entry for entry in self._inputs if entry[0] <= neuron.tick]:
                 self._inputs.remove(entry)
-                if isinstance(neuron, Chip):
-                    neuron.x += entry[2]
-                elif entry[1] is None:
-                    neuron.kick(entry[2])
-                else:
-                    neuron.input(entry[1])
+                self._act(neuron, entry[1], entry[2])
             if neuron.step():
                 self._say(link.SPIKE, now, tick=neuron.tick & 0xFFFF)
         if self._promise is not None and neuron.tick >= self._promise:

@@ -21,7 +21,7 @@ ASK_S = 0.1
 listens to nobody for some 1.5 s."""
 ACK_S = 0.004
 RESEND_S = link.RESEND_MS * 1e-3
-RESEND_MOST_S = 1.0
+RESEND_MOST_S = 0.24
 """Frames that are not acknowledged are sent again after a pause that doubles up to this: a board that is
 slow, or a simulated one on a busy machine, is not helped by more of the same."""
 HOST_FREE = 255
@@ -263,8 +263,8 @@ class Transport:
         if self._asking is not None and now >= self._asking:
             self._ask_now(now)
         if self._outstanding and now >= self._moved_s + self._patience_s:
-            # The first copies may lie in the board's ring still, which has no room for second ones of all; the
-            # ack of the oldest, or a RESEND, tells about the others.
+            # The first copies may lie in the board's ring still, which has no room for second ones of all;
+            # the ack of the oldest, or a RESEND, tells about the others.
             self._again(now, 1)
         if self._ack_due is not None and now >= self._ack_due:
             self._ack_due = None
