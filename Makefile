@@ -13,7 +13,7 @@ NEEDS := cc:gcc avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc \
 	/usr/include/simavr/sim_avr.h:libsimavr-dev /usr/include/libelf.h:libelf-dev
 endif
 
-.PHONY: help install system demo papers test check bench clean train-report demo-train
+.PHONY: help install system demo papers peers test check bench clean train-report demo-train
 .PHONY: rig firmware campaign
 .DELETE_ON_ERROR:
 
@@ -96,6 +96,17 @@ demo: install ## the worm, touched on the nose: run, plot, replay
 	$(BIN)/neurobus plot $(DEMO)/worm.mcap -o $(DEMO)/worm.png
 	$(BIN)/neurobus replay $(DEMO)/worm.mcap --rate 0.5
 	@echo 'the picture: $(DEMO)/worm.png'
+
+peers: install build/peers/.installed ## the same networks in NEST and in Brian2, spike for spike
+	$(BIN)/python -m tests.peers --brian build/peers/bin/python --json build/peers.json
+
+# Brian2 wants an older numpy, so it has an environment of its own. Without it NEST is compared alone.
+build/peers/.installed:
+	@echo 'installing Brian2 into build/peers ...'
+	@mkdir -p build
+	@if $(BIN)/python -m venv --clear build/peers \
+	  && build/peers/bin/python -m pip install --quiet --disable-pip-version-check 'brian2>=2.9' 'numpy<2.4'; \
+	then touch $@; else rm -rf build/peers; echo 'make: no Brian2 here; peers are compared without it' >&2; fi
 
 papers: install ## every exhibit: claims of papers, measured and drawn into build/papers
 	$(BIN)/neurobus exhibit --all -o build/papers

@@ -1,7 +1,7 @@
 """Synaptic fatigue on heterogeneous graphs: how much of it a memory stands, and what comes beyond.
 
 N binary neurons on a graph with degrees k store patterns by covariance. Fatigue weakens the synapses of an
-axon that was active by up to |Phi|. In mean field an attractor needs beta w (1 - |Phi|) <k²> / (2 <k>²) > 1, so
+axon that was active by up to |Phi|. In mean field an attractor needs beta w (1 - |Phi|) <k²> > 2 <k>², so
 the critical fatigue grows with the heterogeneity <k²> / <k>. Beyond it the activity leaves a pattern when its
 synapses are tired and falls into a fresh one.
 """

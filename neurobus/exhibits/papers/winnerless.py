@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 TAU_MS, NU, END_MS = 20.0, 1.5, 12_000.0
 RINGS = ("r0", "r1", "r2", "r3", "r4")
 NOISE = {"s2": 1e-2, "r0": 1e-3, "s4": 1e-4, "s5": 1e-5}
-TRACES = {"r0": "Unequal inhibition, ν = 1.5: a sequence that repeats itself",
-          "lost0": "ν = 0.7: no channel, no sequence", "even_b": "Equal inhibition: the winner stays"}  # fmt: skip
+TRACES = {
+    "r0": "Unequal inhibition, ν = 1.5: a sequence that repeats itself",
+    "lost0": "ν = 0.7: no channel, no sequence",
+    "even_b": "Equal inhibition: the winner stays",
+}
 EVEN = ("even_a", "even_b", "even_c")
 SOURCE = "Rabinovich et al. 2008"
 

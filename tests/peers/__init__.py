@@ -1,0 +1,1 @@
+"""The same networks in NEST and in Brian2: `make peers`."""
