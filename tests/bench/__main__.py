@@ -33,8 +33,14 @@ MEASURES = {
     "recorder": ["recorder"],
     "replay_error": ["replay_error"],
     "peers": ["peers"],
-    "models": [*(f"cost_{name}_{k}" for k in (1, 1000) for name in
-                 ("lif", "lif_cond", "eif", "adex", "izhikevich", "hodgkin_huxley")), "hh_real_time"],
+    "models": [
+        *(
+            f"cost_{name}_{k}"
+            for k in (1, 1000)
+            for name in ("lif", "lif_cond", "eif", "adex", "izhikevich", "hodgkin_huxley")
+        ),
+        "hh_real_time",
+    ],
     "board": ["board_bare", "board_trip", "learning_1", "learning_8", "learning_32"],
     "spike_trip": ["spike_trip", "spike_trip_p99"],
     "board_rate": ["board_rate"],
