@@ -37,7 +37,7 @@ PATIENCE_S = 1.0
 """The same while it loads or steps: it may be busy for a while."""
 ASK_PATIENCE_S = 5.0
 RERUN_S = 1.0
-LEAD_S = 0.008
+LEAD_S = 0.05
 """How long before it is due an input is sent to a running board: what has long delays waits here."""
 KICK_LEAD_S = 0.002
 """The same of a kick: while one waits on the board, so does all that comes behind it."""
