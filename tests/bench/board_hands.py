@@ -38,12 +38,12 @@ pre = "p"
 post = "m"
 rule = "all_to_all"
 weight = "4000 pA"
-delay = "10 ms"
+delay = "40 ms"
 [[synapses]]
 pre = "m"
 post = "n"
 weight = "100 pA"
-delay = "10 ms"
+delay = "40 ms"
 """
 
 
