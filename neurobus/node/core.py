@@ -185,6 +185,10 @@ class SourceCore:
 
     answer = b""
 
+    def knows(self, step: int) -> bool:
+        """As `Core.knows`."""
+        return False
+
     def served(self) -> tuple[Emission, int]:
         """As `Core.served`; never asked for."""
         raise NotImplementedError
@@ -314,6 +318,7 @@ class Core:
         self.acts, self.nearest, self._woken = False, 0, False
         self._resting = False
         self._rest_at: int | None = None
+        self._ahead: tuple[int, Emission, list[int], int] | None = None
         self._rest_deliveries = 0
 
     # -- inputs ---------------------------------------------------------------------------------
@@ -331,6 +336,7 @@ class Core:
             self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
             keys = self.in_time(keys, self.k)
         self._rest_at = None
+        self._ahead = None
         merged = np.concatenate([self._keys[self._at_key : self._n_keys], keys])
         merged.sort(kind="stable")
         if len(merged) > len(self._keys):
@@ -352,6 +358,7 @@ class Core:
         if not len(keys):
             return
         self._rest_at = None
+        self._ahead = None
         if self._at_sample < len(self._sample_keys):
             keys = np.concatenate([self._sample_keys[self._at_sample :], keys])
             mv = np.concatenate([self._sample_mv[self._at_sample :], mv])
@@ -368,6 +375,7 @@ class Core:
         late = step < self.k
         self.late += late
         self._rest_at = None
+        self._ahead = None
         local = self._local[neuron]
         if self._receptors > 1 and self.part.model.by_sign and weight < 0:
             local += self.K
@@ -387,7 +395,7 @@ class Core:
         self._plan_i = np.array([row[2] for row in rows], np.int32)
         self._plan_value = np.array([row[3] for row in rows], np.float64)
         self._at_plan = 0
-        self._stale = True
+        self._stale, self._ahead = True, None
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -436,6 +444,8 @@ class Core:
         """Commit up to step `to` and return what was emitted on the way, own recurrence included."""
         if to <= self.k:
             return NOTHING
+        if self._ahead is not None and self._ahead[0] == to:
+            return self._catch_up(*self._ahead)
         if self._rest_at is not None and to >= self._rest_at:
             self._take_rest()
         if self._resting:
@@ -458,8 +468,21 @@ class Core:
                     self.admit_samples(part.sample_keys, part.sample_mv)
         return parts[0] if len(parts) == 1 else joined(parts)
 
+    def knows(self, step: int) -> bool:
+        """Whether the last look ended with an emission at this step, and nothing has arrived since."""
+        return self._ahead is not None and self._ahead[0] == step
+
+    def _catch_up(self, to: int, emission: Emission, used: list[int], delivered: int) -> Emission:
+        """Commit the copy, which the last look left at its first emission. Nothing has arrived since."""
+        self.buffer[:] = self._spare
+        self._table[T.AT_KEY : T.AT_SAMPLE + 1] = used
+        self.k, self.deliveries = to, self.deliveries + delivered
+        self._ahead, self._rest_at, self._resting = None, None, False
+        return emission
+
     def _commit(self, to: int) -> Emission:
         self._rest_at = None
+        self._ahead = None
         self.k = self._run(self.buffer, self.k, to, False)
         self._use_up()
         return self._emitted()
@@ -482,7 +505,7 @@ class Core:
         return self._look(again, through, limit)
 
     def _look(self, again: bool, through: int, limit: int) -> int:
-        self.acts = False
+        self.acts, self._ahead = False, None
         if self._rest_at is not None:
             return NEVER
         if not self.looks_ahead:
@@ -497,6 +520,9 @@ class Core:
         table, k = self._table, self._run(self._spare, k0, end, True)
         if table[T.N_OUT] or table[T.N_MV]:
             self.acts = True
+            if not (self.recurrent or self._recurrent_gaps):
+                used = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1]
+                self._ahead = k, self._emitted(), used, int(table[T.RUN_DELIVERIES])
             return k
         used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
         self._rest_deliveries = table[T.RUN_DELIVERIES]
@@ -546,7 +572,7 @@ class Core:
         self.buffer[:] = self._spare
         self.k = self._rest_at
         self._at_key, self._at_plan, self._at_sample = self._ends()
-        self._rest_at, self._resting = None, True
+        self._rest_at, self._resting, self._ahead = None, True, None
 
     # -- virtual clock ----------------------------------------------------------------------------
 
@@ -613,6 +639,7 @@ class Core:
         plain = self._swift and not (self._resting or self._far) and self._rest_at is None
         if not plain or len(frame) > head + MORE_THAN_A_FEW:
             return T.OTHER
+        self._ahead = None
         if self._stale:
             self._fill_table()
         if self._kernel_duty(
@@ -671,7 +698,7 @@ class Core:
 
     def _react(self, op: int, to: int, keys: list[int], now: int, end: int) -> list[int]:
         table = self._table
-        table[T.NOW], table[T.ACTS] = now, 0
+        table[T.NOW], table[T.ACTS], self._ahead = now, 0, None
         new = array("q", keys).tobytes()
         if self._kernel_duty(RESULT, RAISED, self._address, op, to, new, len(keys), end):
             raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
@@ -680,6 +707,7 @@ class Core:
             self.deliveries += self._rest_deliveries if self._rest_at is not None and op == T.AWAKE else 0
             self._resting = False
         self._rest_at = None
+        self._ahead = None
         self.acts, self.nearest = acts != 0, int(table[T.LAST]) + (acts == 0)
         return list(self._out_ints[: table[T.N_OUT]])
 
@@ -702,6 +730,7 @@ class Core:
         if self._stale:
             self._fill_table()
         end = max(min(to + self._look_length, limit), to + 1) if self._look_length else 0
+        self._ahead = None
         if self._kernel_duty(RESULT, RAISED, self._address, T.DUTY, to, keys, n_new, end):
             raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
         emission = self._emitted()
@@ -773,7 +802,7 @@ class Core:
         self.buffer[self._shape[0] * K : at] = 0.0
         self.buffer[at + 2 * K : at + 3 * K] = np.inf
         self._at_key, self._at_sample = self._n_keys, len(self._sample_keys)
-        self._rest_at, self._resting = None, False
+        self._rest_at, self._resting, self._ahead = None, False, None
         while self._at_plan < len(self._plan_k) and self._plan_k[self._at_plan] < step:
             if self._plan_what[self._at_plan] == 0:
                 self.buffer[at + self._plan_i[self._at_plan]] += self._plan_value[self._at_plan]
@@ -819,7 +848,7 @@ class Core:
         waiting = keys if part.owned else keys[poured:]
         self._keys, self._n_keys, self._at_key = np.append(waiting, np.zeros(64, np.int64)), len(waiting), 0
         self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
-        self._rest_at, self._resting, self.k = None, False, step
+        self._rest_at, self._resting, self.k, self._ahead = None, False, step, None
         self._stale = True
         self._set_plan([])
         for update, neuron, value in pokes:

@@ -613,7 +613,9 @@ class Runtime:
         if self.lender.shadow:
             self._follow(now, limit)
             return
-        if again and core.looks_ahead:
+        if again and core.knows(self._next) and self._next <= min(now, limit):
+            self._advance(self._next)
+        elif again and core.looks_ahead:
             # Nothing came up to here: a slow decay is not run anew from where it began at every look.
             self._advance(min(now - self._grace, self._next - 1, limit))
         if not core.looks_ahead:
