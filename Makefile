@@ -111,10 +111,14 @@ build/peers/.installed:
 papers: install ## every exhibit: claims of papers, measured and drawn into build/papers
 	$(BIN)/neurobus exhibit --all -o build/papers
 
-# What starts real processes has the machine to itself; all else shares it between two workers.
+# Two halves side by side, then what starts real processes, which has the machine to itself.
 test: install system ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not (process or bench)'
-	$(BIN)/python -m pytest -m 'process and not bench'
+	@mkdir -p build
+	@$(BIN)/python -m pytest tests/papers tests/firmware >build/boards-and-papers.txt 2>&1 & half=$$!; \
+	$(BIN)/python -m pytest tests/unit; unit=$$?; \
+	wait $$half; half=$$?; cat build/boards-and-papers.txt; \
+	test $$unit = 0 && test $$half = 0
+	$(BIN)/python -m pytest tests/process
 
 check: install ## style, types, then all tests
 	$(BIN)/ruff check
