@@ -164,7 +164,12 @@ def perform(launch: Launch, quiet: bool, during: During | None = None) -> Summar
 
     `during` runs beside it from the start on, and is cancelled at the end.
     """
-    return asyncio.run(_perform(launch, Console(stderr=True, highlight=False), quiet, during))
+    # Held back until there is a loop to take it: a Ctrl-C in its making leaves half a loop, which complains.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return asyncio.run(_perform(launch, Console(stderr=True, highlight=False), quiet, during))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 async def _perform(launch: Launch, console: Console, quiet: bool, during: During | None) -> Summary:
@@ -213,6 +218,7 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     progress.start()
     try:
         summary = await launcher.run()
