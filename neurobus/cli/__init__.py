@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -55,6 +56,7 @@ class Verbs(click.Group):
             raise NeurobusError(
                 f"Python package '{error.name}' is missing; see: {sys.executable} -m neurobus doctor"
             ) from error
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         command: click.Command = module.command
         return command
 
@@ -84,6 +86,9 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """The entry point: errors meant for a person become one line on stderr and an exit code."""
+    # A Ctrl-C while a verb is imported just ends the process: there is nothing to tidy up, and in the midst
+    # of a class statement Python would turn it into another error.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         sys.exit(cli.main(prog_name="neurobus", standalone_mode=False))
     except NeurobusError as error:
@@ -100,3 +105,5 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

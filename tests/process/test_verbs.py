@@ -96,7 +96,7 @@ def test_a_cluster_from_another_terminal(neurobus: Neurobus, tmp_path: Path) -> 
     assert "n gets 0.5 mV at" in neurobus("poke", "n", "--weight", "500 uV").stdout
     for args, word in [
         (["k"], "no neuron 'k' in 'open'"),
-        (["eye"], "is a source"),
+        (["eye"], "nobody there feels a push"),
         (["n", "--weight", "3 pA"], "this must be voltage"),
         (["n", "--weight", "much"], "is not a quantity"),
     ]:
