@@ -65,6 +65,7 @@ def test_ctrl_c_of_a_terminal_reaches_everybody_and_is_as_polite(config, launch,
 
 def test_a_free_running_network_can_be_stopped(config, launch):
     cluster = launch(config(ONE), "--clock", "virtual")
+    time.sleep(0.3)  # the barrier is open, but a stop may come before the first round
     done = cluster.stop()
     assert done.code == 130
     assert done.summary["model_s"] > 0
