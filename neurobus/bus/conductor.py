@@ -78,8 +78,6 @@ class Conductor:
         self._number = {name: p for p, name in enumerate(score.names)}
         self._answering = {wire.topic(wire.ANSWER, name)[:-1]: p for p, name in enumerate(score.names)}
         self._duty_topic = [wire.topic(wire.DUTY, name) for name in score.names]
-        self._spike_topic = [wire.topic(wire.SPIKES, name) for name in score.names]
-        self._sample_topic = [wire.topic(wire.SAMPLES, name) for name in score.names]
         self._waiting: dict[int, bytes] = {}
         self._catching_up: dict[int, tuple[int, str | None] | None] = {}
         """Processes back from the dead, with horizon and order of the duty that they still owe."""

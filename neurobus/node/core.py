@@ -323,6 +323,10 @@ class Core:
 
     # -- inputs ---------------------------------------------------------------------------------
 
+    def _outdate(self) -> None:
+        """What the last look found, rest or an emission, holds no more."""
+        self._rest_at = self._ahead = None
+
     def admit(self, keys: Keys) -> None:
         """Spikes from elsewhere: int64 `stamp << 32 | source`, in any order.
 
@@ -335,8 +339,7 @@ class Core:
         if int(keys[0]) >> STEP_BITS <= poured:
             self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
             keys = self.in_time(keys, self.k)
-        self._rest_at = None
-        self._ahead = None
+        self._outdate()
         merged = np.concatenate([self._keys[self._at_key : self._n_keys], keys])
         merged.sort(kind="stable")
         if len(merged) > len(self._keys):
@@ -357,8 +360,7 @@ class Core:
         """Membrane potentials of electrical partners, keys as in `admit`."""
         if not len(keys):
             return
-        self._rest_at = None
-        self._ahead = None
+        self._outdate()
         if self._at_sample < len(self._sample_keys):
             keys = np.concatenate([self._sample_keys[self._at_sample :], keys])
             mv = np.concatenate([self._sample_mv[self._at_sample :], mv])
@@ -374,8 +376,7 @@ class Core:
         """A stimulus: `weight` acts on neuron (wire index) in update `step`. False: late, acts at once."""
         late = step < self.k
         self.late += late
-        self._rest_at = None
-        self._ahead = None
+        self._outdate()
         local = self._local[neuron]
         if self._receptors > 1 and self.part.model.by_sign and weight < 0:
             local += self.K
@@ -481,8 +482,7 @@ class Core:
         return emission
 
     def _commit(self, to: int) -> Emission:
-        self._rest_at = None
-        self._ahead = None
+        self._outdate()
         self.k = self._run(self.buffer, self.k, to, False)
         self._use_up()
         return self._emitted()
@@ -706,8 +706,7 @@ class Core:
         if acts == T.TAKEN:
             self.deliveries += self._rest_deliveries if self._rest_at is not None and op == T.AWAKE else 0
             self._resting = False
-        self._rest_at = None
-        self._ahead = None
+        self._outdate()
         self.acts, self.nearest = acts != 0, int(table[T.LAST]) + (acts == 0)
         return list(self._out_ints[: table[T.N_OUT]])
 

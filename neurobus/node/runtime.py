@@ -319,9 +319,7 @@ class Runtime:
                 return core.answer[:size]
             if size == T.TELL:
                 emission, next_step = core.served()
-                if len(emission.keys):
-                    self._count(emission.keys)
-                self.samples_sent += len(emission.sample_keys)
+                self._book(emission)
                 self.answer(core.duty_number, next_step, emission)
                 return True
         self._guarded(data)
@@ -735,6 +733,12 @@ class Runtime:
         self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.seq, False, *row)))
         self.seq += len(keys)
 
+    def _book(self, emission: Emission) -> None:
+        """Count what a duty came to."""
+        if len(emission.keys):
+            self._count(emission.keys)
+        self.samples_sent += len(emission.sample_keys)
+
     def _count(self, keys: Keys) -> None:
         self._spikes += len(keys)
         if self._single:
@@ -843,9 +847,7 @@ class Runtime:
         if order is not None:
             emission = self._order(order, emission)
             next_step = NEVER if order == "stop" else next_step
-        if len(emission.keys):
-            self._count(emission.keys)
-        self.samples_sent += len(emission.sample_keys)
+        self._book(emission)
         if self.lender.loan is None or not self.lender.instead(number, next_step, keys, stimuli, emission):
             self.answer(number, next_step, emission)
         if order == "stop":
