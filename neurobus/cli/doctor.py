@@ -175,12 +175,12 @@ def _limit(what: str, limits: tuple[int, int], per_process: int, others: int, fl
 
 def _folders() -> Iterator[Finding]:
     from neurobus.cluster import folder as folders
-    from neurobus.node import kernels
+    from neurobus.node.cache import cache_dir
 
     for what, folder, variable in (
         ("runtime", folders.runtime_dir(), "NEUROBUS_RUNTIME_DIR"),
         ("state", folders.state_dir(), "NEUROBUS_STATE_DIR"),
-        ("cache", kernels.cache_dir(), "NEUROBUS_CACHE_DIR"),
+        ("cache", cache_dir(), "NEUROBUS_CACHE_DIR"),
     ):
         name = f"{what} folder"
         mend = f"export {variable}=/tmp/neurobus-{what}-{os.getuid()}"
@@ -204,9 +204,9 @@ def _unwritable(folder: Path) -> str:
 
 
 def _kernels() -> Finding:
-    from neurobus.node import kernels
+    from neurobus.node.cache import cache_dir
 
-    folder = kernels.cache_dir()
+    folder = cache_dir()
     count = sum(1 for _ in folder.glob("*.kernel")) if folder.is_dir() else 0
     if not count:
         return Finding(

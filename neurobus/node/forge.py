@@ -32,6 +32,11 @@ from numba.extending import intrinsic
 from neurobus.model import Model
 from neurobus.node import hooks
 from neurobus.node import table as T
+from neurobus.node.cache import cache_dir
+
+# Beside the kernels: where one process at a time compiles, one at a time writes here.
+_config: Any = numba.config
+_config.CACHE_DIR = _config.CACHE_DIR or str(cache_dir() / "numba")
 
 TINY = 1e-30
 """States smaller than this become zero at every 1024th step, so that a decaying neuron comes to rest
@@ -461,7 +466,6 @@ def forge(path: Path, name: str, model: type[Model], synapses: tuple[str, ...] =
         "object": bytes(compiled.library._get_compiled_object()),
         "helpers": sorted(one for one in declared if one.startswith(("NRT_", "numba_"))),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
     scratch.write_bytes(msgpack.packb(code))
     scratch.replace(path)

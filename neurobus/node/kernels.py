@@ -15,7 +15,6 @@ import ctypes
 import functools
 import hashlib
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ import numpy as np
 from llvmlite.binding.object_file import ObjectFileRef
 
 from neurobus.model import Model, load_synapse
+from neurobus.node.cache import alone, cache_dir
 
 HOOKS = ("step", "arrive", "fire", "post", "modulate", "until")
 """What models and synapse types may define to be compiled."""
@@ -49,16 +49,6 @@ class Kernel:
 
     run: Callable[[int, int, int, int, int, int, int, int], int]
     duty: Callable[[int, int, int, int, int, bytes, int, int], int]
-
-
-def cache_dir() -> Path:
-    """Where compiled kernels are kept between runs."""
-    given = os.environ.get("NEUROBUS_CACHE_DIR")
-    return (
-        Path(given)
-        if given
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurobus"
-    )
 
 
 def called(function: Any, seen: dict[Any, None] | None = None) -> Iterator[FunctionType]:
@@ -116,7 +106,9 @@ def kernel(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Ker
         if not path.exists():
             from neurobus.node import forge
 
-            forge.forge(path, name, model, synapses)
+            with alone(path.parent):
+                if not path.exists():
+                    forge.forge(path, name, model, synapses)
         _loaded[name, model, synapses] = _load(path)
     return _loaded[name, model, synapses]
 
@@ -138,4 +130,6 @@ def _load(path: Path) -> Kernel:
     engine.finalize_object()
     _engines.append(engine)
     address = engine.get_function_address(code["symbol"])
+    if not address:
+        raise RuntimeError(f"{path} does not hold the function it names; remove it, and it is made again")
     return Kernel(_RUN(address), _DUTY(address))

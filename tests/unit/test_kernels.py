@@ -1,0 +1,57 @@
+"""The cache of compiled kernels: whoever comes second finds what the first has made."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgpack
+import numpy as np
+import pytest
+
+from neurobus.model import load
+from neurobus.node import forge, kernels
+
+LIF = load("nodes.lif")
+
+
+def test_two_that_want_one_kernel_compile_it_once(tmp_path, monkeypatch):
+    kernels.kernel("nodes.lif", LIF)
+    ready = kernels.object_path("nodes.lif", LIF).read_bytes()
+    made = []
+
+    def slowly(path, *_):
+        made.append(path)
+        time.sleep(0.05)
+        path.write_bytes(ready)
+
+    monkeypatch.setenv("NEUROBUS_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(forge, "forge", slowly)
+    monkeypatch.setattr(kernels, "_loaded", {})
+    threads = [threading.Thread(target=kernels.kernel, args=("nodes.lif", LIF)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [kernels.object_path("nodes.lif", LIF)]
+
+
+def test_the_name_of_a_kernel_tells_what_it_is_made_from():
+    class Edited(LIF):
+        @staticmethod
+        def step(k, s, c, x, I, key, fired):
+            return np.int64(0)
+
+    paths = [kernels.object_path("nodes.lif", LIF), kernels.object_path("nodes.lif", Edited),
+             kernels.object_path("nodes.lif", LIF, ("nodes.stdp",)),
+             kernels.object_path("other.lif", LIF)]  # fmt: skip
+    assert len(set(paths)) == 4
+
+
+def test_a_kernel_file_that_does_not_hold_its_function_is_refused(tmp_path, monkeypatch):
+    kernels.kernel("nodes.lif", LIF)
+    path = tmp_path / "bad.kernel"
+    code = msgpack.unpackb(kernels.object_path("nodes.lif", LIF).read_bytes())
+    path.write_bytes(msgpack.packb(code | {"symbol": "nothing"}))
+    with pytest.raises(RuntimeError, match="remove it"):
+        kernels._load(path)
