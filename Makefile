@@ -111,16 +111,8 @@ build/peers/.installed:
 papers: install ## every exhibit: claims of papers, measured and drawn into build/papers
 	$(BIN)/neurobus exhibit --all -o build/papers
 
-# Two halves side by side; then what starts real processes by the clock on the wall, alone on the machine.
-NEST := tests/process/test_nest.py
-
 test: install system ## all tests
-	@mkdir -p build
-	@$(BIN)/python -m pytest tests/papers $(NEST) >build/tests.txt 2>&1 & half=$$!; \
-	$(BIN)/python -m pytest tests/unit tests/firmware; other=$$?; \
-	wait $$half; half=$$?; cat build/tests.txt; \
-	test $$other = 0 && test $$half = 0
-	$(BIN)/python -m pytest tests/process --ignore=$(NEST)
+	$(BIN)/python -m tests.lanes
 
 check: install ## style, types, then all tests
 	$(BIN)/ruff check

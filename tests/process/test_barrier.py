@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers import run_table, table
 
+pytestmark = pytest.mark.calm
+
 TARGETS = 40
 FIRST_STEP = (
     run_table(snapshot_every="0 s", grace="200 ms")

@@ -24,6 +24,8 @@ from neurobus.bridge.simboard import Rig, SimBoard
 from neurobus.wire import link
 from tests.helpers import Cluster, Ended, run_table, spikes_in, table, until
 
+pytestmark = pytest.mark.calm
+
 UNO = hardware.BOARDS["uno"]
 
 

@@ -69,6 +69,7 @@ QUIET = (
 )
 
 
+@pytest.mark.calm
 def test_the_wall_clock_gives_the_virtual_clocks_spikes_where_nothing_is_late(config, run, tmp_path):
     path, virtual = config(QUIET), tmp_path / "virtual.mcap"
     run(path, "--clock", "virtual", "--for", "1 s", "--record", virtual)
@@ -85,6 +86,7 @@ def test_the_wall_clock_gives_the_virtual_clocks_spikes_where_nothing_is_late(co
     assert done.summary["spikes"] == len(spikes_in(wall))
 
 
+@pytest.mark.calm
 def test_a_poke_by_the_wall_clock_is_in_the_log_and_verifies(config, launch, neurobus, tmp_path):
     path = config(QUIET)
     for attempt in range(5):

@@ -18,6 +18,8 @@ from neurobus.events import Control, Report, Spikes, Stimulus
 from neurobus.wire import bus as wire
 from tests.helpers import run_table, spikes_in, table, until
 
+pytestmark = pytest.mark.calm
+
 NETWORK = (
     run_table(snapshot_every="0 s", restarts=0, seed=7)
     + table("groups", id="n", count=3, model="nodes.lif", params='{ I_e = "400 pA" }')

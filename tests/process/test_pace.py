@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import ROOT, Neurobus
 from tests.helpers import Cluster
 
+pytestmark = pytest.mark.calm
+
 RING = ROOT / "configs/first/ring.toml"
 
 

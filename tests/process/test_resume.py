@@ -44,6 +44,7 @@ def test_virtual_one_second_and_one_more_are_two(config, run, tmp_path, per_proc
     assert third.summary["spikes"] > 5, "a resumed run can be resumed"
 
 
+@pytest.mark.calm
 def test_wall_one_second_and_one_more_are_two(config, run, tmp_path):
     path = config(network())
     virtual = tmp_path / "virtual.mcap"

@@ -22,7 +22,7 @@ import pytest
 from tests.conftest import ROOT, Neurobus
 from tests.helpers import Cluster
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.calm]
 
 NET = """
 [run]

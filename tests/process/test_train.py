@@ -127,6 +127,7 @@ def test_stopped_and_resumed_the_weights_are_the_same(
     assert json.loads(done.stdout)["accuracy"] == pytest.approx(accuracy, abs=1e-6)
 
 
+@pytest.mark.calm
 def test_the_wall_clock_teaches_the_same(neurobus: Neurobus, tmp_path: Path) -> None:
     for _ in range(3):  # a machine under load may be late; then it says so
         said = taught(neurobus, tmp_path / "wall.brain", "--train", 22, "--test", 3,
@@ -200,6 +201,7 @@ def test_a_habit_is_learnt_from_a_demonstration(neurobus: Neurobus, tmp_path: Pa
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
+@pytest.mark.calm
 def test_under_the_wall_clock_a_death_costs_the_sample_under_way(neurobus: Neurobus, tmp_path: Path) -> None:
     """What a neuron has learnt it has written down, long before the next snapshot of all is due."""
     folder = tmp_path / "state"

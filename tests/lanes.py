@@ -1,0 +1,51 @@
+"""All tests, some beside each other: python -m tests.lanes
+
+Most tests wait for processes to start and for the conductor's rounds, so three lanes share two cores well.
+What goes by the clock on the wall (`calm`) comes after them, alone on the machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+OUTPUT = Path("build/tests")
+LANES = {
+    "units": ("tests/unit", "tests/firmware"),
+    "papers": ("tests/papers", "tests/process/test_nest.py"),
+    "clusters": ("tests/process", "--ignore=tests/process/test_nest.py", "-m", "not calm and not bench"),
+}
+ALONE = {"calm": ("tests/process", "-m", "calm and not bench")}
+
+
+def passed(lanes: dict[str, tuple[str, ...]]) -> bool:
+    """Run lanes side by side. The output of each is in `build/tests`, and told as it ends."""
+    begun, left = time.monotonic(), {}
+    for name, args in lanes.items():
+        with (OUTPUT / f"{name}.txt").open("wb") as out:
+            command = [sys.executable, "-m", "pytest", *args, *sys.argv[1:]]
+            left[name] = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    good = True
+    try:
+        while left:
+            for name in [name for name, process in left.items() if process.poll() is not None]:
+                good &= left.pop(name).returncode == 0
+                print((OUTPUT / f"{name}.txt").read_text(errors="replace"), end="")
+                print(f"-- {name}: after {time.monotonic() - begun:.0f} s", flush=True)
+            time.sleep(0.1)
+    finally:
+        for process in left.values():
+            process.terminate()
+    return good
+
+
+def main() -> int:
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    good = passed(LANES)
+    return 0 if passed(ALONE) and good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
