@@ -138,6 +138,6 @@ class Peer:
             pause = min(2 * pause, 0.2)
         raise RunError("the bus does not answer; is its hub or conductor alive?")
 
-    def close(self) -> None:
-        """Send what is queued (for at most two seconds) and close."""
-        self._context.destroy(LINGER_MS)
+    def close(self, linger_ms: int = LINGER_MS) -> None:
+        """Send what is queued (for at most that long) and close."""
+        self._context.destroy(linger_ms)

@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,6 +42,7 @@ from neurobus.model import Model
 from neurobus.network import Network
 from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
+from neurobus.node.rehearsal import LIVES, rehearse
 from neurobus.node.runtime import Role, Runtime, read_snapshot
 from neurobus.placement import Plan, Process
 
@@ -104,6 +106,7 @@ class Nursery:
                     later.unlink()  # of a time that will come again, and differently
         self._compile()
         self._grow()
+        self._rehearse()
         for module, arguments in options.programs:
             name = module.rpartition(".")[2]
             self._code[name] = importlib.import_module(module).main
@@ -201,10 +204,10 @@ class Nursery:
             os.dup2(devnull, 0)
             os.dup2(devnull, 1)
             os.close(devnull)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(
+                signal.SIGTERM, signal.SIG_DFL
+            )  # SIGINT is ignored already, and no child has children
             gc.enable()
             _rename(name)
             body()
@@ -272,6 +275,7 @@ class Nursery:
         for process in self.plan.processes:
             try:
                 runtime = Runtime(self._role(process), self._core(process.number))
+                runtime.prepare()
                 runtime.core.look()
             except NeurobusError:
                 raise
@@ -279,6 +283,25 @@ class Nursery:
                 word = " ".join(f"{type(error).__name__}: {error}".split())[:300]
                 raise InputError(f"neuron {process.name}: {word}") from error
             self._runtimes.append(runtime)
+
+    def _rehearse(self) -> None:
+        """Run what every neuron will run, for each kind of process once: see `neurobus.node.rehearsal`."""
+        kinds: dict[Any, Process] = {}
+        for process in self.plan.processes:
+            kinds.setdefault((process.model, self.plan.types(process.number)), process)
+        for process in kinds.values():
+            with contextlib.suppress(Exception):  # what fails here will fail on the bus, where it is told
+                rehearse(self._role(process), partial(self._core, process.number))
+        for _ in range(LIVES):
+            peer = Peer(self.endpoints)  # of a bus that is not there yet
+            peer.subscribe(b"s/")
+            peer.patience(0)
+            peer.send(b"s/")
+            peer.receive()
+            peer.unsubscribe(b"s/")
+            peer.close(0)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _core(self, number: int) -> Core | SourceCore:
         if self.plan.is_source(number):
@@ -311,7 +334,8 @@ class Nursery:
         """A child's life. What it took from the nursery was never run, so a restart begins anew too."""
         runtime = self._runtimes[number]
         role = runtime.role
-        role.epoch, role.late_start = epoch, restarted
+        if restarted or epoch != role.epoch:
+            runtime.become(epoch, restarted)
         saved = None
         if restarted and self.state is not None:
             saved = read_snapshot(self.state, role.name)
@@ -454,8 +478,12 @@ def _raise_file_limit() -> None:
 
 def _rename(name: str) -> None:
     """Show the neuron's id in ps and top, where the system lets a process say its name."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(f"nb {name}"[:15])
+    try:
+        comm = os.open("/proc/self/comm", os.O_WRONLY)
+    except OSError:
+        return
+    os.write(comm, f"nb {name}"[:15].encode())  # with pathlib, 300 KB of pages would be copied for it
+    os.close(comm)
 
 
 def tell(**news: Any) -> None:

@@ -115,12 +115,13 @@ def kernel(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Ker
 
 def _load(path: Path) -> Kernel:
     code = msgpack.unpackb(path.read_bytes())
+    # What LLVM does not find it leaves at address 0, and all other outside functions of the kernel with it.
     if set(code["helpers"]) - {_NEVER_CALLED}:
         # A model whose `step` allocates needs the runtime library of numba, which comes with it.
         from neurobus.node import forge
 
         forge.provide_helpers()
-    elif "numba" not in sys.modules:
+    elif llvm.address_of_symbol(_NEVER_CALLED) is None:
         llvm.add_symbol(_NEVER_CALLED, ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value)
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

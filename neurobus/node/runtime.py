@@ -71,7 +71,6 @@ class Role:
     sends_samples: bool = False
     n_ids: int = 0
     snapshots: Path | None = None
-    restored: bool = False
     late_start: bool = False
     """Joins a run that is under way (restarted, or started by hand)."""
     keeps: bool = False
@@ -143,7 +142,7 @@ class Runtime:
         self._next = NEVER
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self.ended = self._reported = False
+        self.ended = self._reported = self._prepared = False
         self._cpu_begun = self._heard_at = 0.0
         self._new = False
         self._new_keys: list[int] = []
@@ -159,6 +158,25 @@ class Runtime:
 
     # -- life -------------------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        """Open the accounts and the frame of answers, as `run` does where that is not done yet. What a
+        parent has made its children share."""
+        if self._prepared:
+            return
+        self._prepared = True
+        self.core.answers_as(self._answer_topic, self.role.epoch)
+        self.ledger.from_start = self.sample_ledger.from_start = not self.role.late_start
+        if not self.role.late_start:
+            for stream in self.role.spikes_heard:
+                self.ledger.expect(stream)
+            for stream in self.role.samples_heard:
+                self.sample_ledger.expect(stream)
+
+    def become(self, epoch: int, late_start: bool) -> None:
+        """Be of another epoch than at first, before `run`."""
+        self.role.epoch, self.role.late_start = epoch, late_start
+        self.ledger, self.sample_ledger, self._prepared = Ledger(True), Ledger(True), False
+
     def run(
         self, bus: Bus, lifeline_fd: int | None = None, stop_when: Callable[[], bool] | None = None
     ) -> None:
@@ -168,14 +186,8 @@ class Runtime:
         without a lifeline.
         """
         self.bus, self.stop_when = bus, stop_when
-        self.core.answers_as(self._answer_topic, self.role.epoch)
-        self.ledger.from_start = self.sample_ledger.from_start = not self.role.late_start
+        self.prepare()
         bus.patience(LINGER_WALL_MS if self.role.wall else LINGER_VIRTUAL_MS)
-        if not self.role.late_start:
-            for stream in self.role.spikes_heard:
-                self.ledger.expect(stream)
-            for stream in self.role.samples_heard:
-                self.sample_ledger.expect(stream)
         loop = step_loop()
         asyncio.set_event_loop(loop)
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -55,3 +57,18 @@ def test_a_kernel_file_that_does_not_hold_its_function_is_refused(tmp_path, monk
     path.write_bytes(msgpack.packb(code | {"symbol": "nothing"}))
     with pytest.raises(RuntimeError, match="remove it"):
         kernels._load(path)
+
+
+def test_a_kernel_from_the_cache_runs_where_numba_was_merely_imported():
+    """numba makes its helpers known to LLVM when it compiles, not before."""
+    kernels.kernel("nodes.eif", load("nodes.eif"))
+    code = """
+import numba, sys
+from neurobus.model import load
+from tests.helpers import Ensemble, net, run_table, table
+neuron = table("neurons", id="a", model="nodes.eif", params='{ I_e = "500 pA" }')
+ensemble = Ensemble(net(run_table() + neuron))
+assert len(ensemble.run(1000).emission.keys) > 1
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)

@@ -1,0 +1,97 @@
+"""A life on a bus of one, before there is a bus.
+
+CPython rewrites the bytecode it runs, in place (the specializing interpreter, PEP 659). Neurons forked from a
+process that has never run their code would all do that anew, each in copies of its own of the same pages. So
+the nursery lives a few lives before it forks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from neurobus.events import Control, Samples, Spikes
+from neurobus.node.core import Core, SourceCore
+from neurobus.node.runtime import Role, Runtime, now_ns
+from neurobus.wire import bus as wire
+
+LIVES = 12
+"""CPython specializes what has run eight times."""
+
+
+class Stage:
+    """A bus that says what is in its script, a batch a wake, and sends a peer back its own hello."""
+
+    def __init__(self, script: Iterable[list[bytes]], hello: bytes):
+        self._script, self._hello = iter(script), hello
+        self._batch: list[bytes] = []
+        self.fd, self._end = os.pipe()
+        os.write(self._end, b"!")  # always readable
+
+    def send(self, data: bytes) -> None:
+        if data.startswith(self._hello):
+            self._batch.append(data)
+
+    def subscribe(self, prefix: bytes) -> None: ...
+    def unsubscribe(self, prefix: bytes) -> None: ...
+    def patience(self, ms: int) -> None: ...
+
+    def receive(self) -> bytes | None:
+        if self._batch:
+            return self._batch.pop(0)
+        self._batch = next(self._script, [])
+        return None
+
+    def linger(self) -> bytes | None:
+        return self.receive()
+
+    def converse(self, answer: Callable[[bytes], bytes | bytearray | bool]) -> None:
+        while (data := self.receive()) is not None:
+            answer(data)
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self._end)
+
+
+def rehearse(role: Role, grow: Callable[[], Core | SourceCore]) -> None:
+    """Live as this role with cores that `grow` makes, some times over, and leave no trace but warm code."""
+    role = replace(role, snapshots=None, keeps=False, grace_ns=0)
+    exit = wire.encode(Control(role.name, "exit"))
+    start = {"t0_ns": now_ns() - 10**9, "stop_step": None} if role.wall else {}
+    begin = wire.encode(Control(wire.EVERYONE, "start", start))
+    ask = wire.encode(Control(wire.EVERYONE, "report", {"step": 1}))
+    for _ in range(LIVES):
+        play = _by_the_wall(role) if role.wall else _by_duties(role)
+        script = [[], [begin], *play, [ask], [exit]]
+        Runtime(role, grow()).run(Stage(script, wire.topic(wire.HELLO, role.name)))
+
+
+def _by_the_wall(role: Role) -> list[list[bytes]]:
+    """One spike and one sample at a time, a second after the start, then the end of all streams."""
+    now, play = 10**9, []
+    spikes = next((name for name in role.spikes_heard if name in role.index_of), None)
+    samples = next((name for name in role.samples_heard if name in role.index_of), None)
+    for n in range(3):
+        t = [now + n * role.dt_ns]
+        if spikes is not None:
+            play.append([wire.encode(Spikes(spikes, 0, n, t))])
+        if samples is not None:
+            play.append([wire.encode(Samples(samples, 0, n, t, [-60.0 - n]))])
+    ends = [
+        *(wire.encode(Spikes(name, 0, 3, [], None, True)) for name in role.spikes_heard),
+        *(wire.encode(Samples(name, 0, 3, [], [], None, True)) for name in role.samples_heard),
+    ]
+    return [*play, [wire.encode(Control(wire.EVERYONE, "stop", {"step": 1}))], [], ends]
+
+
+def _by_duties(role: Role) -> list[list[bytes]]:
+    topic = wire.topic(wire.DUTY, role.name)
+    key = np.array([next(iter(role.index_of.values()), 0)], np.int64).tobytes()
+    duties = [wire.duty(n, 10 * n, key if n % 2 else b"") for n in range(1, 4)]
+    if role.samples_heard:
+        duties.append(wire.duty(4, 40, b"", key, np.array([-60.0]).tobytes()))
+    return [[topic + payload] for payload in [*duties, wire.duty(5, 50, b"", order="stop")]]

@@ -1,0 +1,53 @@
+"""A rehearsed neuron lives its whole life and leaves nothing of it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from neurobus.events import Report
+from neurobus.node import rehearsal
+from neurobus.node.core import Core
+from neurobus.node.runtime import Role
+from neurobus.placement import place
+from neurobus.wire import bus as wire
+from tests.helpers import net, run_table, table
+
+PAIR = (
+    run_table()
+    + table("neurons", id="a", model="nodes.lif", params='{ I_e = "500 pA" }')
+    + table("neurons", id="b", model="nodes.lif")
+    + table("synapses", pre="a", post="b", weight="900 pA", delay="1 ms")
+    + table("electrical", a="a", b="b", conductance="1 nS")
+)
+
+
+@pytest.mark.parametrize("wall", [True, False])
+def test_every_life_is_lived_to_its_end(wall, monkeypatch):
+    network = net(PAIR)
+    plan = place(network, 1)
+    role = Role("b", ["b"], [1], network.dt_ns, wall, spikes_heard=["a"], samples_heard=["a"],
+                index_of={"a": 0, "b": 1}, n_ids=2, sends_samples=True)  # fmt: skip
+    grown, told = [], []
+
+    def grow():
+        grown.append(Core(plan.neuron_part(1)))
+        return grown[-1]
+
+    class Witness(rehearsal.Stage):
+        def send(self, data):
+            super().send(data)
+            if data.startswith(wire.REPORT):
+                told.append(wire.decode(data))
+
+    monkeypatch.setattr(rehearsal, "Stage", Witness)
+    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    rehearsal.rehearse(role, grow)
+    after = os.listdir("/proc/self/fd") if before else []
+    assert len(after) == len(before)
+    assert len(grown) == rehearsal.LIVES
+    assert all(isinstance(report, Report) for report in told)
+    verbs = [report.verb for report in told]
+    assert verbs.count("ready") == verbs.count("final") == verbs.count("status") == rehearsal.LIVES
+    assert all(core.k > 0 for core in grown)
