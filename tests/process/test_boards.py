@@ -24,7 +24,7 @@ from neurobus.bridge.simboard import Rig, SimBoard
 from neurobus.wire import link
 from tests.helpers import Cluster, Ended, run_table, spikes_in, table, until
 
-pytestmark = pytest.mark.calm
+calm = pytest.mark.calm
 
 UNO = hardware.BOARDS["uno"]
 
@@ -172,6 +172,7 @@ def whole(done: Ended, log: Path, neuron: str = "m") -> list[int]:
 # -- there and back ---------------------------------------------------------------------------------------
 
 
+@calm
 @pytest.mark.parametrize("kind", ["paper", "simulated"])
 def test_a_neuron_becomes_a_board_and_comes_back_and_nobody_notices(
     config, launch, attach, boards_now, neurobus, table_of, tmp_path, kind
@@ -222,6 +223,7 @@ def test_under_the_virtual_clock_a_network_with_a_board_has_the_spikes_of_one_wi
     assert sum("m is board" in note for note in notes) >= 2 and any("m came back" in note for note in notes)
 
 
+@calm
 def test_a_float_neuron_becomes_its_twin_and_the_errors_are_told(config, launch, attach, table_of, tmp_path):
     log = tmp_path / "float.mcap"
     boards = table_of("paper")
@@ -249,6 +251,7 @@ def test_what_no_board_can_be_is_refused_with_what_would_be_right(config, launch
 # -- what goes wrong ----------------------------------------------------------------------------------------
 
 
+@calm
 @pytest.mark.parametrize(
     ("kind", "what", "back", "why"),
     [
@@ -280,6 +283,7 @@ def test_a_board_that_is_gone_costs_no_spike_and_takes_its_neuron_back(
     assert [n for n in done.summary["notes"] if f"({why}" in n and "came back" in n and "none lost" in n]
 
 
+@calm
 def test_a_killed_bridge_costs_no_spike(config, launch, attach, table_of, tmp_path):
     log = tmp_path / "killed.mcap"
     boards = table_of("paper")
@@ -297,6 +301,7 @@ def test_a_killed_bridge_costs_no_spike(config, launch, attach, table_of, tmp_pa
     assert any("the bridge has been silent" in note for note in done.summary["notes"])
 
 
+@calm
 def test_a_killed_shadow_is_restarted_and_lends_its_neuron_again(
     config, launch, attach, boards_now, table_of
 ):
@@ -310,6 +315,7 @@ def test_a_killed_shadow_is_restarted_and_lends_its_neuron_again(
     assert done.summary["silent"] == []
 
 
+@calm
 def test_one_neuron_has_one_board_and_a_port_one_neuron(config, launch, attach, boards_now, table_of):
     boards = table_of("paper", 2)
     launch(config(network()), "--clock", "wall")
@@ -320,6 +326,7 @@ def test_one_neuron_has_one_board_and_a_port_one_neuron(config, launch, attach, 
     assert [board["neuron"] for board in boards_now()] == ["m", "k"]
 
 
+@calm
 def test_a_board_of_another_schema_and_ports_that_are_none_are_refused(
     config, launch, attach, table_of, tmp_path
 ):
@@ -334,6 +341,7 @@ def test_a_board_of_another_schema_and_ports_that_are_none_are_refused(
     assert "no such port" in attach(boards.ports[0], "m", 2)
 
 
+@calm
 def test_a_port_that_vanishes_while_it_is_asked_is_said_so(config, launch, neurobus, boards_now, table_of):
     boards = table_of("paper")
     launch(config(network()), "--clock", "wall")
@@ -346,6 +354,7 @@ def test_a_port_that_vanishes_while_it_is_asked_is_said_so(config, launch, neuro
     assert "unplugged" in err and "Traceback" not in err
 
 
+@calm
 def test_the_button_reaches_the_shadow_and_the_log(config, launch, attach, table_of, tmp_path):
     from neurobus.log import read
 

@@ -144,6 +144,7 @@ def test_the_wall_clock_teaches_the_same(neurobus: Neurobus, tmp_path: Path) -> 
     assert np.array_equal(learnt(tmp_path / "wall.brain"), reference(22, 3)[0])
 
 
+@pytest.mark.calm
 def test_a_brain_is_brought_to_life_and_shown_digits(neurobus: Neurobus, tmp_path: Path) -> None:
     out = tmp_path / "alive.brain"
     taught(neurobus, out, "--train", 200, "--test", 0, "--set", "run.neurons_per_process=30")
