@@ -302,7 +302,7 @@ class Runtime:
 
     # -- frames -----------------------------------------------------------------------------------
 
-    def _readable(self) -> None:
+    def _readable(self, stay: bool = True) -> None:
         """Take the frames that wait, act, and while traffic is dense stay by the bus for more."""
         if not self.role.wall:
             if not self._done.is_set():
@@ -315,7 +315,7 @@ class Runtime:
             if self._new and self._t0_ns is not None and not self._react():
                 self._take_in()
                 self._act(False)
-            if not self._stays() or (data := self.bus.linger()) is None:
+            if not (stay and self._stays()) or (data := self.bus.linger()) is None:
                 return
             self._guarded(data)
             # It came alone: answered before the queue is asked for more.
@@ -705,7 +705,7 @@ class Runtime:
 
     def _wake(self) -> None:
         self._timer = None
-        self._readable()
+        self._readable(stay=False)  # an act is due
         if self._timer is None and not self.ended:
             self._act(True)
 
