@@ -288,7 +288,7 @@ class Core:
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, gap_total)
         self._delta = part.params[model.tell] if model.tell else np.full(K, part.potential_delta_mv)
         self._noise = (mean if noisy else NO_MV, np.exp(-mean), part.noise_weight)
-        self._spare = self.buffer.copy()
+        self._spare, self._scratch = self.buffer.copy(), np.empty_like(self.buffer)
         self._fired = np.zeros(K, np.uint8)
         self._answer_head = b""
         self._room(64)
@@ -315,7 +315,7 @@ class Core:
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
         self._plan_i, self._plan_value = part.plan_i, part.plan_pa
         self._look_length, self._far = T.FIRST_LOOK, 0
-        self.acts, self.nearest, self._woken = False, 0, False
+        self.acts, self.nearest = False, 0
         self._resting = False
         self._rest_at: int | None = None
         self._ahead: tuple[int, Emission, list[int], int] | None = None
@@ -550,20 +550,8 @@ class Core:
 
         Bit for bit: then it may stand for every later step, and time may jump over the silence.
         """
-        K, at = self.K, self._ring_end
-        if np.any(self._spare[self._shape[0] * K : at]):
-            return False
-        state = self._spare[: self._shape[0] * K].reshape(-1, K)
-        unsent = np.abs(state[self.potential_row] + self._zero - self._spare[at + 2 * K : at + 3 * K])
-        if np.any(unsent[self.part.watched] > self._delta[self.part.watched]):
-            return False
-        before = self._spare.copy()
-        table = self._table
-        saved = table[T.AT_KEY : T.AT_SAMPLE + 1]
-        table[T.AT_KEY : T.AT_SAMPLE + 1] = self._ends()
-        self._run(self._spare, k, k + 1, True)
-        table[T.AT_KEY : T.AT_SAMPLE + 1] = saved
-        return not table[T.N_OUT] and not table[T.N_MV] and np.array_equal(before, self._spare)
+        self._call(T.STILL, k, 0, 0, 0)
+        return bool(self._table[T.ACTS])
 
     def _take_rest(self) -> None:
         """Commit the copy that the last look left at rest. Nothing has arrived since."""
@@ -668,13 +656,14 @@ class Core:
         """
         if not self._swift or len(self.part.watched):
             return None
+        if not keys:
+            return self._react_on(now, limit)
         rest = self.k if self._resting else self._rest_at
-        table, n_new = self._table, len(keys)
-        op, to = T.REACT, max(to, self.k)
+        op, to, n_new = T.REACT, max(to, self.k), len(keys)
         if rest is not None:
             # Nothing happens between the rest and the first effect of what is new. The committed state
             # stays where it is until something is emitted: an earlier input may still come.
-            self._woken, first = True, (min(keys) >> STEP_BITS) + self.part.min_delay - 1
+            first = (min(keys) >> STEP_BITS) + self.part.min_delay - 1
             if first >= rest:
                 op, to = T.AWAKE, first
                 if self._resting:
@@ -689,37 +678,36 @@ class Core:
             self._fill_table()
         length = self._look_length = max(self._look_length // 2, T.SHORTEST_LOOK)
         end = max(min(max(to, now) + length, limit), to + 1)
-        soon = min(to + T.SHORTEST_LOOK, end)
-        # One that came from rest goes back there soon: seen early, a long look and a wake are saved.
-        spikes = self._react(op, to, keys, now, soon if self._woken and not n_new else end)
-        if self._woken and not n_new and not self.acts and not self._falls_asleep() and soon < end:
-            spikes += self._react(T.REACT, self.k, [], now, end)
-        return spikes, table[T.ACTS] == T.TAKEN
-
-    def _react(self, op: int, to: int, keys: list[int], now: int, end: int) -> list[int]:
         table = self._table
         table[T.NOW], table[T.ACTS], self._ahead = now, 0, None
-        new = array("q", keys).tobytes()
-        if self._kernel_duty(RESULT, RAISED, self._address, op, to, new, len(keys), end):
+        if self._kernel_duty(RESULT, RAISED, self._address, op, to, array("q", keys).tobytes(), n_new, end):
             raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
-        acts = table[T.ACTS]
-        if acts == T.TAKEN:
+        if table[T.ACTS] == T.TAKEN:
             self.deliveries += self._rest_deliveries if self._rest_at is not None and op == T.AWAKE else 0
             self._resting = False
-        self._outdate()
-        self.acts, self.nearest = acts != 0, int(table[T.LAST]) + (acts == 0)
-        return list(self._out_ints[: table[T.N_OUT]])
+        return self._reacted()
 
-    def _falls_asleep(self) -> bool:
-        """Whether the look that just met nothing ended at rest."""
+    def _react_on(self, now: int, limit: int) -> tuple[list[int], bool]:
+        """What comes after an emission; mostly a neuron that came from rest goes back there soon."""
+        table, k = self._table, self.k
+        length = self._look_length = max(self._look_length // 2, T.SHORTEST_LOOK)
+        end = max(min(max(k, now) + length, limit), k + 1)
+        table[T.NOW], self._ahead = now, None
+        self._call(T.ON, min(k + T.SHORTEST_LOOK, end), end, 0, 0)
+        if table[T.ACTS] != T.RESTS:
+            return self._reacted()
+        self._outdate()
+        self._rest_at, self._rest_deliveries = table[T.LAST], table[T.RUN_DELIVERIES]
+        self.acts, self.nearest = False, NEVER
+        return [], False
+
+    def _reacted(self) -> tuple[list[int], bool]:
+        """What the call just made says."""
+        self._outdate()
         table = self._table
-        self._woken = False
-        used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
-        last, self._rest_deliveries = int(table[T.LAST]), int(table[T.RUN_DELIVERIES])
-        if not (used_up and self._restful and self._still(last)):
-            return False
-        self._rest_at, self.nearest = last, NEVER
-        return True
+        acts = table[T.ACTS]
+        self.acts, self.nearest = acts != 0, table[T.LAST] + (acts == 0)
+        return self._out_ints[: table[T.N_OUT]], acts == T.TAKEN
 
     def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
         """`duty` in one call of the kernel."""
@@ -778,6 +766,7 @@ class Core:
         assert len(arrays) <= T.GAP_TO
         self._table[T.SCALARS + T.GAP_TO] = part.gap_to.ctypes.data
         self._table[T.SCALARS + T.GAP_F] = part.gap_f.ctypes.data
+        self._table[T.SCALARS + T.SCRATCH] = self._scratch.ctypes.data
         self._stale = False
 
     def _duty(

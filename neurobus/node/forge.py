@@ -426,6 +426,65 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
         t[T.N_OUT], t[T.N_MV], t[T.ACTS] = t[T.LOOK_OUT], t[T.LOOK_MV], T.TAKEN
 
+    @njit("int64(int64[::1], int64)", **BARE)
+    def still(t, k):  # type: ignore[no-untyped-def]
+        """0: the copy at step k is no fixed point, and stands there yet. 1: it is. 2: it was not, and has
+        made a step."""
+        K, potential, n = t[T.N_NEURONS], t[T.POTENTIAL], state_size(t) + t[T.N_OWNED]
+        spare, scratch = view(t[T.SCALARS + 2], n, np.float64), view(t[T.SCALARS + T.SCRATCH], n, np.float64)
+        end = (t[T.N_STATES] + t[T.SLOTS] * t[T.N_RECEPTORS]) * K
+        for i in range(t[T.N_STATES] * K, end):
+            if spare[i] != 0.0:
+                return 0
+        delta, watched = (
+            view(t[T.SCALARS + 4], K, np.float64),
+            view(t[T.SCALARS + 22], t[T.N_WATCHED], np.int32),
+        )
+        zero = view(t[T.SCALARS + 23], K, np.float64)
+        for w in range(t[T.N_WATCHED]):
+            i = watched[w]
+            if abs(spare[potential * K + i] + zero[i] - spare[end + 2 * K + i]) > delta[i]:
+                return 0
+        for i in range(n):
+            scratch[i] = spare[i]
+        advance(t, t[T.SCALARS + 2], k, k + 1, 1, t[T.N_KEYS], t[T.N_PLAN], t[T.N_SAMPLES], 0, 0)
+        if t[T.N_OUT] or t[T.N_MV]:
+            return 2
+        for i in range(n):
+            if scratch[i] != spare[i]:
+                return 2
+        return 1
+
+    @njit("void(int64[::1], int64, int64)", **BARE)
+    def on(t, soon, end):  # type: ignore[no-untyped-def]
+        """See `neurobus.node.table`: ON."""
+        n = state_size(t) + t[T.N_OWNED]
+        buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
+        for i in range(n):
+            spare[i] = buffer[i]
+        k, copy = t[T.STEP], t[T.SCALARS + 2]
+        advance(t, copy, k, soon, 1, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
+        at_key, at_plan, at_sample = t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN], t[T.RUN_AT_SAMPLE]
+        delivered, used_up = t[T.RUN_DELIVERIES], at_key == t[T.N_KEYS] and at_plan == t[T.N_PLAN]
+        used_up = used_up and at_sample == t[T.N_SAMPLES] and t[T.RESTFUL] != 0
+        if not (t[T.N_OUT] or t[T.N_MV]):
+            k, found = soon, 0
+            if used_up:
+                found = still(t, soon)
+                k += found == 2
+            if found == 1:
+                t[T.ACTS], t[T.LAST], t[T.RUN_DELIVERIES] = T.RESTS, soon, delivered
+                t[T.N_OUT] = t[T.N_MV] = 0
+                return
+            if k < end and not (found == 2 and (t[T.N_OUT] or t[T.N_MV])):
+                advance(t, copy, k, end, 1, at_key, at_plan, at_sample, 0, 0)
+                t[T.RUN_DELIVERIES] += delivered
+            else:
+                t[T.RUN_DELIVERIES] = delivered
+        t[T.ACTS] = t[T.N_OUT] + t[T.N_MV]
+        t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
+        take(t)
+
     @njit(f"void(int64{5 * ', int64'})", **BARE)
     def call(table, op, a, b, c, d):  # type: ignore[no-untyped-def]
         t = view(table, T.SCALARS + T.ARRAYS, np.int64)
@@ -445,6 +504,10 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             t[T.ACTS] = t[T.N_OUT] + t[T.N_MV]
             t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
             take(t)
+        elif op == T.STILL:
+            t[T.ACTS] = still(t, a) == 1
+        elif op == T.ON:
+            on(t, a, b)
         elif settles and op == T.SETTLE:
             settle(t, a + 8 * state_size(t), b, c)
 

@@ -19,22 +19,25 @@ NOW, LOOK_OUT, LOOK_MV = range(45, 48)
 """Scalars of REACT: how far the clock on the wall is, and what is put out with the look's part."""
 SCALARS, ARRAYS = 48, 40
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
-GAP_TO, GAP_F = 36, 37
-"""Places among the arrays of what graded synapses need."""
+GAP_TO, GAP_F, SCRATCH = 36, 37, 38
+"""Places among the arrays of what graded synapses need, and of room for one more state."""
 
 OTHER, OLD, TELL = 0, -1, -2
 """OTHER: not a plain duty, nothing was done. OLD: of a number that was answered. TELL: carried out, but the
 answer is more than spikes."""
 
-RUN, DUTY, SERVE, SETTLE, REACT, AWAKE = 0, 1, 2, 3, 4, 5
+RUN, DUTY, SERVE, SETTLE, REACT, AWAKE, STILL, ON = 0, 1, 2, 3, 4, 5, 6, 7
 """Operations. RUN: advance the state at address a from step b to c, ended at the first emission if d.
 DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all).
 SERVE: carry out the duty in the frame of c bytes at address b, whose topic has a bytes, and write the answer
 behind the topic that stands at address d. SETTLE: tell the synapses of the state at a what they can know of
 at step b, and if c bring them to then. REACT: as DUTY; but when the look meets something due by T.NOW, that
 is committed too, and T.ACTS is TAKEN. AWAKE: as REACT; but the copy that a look would begin with stands at
-rest, from step a on."""
-TAKEN = -1
+rest, from step a on. STILL: T.ACTS tells whether the copy, which stands at step a with nothing waiting, is
+a fixed point of the update, bit for bit. ON: nothing is new since the last REACT; look to step a, where the
+neuron may be at rest again (T.ACTS is RESTS then), and if it is not, on to b; commit what is due as REACT
+does."""
+TAKEN, RESTS = -1, -2
 
 SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
 """Steps that a core looks ahead. Four times as far when nothing came before the last look's end, half as
