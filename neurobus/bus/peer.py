@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import zmq
 import zmq.backend
@@ -55,6 +59,17 @@ def await_frame(socket: zmq.Socket[bytes]) -> bytes | None:
     except zmq.Again:
         return None
     return data
+
+
+@functools.cache
+def _functions() -> tuple[Any, Any, Any, Any] | None:
+    """`zmq_msg_recv`, `zmq_msg_data`, `zmq_send` and `zmq_msg_init` of the library that pyzmq uses, if it is
+    reached so: its backend in C is linked to it."""
+    try:
+        library = ctypes.CDLL(sys.modules["zmq.backend.cython._zmq"].__file__)
+        return library.zmq_msg_recv, library.zmq_msg_data, library.zmq_send, library.zmq_msg_init
+    except (KeyError, OSError, AttributeError):
+        return None
 
 
 class Peer:
@@ -107,6 +122,19 @@ class Peer:
                     _send(axon, reply)
         except zmq.Again:
             pass
+
+    def lines(self) -> tuple[int, ...] | None:
+        """For compiled code that converses: addresses of `zmq_msg_recv`, `zmq_msg_data` and `zmq_send`, of
+        a message, dendrites and axon. They hold as long as this peer; None where there are none."""
+        functions = _functions()
+        if functions is None:
+            return None
+        *called, init = functions
+        self._message = (ctypes.c_uint64 * 8)()  # a zmq_msg_t
+        init(self._message)
+        addresses = [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in called]
+        sockets = int(self._dendrites.underlying), int(self._axon.underlying)
+        return (*addresses, ctypes.addressof(self._message), *sockets)
 
     def wait(self, timeout_s: float) -> bytes | None:
         """The next frame, or None after `timeout_s` seconds."""

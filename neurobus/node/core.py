@@ -39,6 +39,8 @@ FEW_SPIKES, FAR_DELAYS, FARTHEST_LOOK = 16, 8, 1000
 smallest delays, a look goes on to its end, but no farther than `FARTHEST_LOOK` steps."""
 MORE_THAN_A_FEW = 36 + 8 * FEW_SPIKES
 """Bytes of such a duty."""
+PATIENCE = 10
+"""With a thousand processes a round takes longer than one is patient."""
 SOURCE_BLOCK = 1000
 """Steps that sources are asked for at a time, at least."""
 STEP_BITS = 32
@@ -294,7 +296,7 @@ class Core:
         self._room(64)
         self.limit = NEVER
         kernel = kernels.kernel(part.model_name, model, part.types)
-        self._kernel_run, self._kernel_duty = kernel.run, kernel.duty
+        self._kernel_run, self._kernel_duty, self._kernel_wait = kernel.run, kernel.duty, kernel.wait
         self._restful = not noisy and not model.stochastic
         self._table[T.RESTFUL] = self._restful
         self._local = {int(g): n for n, g in enumerate(part.index)}
@@ -635,6 +637,43 @@ class Core:
         ):
             raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
         return self._table[T.SERVED]  # type: ignore[no-any-return]
+
+    def listens(self, topic: bytes, lines: tuple[int, ...]) -> None:
+        """From here on `converse` takes duties of this topic by these addresses, `T.RECEIVE` to `T.AXON`."""
+        self._duty_topic = ctypes.create_string_buffer(topic, len(topic))
+        self._table[T.RECEIVE : T.AXON + 1] = lines
+
+    def converse(self, plain: bool) -> int:
+        """Receive and carry out plain duties and send the answers, in one call of the kernel, until a frame
+        comes that is none, or no frame came for `PATIENCE` times the socket's own.
+
+        Returns `T.NOBODY`; or `T.TELL`: see `served`; or `T.OTHER`: the frame is `frame()`. `plain` False:
+        every frame is another one.
+        """
+        head = len(self._duty_topic)
+        plain = plain and self._swift and not (self._resting or self._far) and self._rest_at is None
+        self._table[T.PLAIN] = head + MORE_THAN_A_FEW if plain else 0
+        if plain:
+            self._ahead = None
+        if self._stale:
+            self._fill_table()
+        topic = ctypes.addressof(self._duty_topic)
+        if self._kernel_wait(
+            RESULT,
+            RAISED,
+            self._address,
+            T.CONVERSE,
+            topic,
+            head,
+            PATIENCE if plain else 1,
+            self._answer_address,
+        ):
+            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+        return self._table[T.SERVED]  # type: ignore[no-any-return]
+
+    def frame(self) -> bytes:
+        """The frame that `converse` received last."""
+        return ctypes.string_at(self._table[T.FRAME], self._table[T.SIZE])
 
     def served(self) -> tuple[Emission, int]:
         """What the duty just served came to, as `duty` returns it, when `serve` left that to be told."""

@@ -25,6 +25,7 @@ from typing import Any
 import msgpack
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import carray, njit, types, uint64  # type: ignore[attr-defined]
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -80,6 +81,31 @@ def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(address), cast
+
+
+def _outside(results_pointer: bool, *narrow: int) -> Any:
+    """A function that calls one of C at an address, with three or four integers or pointers; those at the
+    places `narrow` are C ints, and so is the result unless it is a pointer."""
+
+    @intrinsic
+    def call(typingctx, address, a, b, c, d):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            wide, short = ir.IntType(64), ir.IntType(32)
+            kinds = [short if place in narrow else wide for place in range(4)]
+            given = [
+                builder.trunc(one, kind) if kind is short else one
+                for one, kind in zip(arguments[1:], kinds, strict=True)
+            ]
+            kind = ir.FunctionType(wide if results_pointer else short, kinds)
+            result = builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), given)
+            return result if results_pointer else builder.sext(result, wide)
+
+        return types.int64(*[types.int64] * 5), generate
+
+    return call
+
+
+_msg_recv, _msg_data, _send = _outside(False, 2, 3), _outside(True), _outside(False, 3)
 
 
 @helper
@@ -485,6 +511,35 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
         take(t)
 
+    @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
+    def converse(t, topic, head, patience, answer):  # type: ignore[no-untyped-def]
+        """See `neurobus.node.table`: CONVERSE."""
+        mine, silent = view(topic, head, np.uint8), 0
+        while True:
+            size = _msg_recv(t[T.RECEIVE], t[T.MESSAGE], t[T.DENDRITES], 0, 0)
+            if size < 0:
+                silent += 1
+                if silent >= patience:
+                    t[T.SERVED] = T.NOBODY
+                    return
+                continue
+            silent = 0
+            frame = _msg_data(t[T.DATA], t[T.MESSAGE], 0, 0, 0)
+            t[T.SIZE], t[T.FRAME], t[T.SERVED] = size, frame, T.OTHER
+            if size <= head or size > t[T.PLAIN]:
+                return
+            p = view(frame, head, np.uint8)
+            for i in range(head):
+                if p[i] != mine[i]:
+                    return
+            serve(t, head, frame, size, answer)
+            served = t[T.SERVED]
+            if served == T.OLD:
+                continue
+            if served <= 0:
+                return
+            _send(t[T.SEND], t[T.AXON], answer, served, 0)
+
     @njit(f"void(int64{5 * ', int64'})", **BARE)
     def call(table, op, a, b, c, d):  # type: ignore[no-untyped-def]
         t = view(table, T.SCALARS + T.ARRAYS, np.int64)
@@ -508,6 +563,8 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             t[T.ACTS] = still(t, a) == 1
         elif op == T.ON:
             on(t, a, b)
+        elif op == T.CONVERSE:
+            converse(t, a, b, c, d)
         elif settles and op == T.SETTLE:
             settle(t, a + 8 * state_size(t), b, c)
 

@@ -37,18 +37,20 @@ _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _RUN = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT)
 _DUTY = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, ctypes.c_char_p, _INT, _INT)
 """numba's calling convention: places for the result and for what was raised, then the arguments; the status
-is 0 unless something was raised. They keep the GIL, being short."""
+is 0 unless something was raised. They keep the GIL, being short; but not while waiting for frames."""
+_WAIT = ctypes.CFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT)
 _result, _raised = ctypes.c_int64(), ctypes.c_void_p()
 RESULT, RAISED = ctypes.addressof(_result), ctypes.addressof(_raised)
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The entrance of a model's machine code, for b an address and for b a bytes object: call either as
-    `run(RESULT, RAISED, table, op, a, b, c, d)`; other than 0 when the model's `step` raised something."""
+    """The entrance of a model's machine code: for b an address, for b a bytes object, and for what may wait.
+    Call any as `run(RESULT, RAISED, table, op, a, b, c, d)`; not 0 when the model's `step` raised."""
 
     run: Callable[[int, int, int, int, int, int, int, int], int]
     duty: Callable[[int, int, int, int, int, bytes, int, int], int]
+    wait: Callable[[int, int, int, int, int, int, int, int], int]
 
 
 def called(function: Any, seen: dict[Any, None] | None = None) -> Iterator[FunctionType]:
@@ -133,4 +135,4 @@ def _load(path: Path) -> Kernel:
     address = engine.get_function_address(code["symbol"])
     if not address:
         raise RuntimeError(f"{path} does not hold the function it names; remove it, and it is made again")
-    return Kernel(_RUN(address), _DUTY(address))
+    return Kernel(_RUN(address), _DUTY(address), _WAIT(address))

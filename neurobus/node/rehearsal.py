@@ -39,6 +39,9 @@ class Stage:
     def unsubscribe(self, prefix: bytes) -> None: ...
     def patience(self, ms: int) -> None: ...
 
+    def lines(self) -> tuple[int, ...] | None:
+        return None
+
     def receive(self) -> bytes | None:
         if self._batch:
             return self._batch.pop(0)

@@ -49,6 +49,7 @@ class Bus(Protocol):
     def receive(self) -> bytes | None: ...
     def linger(self) -> bytes | None: ...
     def converse(self, answer: Callable[[bytes], bytes | bytearray | bool]) -> None: ...
+    def lines(self) -> tuple[int, ...] | None: ...
     def patience(self, ms: int) -> None: ...
     def close(self) -> None: ...
 
@@ -188,6 +189,8 @@ class Runtime:
         self.bus, self.stop_when = bus, stop_when
         self.prepare()
         bus.patience(LINGER_WALL_MS if self.role.wall else LINGER_VIRTUAL_MS)
+        self._lines = None if self.role.wall else bus.lines()
+        self._connect(self.core)
         loop = step_loop()
         asyncio.set_event_loop(loop)
         try:
@@ -271,6 +274,7 @@ class Runtime:
         self._spikes += old.n_served
         self._counts[0] += old.n_served
         core.answers_as(self._answer_topic, self.role.epoch)
+        self._connect(core)
         core.seq, core.sample_seq, core.duty_number = old.seq, old.sample_seq, old.duty_number
         core.limit = old.limit
 
@@ -305,8 +309,11 @@ class Runtime:
     def _readable(self, stay: bool = True) -> None:
         """Take the frames that wait, act, and while traffic is dense stay by the bus for more."""
         if not self.role.wall:
-            if not self._done.is_set():
-                self.bus.converse(self._answered)
+            if self._lines is None or not isinstance(self.core, Core):
+                if not self._done.is_set():
+                    self.bus.converse(self._answered)
+            else:
+                self._converse()
             return
         bus, left = self.bus, LONGEST_STAY
         while True:
@@ -332,6 +339,29 @@ class Runtime:
             self._take_in()
             self._act(False)
 
+    def _connect(self, core: Core | SourceCore) -> None:
+        if self._lines is not None and isinstance(core, Core):
+            core.listens(self._duty_topic, self._lines)
+
+    def _converse(self) -> None:
+        """As `Peer.converse`, but plain duties never leave the kernel."""
+        while not self._done.is_set() and isinstance(core := self.core, Core):
+            outcome = core.converse(self._single and self.lender.loan is None)
+            if outcome == T.NOBODY:
+                return
+            if outcome == T.TELL:
+                self._tell(core)
+                continue
+            reply = self._answered(core.frame())
+            if reply and reply is not True:
+                self.bus.send(bytes(reply))
+
+    def _tell(self, core: Core) -> None:
+        """Answer a duty that was carried out and came to more than spikes."""
+        emission, next_step = core.served()
+        self._book(emission)
+        self.answer(core.duty_number, next_step, emission)
+
     def _answered(self, data: bytes) -> bytes | bytearray | bool:
         """The answer to a frame, where that is all there is to it; else whether to wait for the next one."""
         if data.startswith(self._duty_topic) and self._single and self.lender.loan is None:
@@ -339,10 +369,8 @@ class Runtime:
             size = core.serve(data, self._duty_head)
             if size > 0:
                 return core.answer[:size]
-            if size == T.TELL:
-                emission, next_step = core.served()
-                self._book(emission)
-                self.answer(core.duty_number, next_step, emission)
+            if size == T.TELL and isinstance(core, Core):
+                self._tell(core)
                 return True
         self._guarded(data)
         return not self._done.is_set()

@@ -17,16 +17,19 @@ which nothing more is emitted (0: is it at rest?), the length of the answer or o
 spikes in all answers so far."""
 NOW, LOOK_OUT, LOOK_MV = range(45, 48)
 """Scalars of REACT: how far the clock on the wall is, and what is put out with the look's part."""
-SCALARS, ARRAYS = 48, 40
+PLAIN, SIZE, FRAME, RECEIVE, DATA, SEND, MESSAGE, DENDRITES, AXON = range(48, 57)
+"""Scalars of CONVERSE: how long a duty may be to be served, or 0; size and address of the frame received; and
+addresses: of `zmq_msg_recv`, `zmq_msg_data` and `zmq_send`, of a message and of both sockets."""
+SCALARS, ARRAYS = 57, 40
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
 GAP_TO, GAP_F, SCRATCH = 36, 37, 38
 """Places among the arrays of what graded synapses need, and of room for one more state."""
 
-OTHER, OLD, TELL = 0, -1, -2
+OTHER, OLD, TELL, NOBODY = 0, -1, -2, -3
 """OTHER: not a plain duty, nothing was done. OLD: of a number that was answered. TELL: carried out, but the
-answer is more than spikes."""
+answer is more than spikes. NOBODY: no frame came in time."""
 
-RUN, DUTY, SERVE, SETTLE, REACT, AWAKE, STILL, ON = 0, 1, 2, 3, 4, 5, 6, 7
+RUN, DUTY, SERVE, SETTLE, REACT, AWAKE, STILL, ON, CONVERSE = range(9)
 """Operations. RUN: advance the state at address a from step b to c, ended at the first emission if d.
 DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all).
 SERVE: carry out the duty in the frame of c bytes at address b, whose topic has a bytes, and write the answer
@@ -36,7 +39,9 @@ is committed too, and T.ACTS is TAKEN. AWAKE: as REACT; but the copy that a look
 rest, from step a on. STILL: T.ACTS tells whether the copy, which stands at step a with nothing waiting, is
 a fixed point of the update, bit for bit. ON: nothing is new since the last REACT; look to step a, where the
 neuron may be at rest again (T.ACTS is RESTS then), and if it is not, on to b; commit what is due as REACT
-does."""
+does. CONVERSE: receive frames and SERVE those whose topic, of b bytes, stands at address a, and send each
+answer, which is written behind the topic at address d, until a frame is none of these (OTHER, TELL) or none
+came for c times the socket's patience (NOBODY)."""
 TAKEN, RESTS = -1, -2
 
 SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
