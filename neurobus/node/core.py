@@ -320,7 +320,7 @@ class Core:
         self.acts, self.nearest = False, 0
         self._resting = False
         self._rest_at: int | None = None
-        self._ahead: tuple[int, Emission, list[int], int] | None = None
+        self._ahead: tuple[int, Emission | None, list[int], int] | None = None
         self._rest_deliveries = 0
 
     # -- inputs ---------------------------------------------------------------------------------
@@ -475,13 +475,22 @@ class Core:
         """Whether the last look ended with an emission at this step, and nothing has arrived since."""
         return self._ahead is not None and self._ahead[0] == step
 
-    def _catch_up(self, to: int, emission: Emission, used: list[int], delivered: int) -> Emission:
-        """Commit the copy, which the last look left at its first emission. Nothing has arrived since."""
+    def _catch_up(self, to: int, emission: Emission | None, used: list[int], delivered: int) -> Emission:
+        """Commit the copy, which the last look left at its first emission. Nothing has arrived since.
+        No emission here: it stands in the table yet."""
+        if emission is None:
+            emission, used, delivered = self._seen()
         self.buffer[:] = self._spare
         self._table[T.AT_KEY : T.AT_SAMPLE + 1] = used
         self.k, self.deliveries = to, self.deliveries + delivered
         self._ahead, self._rest_at, self._resting = None, None, False
         return emission
+
+    def _seen(self) -> tuple[Emission, list[int], int]:
+        """What the table tells of a look of `react`: the emission, how far it used the queues, deliveries."""
+        table = self._table
+        emission = Emission(self._out[: table[T.LOOK_OUT]].copy())
+        return emission, table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1], table[T.RUN_DELIVERIES]
 
     def _commit(self, to: int) -> Emission:
         self._outdate()
@@ -724,27 +733,45 @@ class Core:
         if table[T.ACTS] == T.TAKEN:
             self.deliveries += self._rest_deliveries if self._rest_at is not None and op == T.AWAKE else 0
             self._resting = False
-        return self._reacted()
+        return self._reacted(op == T.REACT)
+
+    def due(self, now: int, limit: int) -> tuple[list[int], bool] | None:
+        """As `react` when nothing has arrived: what the last look saw coming, once the clock has come to it.
+        None where it saw nothing."""
+        if self._ahead is None or not self._swift or len(self.part.watched):
+            return None
+        step, emission = self._ahead[:2]
+        self.acts, self.nearest = True, step
+        if step > min(now, limit):
+            return [], False
+        self._look_length = min(max(self._look_length, T.SHORTEST_LOOK) * 4, T.LONGEST_LOOK)
+        if emission is not None:
+            return self._catch_up(*self._ahead).keys.tolist(), True
+        self._table[T.NOW] = step
+        self._call(T.TAKE, 0, 0, 0, 0)
+        return self._reacted(False)
 
     def _react_on(self, now: int, limit: int) -> tuple[list[int], bool]:
         """What comes after an emission; mostly a neuron that came from rest goes back there soon."""
         table, k = self._table, self.k
-        length = self._look_length = max(self._look_length // 2, T.SHORTEST_LOOK)
+        length = max(self._look_length, T.SHORTEST_LOOK)
         end = max(min(max(k, now) + length, limit), k + 1)
         table[T.NOW], self._ahead = now, None
         self._call(T.ON, min(k + T.SHORTEST_LOOK, end), end, 0, 0)
         if table[T.ACTS] != T.RESTS:
-            return self._reacted()
+            return self._reacted(True)
         self._outdate()
         self._rest_at, self._rest_deliveries = table[T.LAST], table[T.RUN_DELIVERIES]
         self.acts, self.nearest = False, NEVER
         return [], False
 
-    def _reacted(self) -> tuple[list[int], bool]:
-        """What the call just made says."""
+    def _reacted(self, stands: bool) -> tuple[list[int], bool]:
+        """What the call just made says. `stands`: what it saw coming can be committed as it is."""
         self._outdate()
         table = self._table
         acts = table[T.ACTS]
+        if stands and acts > 0 and not table[T.N_OUT]:
+            self._ahead = table[T.LAST], None, [], 0
         self.acts, self.nearest = acts != 0, table[T.LAST] + (acts == 0)
         return self._out_ints[: table[T.N_OUT]], acts == T.TAKEN
 
@@ -892,6 +919,8 @@ class Core:
             if self._rest_at is not None and at >= self._rest_at:
                 buffer = self._spare
             elif at > (k0 := max(k0, self._first_effect() if self._resting else 0)):
+                if self._ahead is not None and self._ahead[1] is None:
+                    self._ahead = self._ahead[0], *self._seen()  # before another run says other things
                 buffer = self.buffer.copy()
                 self._run(buffer, k0, min(at, k0 + T.LONGEST_LOOK), True)
         potential = buffer[self.potential_row * self.K : (self.potential_row + 1) * self.K]

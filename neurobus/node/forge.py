@@ -563,6 +563,8 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             t[T.ACTS] = still(t, a) == 1
         elif op == T.ON:
             on(t, a, b)
+        elif op == T.TAKE:
+            take(t)
         elif op == T.CONVERSE:
             converse(t, a, b, c, d)
         elif settles and op == T.SETTLE:

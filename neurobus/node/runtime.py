@@ -671,13 +671,13 @@ class Runtime:
             nearest = core.look(again, min(now, limit), limit)
             while core.acts and nearest <= now and nearest <= limit:
                 self._advance(nearest)
-                nearest = core.look(False, min(now, limit), limit)
+                nearest = core.look(again, min(now, limit), limit)
             self._next = nearest
         self._sleep_for_next(now)
 
     def _react(self) -> bool:
-        """Take in the spikes that were heard and emit what is due. False, and nothing done, where more than
-        spikes came or somebody looks over the neuron's shoulder (a snapshot, a board)."""
+        """Take in the spikes that were heard, if any, and emit what is due. False, and nothing done, where
+        more than spikes came or somebody looks over the neuron's shoulder (a snapshot, a board)."""
         core = self.core
         if not (isinstance(core, Core) and self._single):
             return False
@@ -686,9 +686,13 @@ class Runtime:
         if self.lender.loan is not None:
             return False
         keys, more, limit = self._new_keys, True, self._limit
+        timer = not self._new
         while more:
             now = self._step_now()
-            done = core.react(keys, min(now - self._grace, limit), min(now, limit), limit)
+            if timer:
+                done, timer = core.due(now, limit), False
+            else:
+                done = core.react(keys, min(now - self._grace, limit), min(now, limit), limit)
             if done is None:
                 return False
             fired, more = done
@@ -741,7 +745,7 @@ class Runtime:
     def _wake(self) -> None:
         self._timer = None
         self._readable(stay=False)  # an act is due
-        if self._timer is None and not self.ended:
+        if self._timer is None and not self.ended and not self._react():
             self._act(True)
 
     def _emit(self, emission: Emission) -> None:

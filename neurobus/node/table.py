@@ -29,7 +29,7 @@ OTHER, OLD, TELL, NOBODY = 0, -1, -2, -3
 """OTHER: not a plain duty, nothing was done. OLD: of a number that was answered. TELL: carried out, but the
 answer is more than spikes. NOBODY: no frame came in time."""
 
-RUN, DUTY, SERVE, SETTLE, REACT, AWAKE, STILL, ON, CONVERSE = range(9)
+RUN, DUTY, SERVE, SETTLE, REACT, AWAKE, STILL, ON, CONVERSE, TAKE = range(10)
 """Operations. RUN: advance the state at address a from step b to c, ended at the first emission if d.
 DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all).
 SERVE: carry out the duty in the frame of c bytes at address b, whose topic has a bytes, and write the answer
@@ -41,7 +41,8 @@ a fixed point of the update, bit for bit. ON: nothing is new since the last REAC
 neuron may be at rest again (T.ACTS is RESTS then), and if it is not, on to b; commit what is due as REACT
 does. CONVERSE: receive frames and SERVE those whose topic, of b bytes, stands at address a, and send each
 answer, which is written behind the topic at address d, until a frame is none of these (OTHER, TELL) or none
-came for c times the socket's patience (NOBODY)."""
+came for c times the socket's patience (NOBODY). TAKE: commit what the last REACT or ON saw coming, if it is
+due now."""
 TAKEN, RESTS = -1, -2
 
 SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000

@@ -153,12 +153,21 @@ def test_look_says_exactly_when_advance_emits(drawn, moves):
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2)), min_size=1, max_size=25),
     st.lists(st.integers(0, 120), max_size=25),
     st.sampled_from([0, 30, 10_000]),
+    st.sampled_from([0, 700]),
+    st.booleans(),
 )
-def test_reacting_to_spikes_as_they_come_is_advancing_over_them_all(model, spikes, lags, grace):
+def test_reacting_to_spikes_as_they_come_is_advancing_over_them_all(
+    model, spikes, lags, grace, current, watched
+):
     """Whatever the wall clock says when they come, if only they come before they act."""
     weight = {"lif": "900 pA", "lif_delta": "9 mV"}[model]
     network = net(
-        table("neurons", id="a", model=f"nodes.{model}", params="{ tau_m = '2 ms', t_ref = '0.3 ms' }")
+        table(
+            "neurons",
+            id="a",
+            model=f"nodes.{model}",
+            params=f"{{ tau_m = '2 ms', t_ref = '0.3 ms', I_e = '{40 * current} pA' }}",
+        )
         + "".join(
             table("sources", id=f"s{i}", kind="metronome", period="1 s")
             + table("synapses", pre=f"s{i}", post="a", weight=weight, delay=delay)
@@ -180,7 +189,12 @@ def test_reacting_to_spikes_as_they_come_is_advancing_over_them_all(model, spike
             batch.append(keys[seen])
             seen += 1
         more = True
-        if not batch:
+        if watched:
+            core.potential_mv(now)
+        if not batch and (done := core.due(now, 1000)) is not None:
+            spikes_, more = done
+            found += spikes_
+        elif not batch:
             # A timer: what `Runtime` does when nothing was heard.
             while core.look(True, now, 1000) <= now and core.acts:
                 found += core.advance(core.look(False, now, 1000)).keys.tolist()
