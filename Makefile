@@ -76,8 +76,8 @@ system: ## what the tests need from the system, installed when root
 	echo "missing: $$packages(tests that need them are skipped)" >&2; \
 	[ "$${CI:-}" != true ]
 
-firmware: ## of the boards, into build/firmware: make firmware LED=ws2815 LEDS=60
-	@$(MAKE) -s --no-print-directory -C firmware/avr FIRMWARE=$(abspath $(or $(FIRMWARE),build/firmware))
+firmware: ## of the boards, into build/firmware: make firmware LED=ws2815 LEDS=60, or CHIP=race
+	@$(MAKE) -s --no-print-directory -C firmware/avr $(if $(FIRMWARE),FIRMWARE=$(abspath $(FIRMWARE)))
 
 rig: build/sim/rig ## simulated boards: firmware/sim, built with simavr
 

@@ -13,7 +13,8 @@ LEARN   fired, not mine:                                                 W := W 
         W := min(127, 8 T): a spike `delay` · rank after LEARN, unless a classmate's claim comes before
 
 RESET clears all but W and opens a slot; LEARN closes it. W stays in 0 … 127. Events of a tick: first what
-arrives, then LEARN or V, then the spike. RESET, teacher, inputs and LEARN come in ticks of their own.
+arrives (a poke charges V), then LEARN or V, then the spike. RESET, teacher, inputs and LEARN come in ticks
+of their own.
 (The margin of the race is the lateral delay: competitive learning after Kohonen's LVQ 2.1, 1990.)
 """
 
@@ -112,6 +113,8 @@ class Race(Model):
         for i in range(V.size):
             fired[i] = 0
             learnt = False
+            if x[0, i] != 0.0:
+                V[i] = max(0.0, min(65535.0, V[i] + max(-32767.0, min(np.rint(x[0, i]), 32767.0))))
             if order[i] == RESET:
                 V[i] = S[i] = inhibited[i] = mine[i] = mate[i] = earlier[i] = foreign[i] = rank[i] = 0
                 fired_at[i] = claim[i] = -1

@@ -133,6 +133,117 @@ class TwinChip:
         return fired
 
 
+class RaceChip:
+    """The chip `race` in plain Python: `firmware/avr/chip_race.c`, function for function."""
+
+    OPEN, INHIBITED, MINE, MATE, EARLIER, FOREIGN, VIRGIN, TAKEN = (1 << bit for bit in range(8))
+    NONE = 0xFFFF
+
+    def __init__(self, image: bytes):
+        self.p = link.RACE_PARAMS.unpack(image)
+        self.head = image[: link.RACE_PARAMS.size]
+        self.s = link.RACE_STATE.unpack(image[link.RACE_PARAMS.size :])
+        body = image[link.RACE_PARAMS.size + link.RACE_STATE.size :]
+        n = self.p["inputs"]
+        self.weights, self.levels = list(body[:n]), list(body[n : 2 * n])
+
+    @classmethod
+    def of(cls, image: bytes) -> RaceChip:
+        return cls(image)
+
+    @property
+    def tick(self) -> int:
+        return self.s["tick"]
+
+    def now(self) -> bytes:
+        return self.head + link.RACE_STATE.pack(self.s) + bytes(self.weights) + bytes(self.levels)
+
+    def kick(self, weight: int) -> None:
+        self.s["flags"] |= self.TAKEN
+        self.s["V"] = max(0, min(self.s["V"] + weight, 0xFFFF))
+
+    def input(self, synapse: int) -> None:
+        p, s = self.p, self.s
+        t = min(s["tick"] - s["began"], self.NONE - 1)
+        s["flags"] |= self.TAKEN
+        if synapse >= p["learns"]:
+            s["order"], s["began"] = 1, s["tick"]
+            s["flags"] |= self.OPEN
+        elif not s["flags"] & self.OPEN:
+            if p["inputs"] <= synapse < p["youngers"] and t >= p["delay"]:
+                s["claim"] = self.NONE
+        elif synapse < p["inputs"]:
+            s["S"] += self.weights[synapse]
+            late = min((t - p["start"]) >> p["level"], p["top"]) if t > p["start"] else 0
+            self.levels[synapse] = p["top"] - late
+        elif synapse < p["youngers"]:
+            s["flags"] |= self.MATE
+            ahead = t - p["delay"] - s["fired"]
+            if s["fired"] == self.NONE:
+                s["flags"] |= self.INHIBITED | self.EARLIER
+            elif ahead < 0 or (ahead == 0 and synapse < p["elders"]):
+                s["flags"] |= self.EARLIER
+        elif synapse < p["foreign"]:
+            s["flags"] |= self.FOREIGN
+            if s["fired"] == self.NONE and not s["flags"] & self.MINE:
+                s["flags"] |= self.INHIBITED
+        elif synapse < p["teachers"]:
+            s["flags"] |= self.MINE
+        else:
+            s["order"] = 2
+
+    def _weigh(self) -> None:
+        square = sum(w * w for w in self.weights)
+        self.s["flags"] &= ~self.VIRGIN
+        self.s["flags"] |= 0 if square else self.VIRGIN
+        self.s["threshold"] = min((square >> self.p["shift"] >> 1) + self.p["V_th"], 0xFFFF)
+
+    def _move(self, shift: int, way: int) -> None:
+        moved = (
+            w + way * ((8 * level - w) >> shift) for w, level in zip(self.weights, self.levels, strict=True)
+        )
+        self.weights = [max(0, min(w, 127)) for w in moved]
+        self._weigh()
+
+    def _carry_out(self) -> None:
+        p, s = self.p, self.s
+        if s["order"] == 1:
+            s["V"] = s["S"] = 0
+            s["fired"] = s["claim"] = self.NONE
+            self.levels = [0] * len(self.levels)
+            s["flags"] = self.OPEN | s["flags"] & self.VIRGIN
+            self._weigh()
+        elif s["order"] == 2:
+            s["flags"] &= ~self.OPEN
+            s["began"] = s["tick"]
+            mine, foreign = s["flags"] & self.MINE, s["flags"] & self.FOREIGN
+            if s["flags"] & self.VIRGIN:
+                if mine and (foreign or not s["flags"] & self.MATE):
+                    s["claim"] = (p["elders"] - p["inputs"]) * p["delay"]
+            elif s["fired"] != self.NONE and not mine:
+                self._move(p["repel"], -1)
+            elif s["fired"] != self.NONE and foreign and not s["flags"] & self.EARLIER:
+                self._move(p["attract"], 1)
+        s["order"] = 0
+
+    def step(self) -> bool:
+        s, fired = self.s, False
+        s["flags"] &= ~self.TAKEN
+        self._carry_out()
+        if s["claim"] != self.NONE:
+            if s["claim"] == 0:
+                self._move(0, 1)
+                fired = True
+            s["claim"] = (s["claim"] - 1) & self.NONE
+        if s["flags"] & (self.OPEN | self.INHIBITED) == self.OPEN and s["fired"] == self.NONE:
+            s["V"] = min(s["V"] + (s["S"] >> self.p["shift"]), 0xFFFF)
+            if s["V"] >= s["threshold"]:
+                s["fired"] = min(s["tick"] - s["began"], self.NONE - 1)
+                fired = True
+        s["tick"] += 1
+        return fired
+
+
 @dataclass
 class FakeBoard:
     """`receive` and `tick` with the time in s; `take_out` what it sends."""
@@ -141,7 +252,7 @@ class FakeBoard:
     schema: int = link.SCHEMA
     version: int = link.VERSION
     drift: float = 0.0
-    kind: type[Chip] | type[TwinChip] = Chip
+    kind: type[Chip] | type[TwinChip] | type[RaceChip] = Chip
     timer_hz: int = TIMER_HZ
     deaf: bool = False
     """Neither hears nor speaks: a program that hangs."""
@@ -155,7 +266,7 @@ class FakeBoard:
 
     def _start(self, why: str) -> None:
         self._reset_cause = link.RESET[why]
-        self.chip: Chip | TwinChip | None = None
+        self.chip: Chip | TwinChip | RaceChip | None = None
         self._writing: tuple[int, bytearray] | None = None
         self._session()
         self._running = False
@@ -196,12 +307,16 @@ class FakeBoard:
         self._outstanding.append((self._seq, message, body))
         self._emit(message, self._seq, body)
 
+    @property
+    def _chip_name(self) -> str:
+        return "race" if self.kind is RaceChip else "lif"
+
     def _hello(self, token: int) -> None:
         body = link.payload(
             link.HELLO, token=token, version=self.version, schema=self.schema, mcu=link.MCU["host"],
-            chip=link.CHIP["lif"], held=0, reset=self._reset_cause, nonce=self.nonce, serial=self.serial,
-            clock_hz=16_000_000, timer_hz=self.timer_hz, room=400, synapses=100, leds=8, led=2, rx_ring=RING,
-            queue=QUEUE,
+            chip=link.CHIP[self._chip_name], held=0, reset=self._reset_cause, nonce=self.nonce,
+            serial=self.serial, clock_hz=16_000_000, timer_hz=self.timer_hz, room=400, synapses=100, leds=8,
+            led=2, rx_ring=RING, queue=QUEUE,
         )  # fmt: skip
         self._emit(link.HELLO, 0, body[3:])
 
@@ -298,7 +413,7 @@ class FakeBoard:
                 self._horizon = max(self._horizon, due)
                 self._run(now)
             rows = (
-                [(s, neuron.weights[s]) for s in p.values["synapses"]]
+                [(s, neuron.weights[s] if isinstance(neuron, Chip) else 0) for s in p.values["synapses"]]
                 if m is link.INPUT
                 else [(None, p.values["weight"])]
             )
@@ -331,7 +446,7 @@ class FakeBoard:
             self._say(link.CHECKED, now, tick=neuron.tick, length=len(image), crc=framing.crc16(image))
 
     @staticmethod
-    def _act(neuron: Chip | TwinChip, synapse: int | None, weight: int) -> None:
+    def _act(neuron: Chip | TwinChip | RaceChip, synapse: int | None, weight: int) -> None:
         if isinstance(neuron, Chip):
             neuron.x += weight
         elif synapse is None:

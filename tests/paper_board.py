@@ -1,8 +1,8 @@
-"""`python -m tests.paper_board FOLDER N [SCHEMA]`: boards made of Python behind ptys, in real time.
+"""`python -m tests.paper_board FOLDER N [SCHEMA] [CHIP]`: boards made of Python behind ptys, in real time.
 
 They stand in for simulated ones where there is no avr-gcc or simavr: the same protocol, the twin's
 arithmetic. A line on standard input is done to a board: `unplug 0`, `plug 0`, `reset 0`, `deaf 0`, `hear 0`,
-`press 0`. Ends with its input.
+`press 0`, `spoil 0`. Ends with its input.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ import tty
 from pathlib import Path
 
 from neurobus.wire import link
-from tests.fake_board import FakeBoard, TwinChip
+from tests.fake_board import FakeBoard, RaceChip, TwinChip
 
 TICK_S = 0.0005
+KINDS = {"lif": TwinChip, "race": RaceChip}
 
 
 class Wire:
     """One board and its pty."""
 
-    def __init__(self, name: Path, serial: int, schema: int):
-        self.board = FakeBoard(serial=serial, schema=schema, kind=TwinChip, timer_hz=2_000_000)
+    def __init__(self, name: Path, serial: int, schema: int, chip: str):
+        kind = KINDS[chip]
+        self.board = FakeBoard(serial=serial, schema=schema, kind=kind, timer_hz=2_000_000)
         self.name = name
         self.fd = self.other = -1
         self.plug()
@@ -62,7 +64,8 @@ class Wire:
 def main() -> None:
     folder, n = Path(sys.argv[1]), int(sys.argv[2])
     schema = int(sys.argv[3]) if len(sys.argv) > 3 else link.SCHEMA
-    wires = [Wire(folder / f"ttySIM{i}", 0xB0 + i, schema) for i in range(n)]
+    chip = sys.argv[4] if len(sys.argv) > 4 else "lif"
+    wires = [Wire(folder / f"ttySIM{i}", 0xB0 + i, schema, chip) for i in range(n)]
     print("ready", flush=True)
     rest = b""
     while True:
@@ -82,6 +85,10 @@ def main() -> None:
                     wire.board.reset()
                 elif verb == "press":
                     wire.board.press(time.monotonic(), 16000)
+                elif verb == "spoil":
+                    neuron = wire.board.chip
+                    assert neuron is not None
+                    neuron.weights[0] += 1
                 else:
                     wire.board.deaf = verb == "deaf"
                 print("done", flush=True)

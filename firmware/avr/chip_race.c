@@ -12,6 +12,7 @@
 #define EARLIER 16
 #define FOREIGN 32
 #define VIRGIN 64
+#define TAKEN 128 /* something has come that acts in the next tick */
 
 #define RESET 1
 #define LEARN 2
@@ -128,6 +129,7 @@ void chip_kick(int16_t weight)
 {
     uint16_t V = s.V + weight;
 
+    s.flags |= TAKEN;
     s.V = weight >= 0 && V < s.V ? 0xffff : weight < 0 && V > s.V ? 0 : V;
 }
 
@@ -148,6 +150,7 @@ void chip_input(uint16_t synapse)
 {
     uint16_t t = since_began();
 
+    s.flags |= TAKEN;
     if (synapse >= p.learns) {
         s.order = RESET;
         s.flags |= OPEN;
@@ -241,6 +244,7 @@ uint8_t chip_tick(void)
 {
     uint8_t said = CHIP_RESTING;
 
+    s.flags &= ~TAKEN;
     if (s.order)
         carry_out();
     if (s.claim != NONE) {

@@ -390,7 +390,7 @@ struct race_state {
     uint16_t fired; /* ticks from RESET to the spike of this slot, 0xffff for none */
     uint16_t claim; /* ticks until a claim, 0xffff for none */
     uint16_t threshold; /* V_th and half the squared length of the weights */
-    uint8_t flags; /* 1 open, 2 inhibited, 4 mine, 8 mate, 16 earlier, 32 foreign, 64 virgin */
+    uint8_t flags; /* 1 open, 2 inhibited, 4 mine, 8 mate, 16 earlier, 32 foreign, 64 virgin, 128 inputs taken that act in the next tick */
     uint8_t order; /* 0, or the broadcast that came for the next tick: 1 RESET, 2 LEARN */
 } LINK_PACKED;
 

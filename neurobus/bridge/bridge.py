@@ -60,13 +60,17 @@ class Bridge:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
         self._farewell = False
+        self._gone: list[dict[str, Any]] = []
+        """What there is to tell of boards that have been detached."""
+        self._at_end: set[int] = set()
         self._idle_s = 0.0
         self._limit: int | None = None
         self._baud: dict[int, int] = {}
         single = [i for i, stream in enumerate(manifest.streams) if stream == manifest.ids[i]]
         self._world = World(
             NAME, self.wall, manifest.dt_ns, {manifest.ids[i]: i for i in single},
-            self._t0_s, self._send, self._listen, self._word, self._lost, self._over, self._new_serial,
+            self._t0_s, self._send, self._listen, self._word, self._lost, self._over, self._last,
+            self._new_serial,
         )  # fmt: skip
 
     def _t0_s(self) -> float:
@@ -142,9 +146,9 @@ class Bridge:
     def _say_farewell(self) -> None:
         if not self._farewell:
             self._farewell = True
-            lost = sum(c.ledger.totals()["lost"] for c in self.carriers)
-            self._report("final", {"lost": lost, "boards": [self.describe(c) for c in self.carriers],
-                                   "malformed": self.malformed})  # fmt: skip
+            boards = [*self._gone, *map(self.describe, self.carriers)]
+            lost = sum(board["missed"] for board in boards)
+            self._report("final", {"lost": lost, "boards": boards, "malformed": self.malformed})
 
     # -- the bus --------------------------------------------------------------------------------------
 
@@ -333,18 +337,27 @@ class Bridge:
         if request is not None:
             self._report("answer", {"request": request, "done": True, "error": why})
         self._word(carrier, f"{carrier.neuron}: {why}")
+        row = self.describe(carrier)
         line = self._lines.pop(id(carrier), None)
         self._next.pop(id(carrier), None)
         if line is not None:
             line.send(carrier.session.take_out())
             line.close()
-        if not self._farewell and self._ending and len(self.carriers) == 1:
-            self._say_farewell()
         self.carriers.remove(carrier)
+        if carrier.figures.hand_overs:
+            self._gone.append(row)
+        if not self.carriers:
+            self._say_farewell()
         self._sort()
         self._idle_s = self._loop.time()
         if self._ending and not self.carriers:
             self._done.set()
+
+    def _last(self, carrier: Carrier) -> None:
+        """Under the virtual clock a run is summed up once all have answered their last duty."""
+        self._at_end.add(id(carrier))
+        if all(id(c) in self._at_end for c in self.carriers if c.stage is Stage.OWNING):
+            self._say_farewell()
 
     def _word(self, carrier: Carrier, text: str) -> None:
         self._log(text)
@@ -395,6 +408,7 @@ class Bridge:
         lag_s = float(lag_ms) * 1e-3 if isinstance(lag_ms, (int, float)) else None
         carrier = Carrier(self._world, neuron, name, self._tokens, lag_s)
         self.carriers.append(carrier)
+        self._farewell = False
         self._baud[id(carrier)] = int(baud)  # type: ignore[arg-type]
         self._requests[id(carrier)] = request
         self._open(carrier, port)
@@ -440,11 +454,13 @@ class Bridge:
         return {
             "neuron": carrier.neuron, "port": carrier.port, "stage": carrier.stage.value, "why": carrier.why,
             "board": hello.name if hello else None, "mcu": hello.mcu if hello else None,
+            "chip": hello.chip if hello else None,
             "clock_hz": hello.clock_hz if hello else None, "baud": self._baud.get(id(carrier)),
             "link": carrier.link_figures(), "spikes": f.spikes, "inputs": f.inputs, "late": f.late,
             "disagreements": f.disagreements, "mended": f.mended, "hand_overs": f.hand_overs,
             "losses": f.losses, "attempts": f.attempts, "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
-            "pokes": f.pokes, "missed": carrier.ledger.totals()["lost"],
+            "pokes": f.pokes, "weighed": f.weighed, "weights_off": f.weights_off,
+            "missed": carrier.ledger.totals()["lost"],
             "errors": carrier.lent.errors if carrier.lent else {}, "counts": carrier.stats,
         }  # fmt: skip
 

@@ -31,7 +31,7 @@ import numpy as np
 
 from neurobus import led
 from neurobus.bridge import session as link_session
-from neurobus.bridge.image import STATE_AT, Chip, State
+from neurobus.bridge.image import CHIPS, Chip, State, chip_for
 from neurobus.bridge.session import Hello, Session
 from neurobus.errors import InputError
 from neurobus.events import Control, Led, Report, Spikes, Stimulus
@@ -40,8 +40,6 @@ from neurobus.model import Model, load
 from neurobus.wire import bus as wire
 from neurobus.wire import link
 
-TWIN = "nodes.chip"
-"""The model that computes as the board does, by dotted name."""
 BLINK_S = 2
 MIRROR_EVERY = 5
 """The strip is mirrored every so many of its frames of 20 ms."""
@@ -82,7 +80,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """What listens to what: of each synapse the source's index, delay (steps), and whether it is plastic."""
+    """What listens to what: of each synapse the source's index and delay (steps)."""
 
     source: Any
     delay: Any
@@ -109,13 +107,17 @@ class Figures:
     gap_ms: float | None = None
     catch_up_ms: float | None = None
     pokes: int = 0
+    weighed: int = 0
+    """Weights of the board that were compared with its shadow's, when it was detached or the run ended."""
+    weights_off: int = 0
 
 
 @dataclass
 class World:
     """What a carrier needs of the bridge. `bus(frame)` publishes; `listen(streams, then)` subscribes
     and calls `then` when all subscriptions are in force; `word(carrier, text)` tells a person;
-    `lost(carrier, why)`: see whether the board comes back; `over(carrier, why)` lets go of the port."""
+    `lost(carrier, why)`: see whether the board comes back; `over(carrier, why)` lets go of the port;
+    `last(carrier)`: the run ends with the answer that comes now."""
 
     name: str
     wall: bool
@@ -128,6 +130,7 @@ class World:
     word: Callable[[Carrier, str], None]
     lost: Callable[[Carrier, str], None]
     over: Callable[[Carrier, str], None]
+    last: Callable[[Carrier], None]
     new_serial: Callable[[], int]
 
 
@@ -184,6 +187,10 @@ class Carrier:
         self._shadow: dict[int, dict[str, Any]] = {}
         self._duties_agreed = 0
         self._cede_marked = False
+        self._leaving: str | None = None
+        """Why it will be detached, once its weights have been compared."""
+        self._weighing = self._weighed = False
+        self._on_scales: State | None = None
         self._strip_at_ns = 0
         self._palette: dict[str, int] = {}
         self._colours: led.Palette = led.STRIP
@@ -215,9 +222,12 @@ class Carrier:
         self._duties.clear()
         self._shadow.clear()
         self._doing, self._mending, self._cede_marked = None, False, False
+        self._weighing = self._weighed = False
         self._from_step, self._seq, self._sample_seq = None, 0, 0
         self._return_by = now + link_session.ASK_PATIENCE_S
-        self._control("lend", board=self.board, model=TWIN, beat=self.world.name)
+        assert self.hello is not None
+        model = CHIPS[self.hello.chip].model
+        self._control("lend", board=self.board, model=model, beat=self.world.name)
 
     def _ask_state(self, now: float) -> None:
         self.stage, self._ask_at = Stage.COPYING, None
@@ -280,8 +290,9 @@ class Carrier:
             self.serial = self.world.new_serial()
             self.hello = replace(hello, serial=self.serial)
             self.session.send(link.NAME, now, serial=self.serial)
-        if hello.chip != "lif":
-            self._over(f"the board runs the chip '{hello.chip}', not 'lif'; flash it with firmware for 'lif'")
+        if hello.chip not in CHIPS:
+            known = " and ".join(f"'{chip}'" for chip in CHIPS)
+            self._over(f"the board runs the chip '{hello.chip}'; a neuron can be {known}")
             return
         if self.stage is Stage.RETURNING:
             self._after_return = Stage.IDENTIFYING
@@ -388,16 +399,25 @@ class Carrier:
 
     def _mend(self, now: float) -> None:
         """Copy the board's state to its shadow."""
-        if self._mending or self.lent is None:
+        if self._mending or self._weighing or self.lent is None:
             return
         self._mending = True
-        self.session.read(STATE_AT, self.lent.chip.size - STATE_AT, now)
+        self._read_board(now)
+
+    def _read_board(self, now: float) -> None:
+        assert self.lent is not None
+        chip = self.lent.chip
+        self.session.read(chip.state_at, chip.size - chip.state_at, now)
 
     def _read(self, data: bytes) -> None:
-        if self.lent is None or self.stage is not Stage.OWNING:
-            self._mending = False
+        if self.lent is None or self._state is None or self.stage is not Stage.OWNING:
+            self._mending = self._weighing = False
             return
-        state = self.lent.chip.unpack(data)
+        state = self.lent.chip.unpack(data, self._state.weight)
+        if self._weighing:
+            self._on_scales = state
+            self._control("weigh", step=state.tick)
+            return
         if state.waiting:
             # Inputs of the next update stand in it already: the shadow would feel them twice. Once more.
             self._mending = False
@@ -407,7 +427,7 @@ class Carrier:
         self._mended_to = state.tick
         self._control(
             "mend", step=state.tick, state=state.rows.tobytes(), weight=state.weight.tobytes(),
-            synapses=state.pre.tobytes(),
+            synapses=state.marks.tobytes(),
         )  # fmt: skip
 
     def _fired(self, tick: int) -> None:
@@ -440,8 +460,8 @@ class Carrier:
             # The conductor cannot go back to that update; the shadow learns of it by the board's state.
             self._disturbed(now)
             return
-        weight_pa = weight * self.lent.chip.u
-        event = Stimulus(self.neuron, tick * self.world.dt_ns, weight_pa, self._origin)
+        felt = weight * self.lent.chip.unit
+        event = Stimulus(self.neuron, tick * self.world.dt_ns, felt, self._origin)
         self.world.bus(wire.encode(event))
 
     def palette(self, colours: dict[str, int], now: float) -> None:
@@ -540,7 +560,7 @@ class Carrier:
             if self.stage is Stage.RETURNING:
                 self._over(self.why)
             elif self.stage is not Stage.AWAY:
-                self._give_up(str(data.get("why")), now, told=False)
+                self._give_up(self._refusal(data), now, told=False)
         elif event.verb == "disagreed" and self.stage is Stage.OWNING:
             alone = [*data.get("shadow", ()), *data.get("board", ())]
             if max(alone, default=0) > self._mended_to:
@@ -549,11 +569,26 @@ class Carrier:
                 self.figures.disagreements += len(alone)
         elif event.verb == "mended":
             self._mending = False
+        elif event.verb == "weights" and self._weighing:
+            self._compare_weights(data)
+            self._go_on(now)
         elif event.verb == "shadow":
             self._shadow[wire.integer(data, "number")] = data
             self._maybe_answer(now)
         elif event.verb == "owner":
             self._returned(data, now)
+
+    def _refusal(self, data: dict[str, Any]) -> str:
+        """Why there is no loan, and what to flash where another chip could be this neuron."""
+        model, why = str(data.get("model")), str(data.get("why"))
+        needed = chip_for(model)
+        if self.hello is None or needed is None or needed.kind == self.hello.chip:
+            return why
+        return (
+            f"'{self.neuron}' is a {model}, which the chip '{needed.kind}' can be; this board runs "
+            f"'{self.hello.chip}': make firmware CHIP={needed.kind} && "
+            f"neurobus flash PORT --board uno|nano|atmega8 --chip {needed.kind}"
+        )
 
     def _on_lent(self, data: dict[str, Any], now: float) -> None:
         try:
@@ -562,14 +597,8 @@ class Carrier:
             self._give_up(str(error), now)
             return
         assert self.hello is not None
-        chip = lent.chip
-        if chip.room > self.hello.room or chip.n_plastic > self.hello.synapses:
-            need = f"{chip.n} synapses, {chip.n_plastic} of them plastic"
-            self._give_up(
-                f"'{self.neuron}' has {need}; this board holds {self.hello.room // 2} static or "
-                f"{self.hello.synapses} plastic ones",
-                now,
-            )
+        if (word := lent.chip.fits(self.hello.room, self.hello.synapses)) is not None:
+            self._give_up(f"'{self.neuron}' has {word}", now)
             return
         self.lent = lent
         self._lag_s = _usual_lag_s(lent.min_delay * self.world.dt_ns) if self.lag_s is None else self.lag_s
@@ -584,12 +613,12 @@ class Carrier:
 
     def _read_lent(self, data: dict[str, Any]) -> Lent:
         model = load(str(data["model"]))
-        assert issubclass(model, Model)
+        assert issubclass(model, Model) and self.hello is not None
         params = {name: np.array([value]) for name, value in data["params"].items()}
         constants = model.prepare(params, data["dt_ns"] * 1e-6)
         source, delay, receptor = (np.frombuffer(data[k], np.int64) for k in ("source", "delay", "receptor"))
-        plastic = receptor == model.receptors.index("plastic")
-        return Lent(source, delay, Chip(constants, plastic), data["index"], list(data["heard"]),
+        chip = CHIPS[self.hello.chip](constants, receptor)
+        return Lent(source, delay, chip, data["index"], list(data["heard"]),
                     data["min_delay"], data["epoch"], dict(data["errors"]))  # fmt: skip
 
     def _on_state(self, data: dict[str, Any], now: float) -> None:
@@ -611,7 +640,7 @@ class Carrier:
             self._give_up(f"the chip cannot hold this state: {error}", now)
             return
         self._state = state
-        self.session.load(image, link.CHIP["lif"], now)
+        self.session.load(image, link.CHIP[self.lent.chip.kind], now)
         keys = np.frombuffer(data["keys"], np.int64)
         self._feel([(key >> STEP_BITS, key & 0xFFFFFFFF) for key in keys.tolist()])
         for update, _, weight in data["pokes"]:
@@ -695,9 +724,14 @@ class Carrier:
         if doing is None or len(doing) < 9 or self.lent is None:
             return
         number = doing[0]
-        shadow = self._shadow.pop(number, None)
-        if shadow is None:
+        shadow = self._shadow.get(number)
+        if shadow is None or self._weighing:
             return
+        if (doing[6] == "stop" or self._leaving is not None) and not (self._weighed or self._mending):
+            # Both stand at the end of this duty, and get no other before it is answered.
+            self._weigh(now)
+            return
+        del self._shadow[number]
         index = self.lent.index
         keys = np.array([tick << STEP_BITS | index for tick in self._done_keys], np.int64).tobytes()
         next_step = wire.integer(shadow, "next_step")
@@ -712,8 +746,13 @@ class Carrier:
         self._seq += len(self._done_keys)
         self._sample_seq += len(sample_keys) // 8
         self.figures.spikes += len(self._done_keys)
+        if doing[6] == "stop":
+            self.world.last(self)
         self.world.bus(wire.frame(wire.topic(wire.ANSWER, self.neuron), tuple(answer)))
         self._doing = None
+        if self._leaving is not None and self.stage is Stage.OWNING:
+            self._release(now)
+            return
         self._next_duty(now)
 
     # -- endings ------------------------------------------------------------------------------------
@@ -731,7 +770,10 @@ class Carrier:
         if told and self.stage is not Stage.IDENTIFYING:
             self._control("release", horizon=self.session.at if owned else 0, why=why)
         self.stage, self._state, self._marked = Stage.AWAY, None, False
-        self.world.lost(self, why)
+        if self._leaving is not None:
+            self._over(why)
+        else:
+            self.world.lost(self, why)
 
     def unplugged(self, why: str, now: float) -> None:
         """The port is gone."""
@@ -745,9 +787,50 @@ class Carrier:
         if self.stage in (Stage.AWAY, Stage.IDENTIFYING, Stage.OVER):
             self._over(why)
             return
-        self.why, self._after_return = why, Stage.OVER
+        if self._leaving is not None or self.stage is Stage.RETURNING:
+            return
+        self._leaving = why
+        if self.stage is not Stage.OWNING or self._mending:
+            self._release(now)
+        elif self.world.wall:
+            self._weigh(now)
+        else:
+            self._return_by = now + RETURN_S
+            self._maybe_answer(now)
+
+    def _release(self, now: float) -> None:
+        assert self._leaving is not None
+        self.why, self._after_return = self._leaving, Stage.OVER
         self.stage, self._return_by = Stage.RETURNING, now + RETURN_S
-        self._control("release", horizon=self.session.at, why=why)
+        f = self.figures
+        self._control("release", horizon=self.session.at, why=self.why, weighed=f.weighed, off=f.weights_off)
+
+    # Spikes tell nothing of a weight that no sample has asked for since it was learnt.
+
+    def _weigh(self, now: float) -> None:
+        """Compare the board's weights with its shadow's: read them, ask for its, then `_go_on`."""
+        self._weighing = self._weighed = True
+        self._on_scales, self._return_by = None, now + RETURN_S
+        self._read_board(now)
+
+    def _compare_weights(self, data: dict[str, Any]) -> None:
+        mine, lent = self._on_scales, self.lent
+        if mine is None or lent is None or wire.integer(data, "step") != mine.tick or mine.waiting:
+            return
+        theirs = np.frombuffer(data["weight"], np.float64)
+        off = int(np.count_nonzero(lent.chip.whole(mine.weight) != lent.chip.whole(theirs)))
+        self.figures.weighed += len(lent.chip.whole(theirs))
+        self.figures.weights_off += off
+        if off:
+            self.world.word(self, f"{self.neuron}: {off} weights of {self.board} are not its shadow's")
+
+    def _go_on(self, now: float) -> None:
+        """The weights have been compared, or could not be."""
+        self._weighing, self._return_by = False, None
+        if self._doing is not None and not self.world.wall:
+            self._maybe_answer(now)
+        elif self._leaving is not None:
+            self._release(now)
 
     def _returned(self, data: dict[str, Any], now: float) -> None:
         """The process owns its neuron."""
@@ -785,7 +868,11 @@ class Carrier:
                 self._mend(now)
         if self._return_by is not None and now >= self._return_by:
             self._return_by = None
-            if self.stage is Stage.RETURNING:
+            if self.stage is Stage.OWNING and self._weighing:
+                self._go_on(now)
+            elif self.stage is Stage.OWNING and self._leaving is not None:
+                self._weigh(now)  # no duty has come that could have been waited for
+            elif self.stage is Stage.RETURNING:
                 self._over(self.why)
             elif self.stage in (Stage.LENDING, Stage.CEDING) or (
                 self.stage is Stage.COPYING and self._state is None

@@ -264,15 +264,24 @@ def make(*words: str) -> None:
         raise InputError(f"make {' '.join(words)} failed: {why[0] if why else done.returncode}")
 
 
-def firmware(board: Hardware, chip: str = "ws2812", leds: int = 8, baud: int | None = None) -> Path:
-    """The ELF of the board's firmware for that strip, built where it is not. Raises InputError.
+def built(neuron: str) -> Path:
+    """Where `make firmware` puts what has this chip (`link.CHIP`)."""
+    return FIRMWARE if neuron == "lif" else FIRMWARE / neuron
+
+
+def firmware(
+    board: Hardware, chip: str = "ws2812", leds: int = 8, baud: int | None = None, neuron: str = "lif"
+) -> Path:
+    """The ELF of the board's firmware for that strip, with the chip `neuron`; built where it is not. Raises
+    InputError.
 
     What differs from `make firmware` without options gets a folder of its own.
     """
     variant = f"{chip}-{leds}" + (f"-{baud}" if baud else "")
-    folder = FIRMWARE if variant == "ws2812-8" else FIRMWARE / variant
+    folder = built(neuron) if variant == "ws2812-8" else built(neuron) / variant
     elf = folder / f"{board.firmware}.elf"
-    options = [f"LED={chip}", f"LEDS={leds}", f"FIRMWARE={folder}", *([f"BAUD={baud}"] if baud else [])]
+    options = [f"LED={chip}", f"LEDS={leds}", f"CHIP={neuron}", f"FIRMWARE={folder}"]
+    options += [f"BAUD={baud}"] if baud else []
     make("-C", "firmware/avr", *options, str(elf))
     return elf
 

@@ -54,9 +54,11 @@ def command(blink: str | None, palette: str | None, cluster: str | None, as_json
         print_json(boards)
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for head in ("neuron", "board", "port", "is", "trip", "drift", "free", "bad", "gaps", "resent", "spikes",
-                 "late", "disagreed", "losses"):  # fmt: skip
-        table.add_column(head, justify="left" if head in ("neuron", "board", "port", "is") else "right")
+    for head in ("neuron", "board", "chip", "port", "is", "trip", "drift", "free", "bad", "gaps", "resent",
+                 "spikes", "late", "disagreed", "losses"):  # fmt: skip
+        table.add_column(
+            head, justify="left" if head in ("neuron", "board", "chip", "port", "is") else "right"
+        )
     for board in boards:
         table.add_row(*_row(board))
     terminal = Console(highlight=False)
@@ -70,7 +72,8 @@ def _row(board: dict[str, Any]) -> list[str]:
         return "–" if value is None else f"{value:g}{unit}"
 
     return [
-        board["neuron"], board["board"] or "–", os.path.basename(board["port"]), board["stage"],
+        board["neuron"], board["board"] or "–", board["chip"] or "–", os.path.basename(board["port"]),
+        board["stage"],
         figure(line["round_trip_ms"], " ms"), figure(line["drift_ppm"], " ppm"),
         f"{line['free']}/{line['credit']}", figure(line["bad"]), figure(line["gaps"]), figure(line["resent"]),
         *(figure(board[name]) for name in ("spikes", "late", "disagreements", "losses")),

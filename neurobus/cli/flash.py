@@ -12,6 +12,7 @@ import click
 
 from neurobus.bridge import hardware, simboard
 from neurobus.bridge import port as ports
+from neurobus.bridge.image import CHIPS
 from neurobus.cli.common import install_command, json_option, print_json
 from neurobus.errors import InputError, NeurobusError
 
@@ -25,29 +26,33 @@ from neurobus.errors import InputError, NeurobusError
     type=click.Path(path_type=Path),
     help="The firmware. Default: the one 'make firmware' built for that board.",
 )
+@click.option("--chip", "neuron", type=click.Choice(list(CHIPS)), default="lif",
+              help="The neuron it is to be, without --hex. Default: lif.")  # fmt: skip
 @click.option("--programmer", metavar="NAME", help="avrdude's -c, in place of the board's usual one.")
 @click.option("--dry-run", is_flag=True, help="Print the command and do nothing.")
 @json_option
 def command(
-    port: str, kind: str, hex_file: Path | None, programmer: str | None, dry_run: bool, as_json: bool
-) -> None:
+    port: str, kind: str, hex_file: Path | None, neuron: str, programmer: str | None, dry_run: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Write the firmware into the board at PORT. The command is shown before it runs.
 
     \b
     neurobus flash /dev/ttyUSB0 --board uno
+    neurobus flash /dev/ttyUSB0 --board uno --chip race   # a neuron that learns
     neurobus flash usb --board atmega8               # by a USBasp; PORT is not used
     neurobus flash ttyUSB0 --board atmega8 --programmer arduino   # by a bootloader at 19200 baud
     """
     board = hardware.BOARDS[kind]
     by_port = (programmer or board.programmer) == "arduino"
-    path = hex_file or simboard.FIRMWARE / f"{board.firmware}.hex"
+    path = hex_file or simboard.built(neuron) / f"{board.firmware}.hex"
     if by_port:
         port = _usable(port, dry_run)
     avrdude = shutil.which("avrdude")
     if avrdude is None and not dry_run:
         raise InputError(f"avrdude is missing; run: {install_command('avrdude', 'avrdude')}")
     if not path.exists() and not dry_run:
-        raise InputError(_no_hex(path, hex_file is not None))
+        raise InputError(_no_hex(path, hex_file is not None, neuron))
     words = hardware.flash_command(avrdude or "avrdude", board, port, str(path), programmer)
     if as_json:
         print_json({"board": kind, "port": port, "hex": str(path), "command": words, "run": not dry_run})
@@ -80,8 +85,10 @@ def _usable(port: str, dry_run: bool) -> str:
     return name
 
 
-def _no_hex(path: Path, given: bool) -> str:
+def _no_hex(path: Path, given: bool, neuron: str) -> str:
     if given:
         return f"{path}: no such file"
     lacking = simboard.missing()
-    return f"{path} is not built; run: {lacking + ' && ' if lacking else ''}make -C {simboard.ROOT} firmware"
+    chip = f" CHIP={neuron}" if neuron != "lif" else ""
+    make = f"make -C {simboard.ROOT} firmware{chip}"
+    return f"{path} is not built; run: {lacking + ' && ' if lacking else ''}{make}"

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from neurobus.bridge import hardware, simboard
+from neurobus.bridge.image import CHIPS
 from neurobus.bridge.simboard import Rig, RigError, SimBoard
 from neurobus.cli.common import json_option, on_interrupt, print_json
 from neurobus.errors import InputError, RunError
 
-CHIPS = ("ws2811", "ws2812", "ws2813", "ws2815", "ws2818")
+STRIPS = ("ws2811", "ws2812", "ws2813", "ws2815", "ws2818")
 LOOK_S = 0.2
 FIRST_SERIAL = 0x51B00000
 """Of the first simulated board; so one is known again when it is plugged in again."""
@@ -29,7 +30,11 @@ FIRST_SERIAL = 0x51B00000
 @click.option("--board", "kind", type=click.Choice(list(hardware.BOARDS)), help="Which kind. Default: uno.")
 @click.option("--mcu", type=click.Choice(["atmega8", "atmega328p"]), help="Choose the kind by its chip,")
 @click.option("--clock", metavar="HZ", help="and by its clock: 16M or 8M.")
-@click.option("--led", "chip", type=click.Choice(CHIPS), default="ws2812", help="The strip. Default: ws2812.")
+@click.option(
+    "--led", "chip", type=click.Choice(STRIPS), default="ws2812", help="The strip. Default: ws2812."
+)
+@click.option("--chip", "neuron", type=click.Choice(list(CHIPS)), default="lif",
+              help="The neuron: lif for nodes.chip and nodes.lif, race for nodes.race.")  # fmt: skip
 @click.option("--leds", type=click.IntRange(0, 60), default=8, help="LEDs on it. Default: 8.")
 @click.option("--elf", type=click.Path(path_type=Path), help="Another firmware than that of 'make firmware'.")
 @click.option(
@@ -46,6 +51,7 @@ def command(
     mcu: str | None,
     clock: str | None,
     chip: str,
+    neuron: str,
     leds: int,
     elf: Path | None,
     pace: str,
@@ -57,6 +63,7 @@ def command(
     \b
     neurobus simboard -n 4
     neurobus simboard --mcu atmega8 --clock 8M
+    neurobus simboard -n 2 --chip race     # neurons that learn, for 'neurobus train'
 
     Each runs the real firmware, cycle by cycle, behind a port that opens like any other. While they run,
     commands may be typed: 'unplug 0', 'plug 0', 'press 0', 'stats 0', 'leds 0'; 'help' lists them all.
@@ -64,7 +71,7 @@ def command(
     board = _board(kind, mcu, clock)
     simboard.make("rig")
     if elf is None:
-        elf = simboard.firmware(board, chip, leds)
+        elf = simboard.firmware(board, chip, leds, neuron=neuron)
     elif not elf.exists():
         raise InputError(f"{elf}: no such file")
     one = SimBoard(elf.absolute(), board.mcu, board.clock_hz, own_supply=own_supply)
@@ -74,9 +81,10 @@ def command(
     with on_interrupt(lambda: stopped.append(True)), Rig(several, pace) as rig:
         if as_json:
             rows = [
-                {"port": port, "name": name, "mcu": board.mcu, "clock_hz": board.clock_hz, "baud": board.baud}
+                {"port": port, "name": name, "mcu": board.mcu, "clock_hz": board.clock_hz,
+                 "baud": board.baud, "chip": neuron}
                 for port, name in zip(rig.ports, rig.names, strict=True)
-            ]
+            ]  # fmt: skip
             print_json({"pid": rig.pid, "folder": str(rig.folder), "boards": rows})
         else:
             _show(rig, board)

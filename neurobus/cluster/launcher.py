@@ -383,6 +383,9 @@ class Launcher:
         else:
             late = wire.integer(data, "late")
             cost = f"{late} spikes up to {data.get('waited_ms')} ms late" if late else "no spike late"
+            if weighed := data.get("weighed"):
+                off = wire.integer(data, "off")
+                cost += f", {off} of its {weighed} weights not the same" if off else ", its weights the same"
             note = f"{name} came back from {data.get('board')} at {at} ({data.get('why')}): none lost, {cost}"
         self.summary.notes.append(note)
         self.launch.hooks.word(note)

@@ -11,6 +11,7 @@ when it hears nothing from the bridge for `SILENCE_S` it owns the neuron again, 
 | `cede`    | claim, step         | publish no spike after `step`; answers `ceded`                 |
 | `beat`    | at: {neuron: step}  | these boards have told all they did up to that step            |
 | `mend`    | claim, step, state  | the board's state at a step, for a shadow that disagreed       |
+| `weigh`   | claim, step         | answers `weights`: the shadow's, at that step if it can        |
 | `release` | claim, horizon, why | the loan is over; answers `owner`                              |
 
 All frames of a bus come to everybody in one order. So what a bridge hears after its own `state` is exactly
@@ -46,7 +47,7 @@ def _longest(runtime: Runtime) -> int:
     return runtime.core.part.max_delay if isinstance(runtime.core, Core) else 0
 
 
-VERBS = {"lend", "state", "consent", "cede", "beat", "mend", "release"}
+VERBS = {"lend", "state", "consent", "cede", "beat", "mend", "weigh", "release"}
 SILENCE_S = 0.1
 """A bridge that has not been heard for so long is dead, or as good as that."""
 PATIENCE_S = 10.0
@@ -105,11 +106,18 @@ class Lender:
             self._cede(wire.integer(args, "step"))
         elif verb == "mend":
             self._mend(args)
+        elif verb == "weigh":
+            self._weigh(wire.integer(args, "step"))
         else:
-            self._take_back(str(args.get("why", "")), wire.integer(args, "horizon"))
+            scales: dict[str, int] = {
+                name: wire.integer(args, name) for name in ("weighed", "off") if name in args
+            }
+            self._take_back(str(args.get("why", "")), wire.integer(args, "horizon"), scales)
 
     def _refuse(self, claim: str, why: str) -> None:
-        self._runtime.report("refused", {"claim": claim, "why": why})
+        core = self._runtime.core
+        model = core.part.model_name if isinstance(core, Core) else ""
+        self._runtime.report("refused", {"claim": claim, "why": why, "model": model})
 
     def _lend(self, claim: str, args: dict[str, Any]) -> None:
         board, model, beat = args.get("board"), args.get("model"), args.get("beat")
@@ -174,7 +182,7 @@ class Lender:
         part = core.part
         chip: Any = load(name)
         if not hasattr(chip, "adopt"):
-            raise NeurobusError(f"'{name}' is no model of a board")
+            raise NeurobusError(f"this board is a {name}; '{part.ids[0]}' is a {part.model_name}")
         if part.owned:
             raise NeurobusError(
                 f"'{part.ids[0]}' has synapses with memory of their own; use model = \"{name}\""
@@ -291,8 +299,9 @@ class Lender:
         runtime.report("ceded", {"claim": loan.claim, "board": loan.board, "epoch": loan.epoch,
                                  "step": loan.from_step, "errors": self._errors})  # fmt: skip
 
-    def _take_back(self, why: str, horizon: int | None = None) -> None:
-        """Own the neuron again, now and from the exact state. Without a `horizon`: as far as we know it."""
+    def _take_back(self, why: str, horizon: int | None = None, scales: dict[str, int] | None = None) -> None:
+        """Own the neuron again, now and from the exact state. Without a `horizon`: as far as we know it.
+        `scales`: how many weights the bridge has compared, and how many were not the same."""
         loan, runtime = self.loan, self._runtime
         assert loan is not None
         if not self.shadow:
@@ -327,7 +336,7 @@ class Lender:
         runtime.report("owner", {
             "epoch": runtime.role.epoch, "by": "process", "board": loan.board, "claim": loan.claim,
             "why": why, "owned": True, "step": now, "late": len(late), "waited_ms": round(waited_ms, 3),
-            "agreed": loan.agreed, "disagreements": loan.disagreements,
+            "agreed": loan.agreed, "disagreements": loan.disagreements, **(scales or {}),
         })  # fmt: skip
         runtime.act()
 
@@ -443,6 +452,18 @@ class Lender:
             runtime.commit(now)
         runtime.act()
         runtime.report("mended", {"claim": loan.claim, "step": step})
+
+    def _weigh(self, step: int) -> None:
+        """What the shadow weighs where the board stood. Under the virtual clock it stands there already."""
+        loan, runtime = self.loan, self._runtime
+        assert loan is not None
+        if runtime.role.wall and self.shadow:
+            runtime.take_in()
+            runtime.commit(min(step, runtime.step()))
+        core = runtime.core
+        assert isinstance(core, Core)
+        weight = core.weights().weight
+        runtime.report("weights", {"claim": loan.claim, "step": core.k, "weight": weight.tobytes()})
 
     # -- time -----------------------------------------------------------------------------------------
 

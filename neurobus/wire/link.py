@@ -398,7 +398,8 @@ RACE_STATE = Layout(
         "u16 fired: ticks from RESET to the spike of this slot, 0xffff for none",
         "u16 claim: ticks until a claim, 0xffff for none",
         "u16 threshold: V_th and half the squared length of the weights",
-        "u8 flags: 1 open, 2 inhibited, 4 mine, 8 mate, 16 earlier, 32 foreign, 64 virgin",
+        "u8 flags: 1 open, 2 inhibited, 4 mine, 8 mate, 16 earlier, 32 foreign, 64 virgin, "
+        "128 inputs taken that act in the next tick",
         "u8 order: 0, or the broadcast that came for the next tick: 1 RESET, 2 LEARN",
     ),
     "State of the chip `race`. Behind it: u8 weight of each input, then u8 level of each.",

@@ -150,17 +150,20 @@ def test_no_ports_at_all(neurobus: Neurobus) -> None:
     assert json.loads(neurobus("ports", "--json").stdout) == []
 
 
+@pytest.mark.parametrize("chip", ["lif", "race"])
 def test_ports_and_simboard_with_the_real_firmware(
-    tools: None, neurobus: Neurobus, runtime_dir: Path
+    tools: None, neurobus: Neurobus, runtime_dir: Path, chip: str
 ) -> None:
-    process = neurobus.start("simboard", "--mcu", "atmega8", "--clock", "8M", "-n", 2, "--json")
+    process = neurobus.start(
+        "simboard", "--mcu", "atmega8", "--clock", "8M", "--chip", chip, "-n", 2, "--json"
+    )
     assert process.stdout
     said = json.loads(process.stdout.readline())
-    assert [row["baud"] for row in said["boards"]] == [250_000, 250_000]
+    assert [(row["baud"], row["chip"]) for row in said["boards"]] == [(250_000, chip)] * 2
     found = [row for row in json.loads(neurobus("ports", "--json").stdout) if row["simulated"]]
     assert [row["port"] for row in found] == [row["port"] for row in said["boards"]]
     assert [(row["state"], row["mcu"], row["baud"]) for row in found] == [("board", "atmega8", 250_000)] * 2
-    assert len({row["serial"] for row in found}) == 2
+    assert len({row["serial"] for row in found}) == 2 and {row["chip"] for row in found} == {chip}
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
     assert list(runtime_dir.iterdir()) == []
@@ -179,6 +182,8 @@ def test_flash_shows_the_command(neurobus: Neurobus, tmp_path: Path) -> None:
         told = neurobus("flash", "/dev/ttyX", "--board", kind, "--hex", image, "--dry-run")
         assert told.returncode == 0, told.stderr
         assert told.stdout.strip().endswith(f"avrdude {words} -U 'flash:w:{image}:i'")
+    learns = neurobus("flash", "usb", "--board", "atmega8", "--chip", "race", "--dry-run")
+    assert "build/firmware/race/atmega8-16.hex" in learns.stdout
 
 
 def test_flash_runs_it_and_passes_on_how_it_ended(

@@ -4,6 +4,7 @@ whole course, and every weight."""
 from __future__ import annotations
 
 import ctypes
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from neurobus.classroom import data, lesson, readout
 from neurobus.wire import link
 from tests import race
 from tests.bench.cycles.__main__ import Bench
+from tests.fake_board import RaceChip
 from tests.firmware.build import need
 from tests.firmware.race_chips import AVR, HEAD, compile_chip, course, image, params
 
@@ -79,6 +81,35 @@ def test_the_image_is_read_as_it_was_written(chip: ctypes.CDLL, tmp_path: Path) 
     assert ctypes.string_at(chip.chip_image(), len(whole)) == whole
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_chip_of_paper_is_the_chip(chip: ctypes.CDLL, seed: int) -> None:
+    """`tests.fake_board.RaceChip`, which stands in where there is no compiler: every byte, every tick."""
+    rng = random.Random(seed)
+    whole = image(params(64, 12, 30, 10) | {"V_th": 3000})
+    if seed % 2:
+        whole = whole[:HEAD] + bytes(rng.randrange(128) for _ in range(64)) + bytes(64)
+    ctypes.memmove(chip.chip_image(), whole, len(whole))
+    assert chip.chip_restore(ctypes.c_uint16(len(whole)))
+    paper, fired = RaceChip.of(whole), 0
+    often = [*range(64), *range(64, 96), 93, 94, 95]
+    for _ in range(4000):
+        while rng.random() < 0.2:
+            if rng.random() < 0.02:
+                weight = rng.randrange(-32767, 32768)
+                chip.chip_kick(ctypes.c_int16(weight))
+                paper.kick(weight)
+            else:
+                synapse = rng.choice(often)
+                chip.chip_input(ctypes.c_uint16(synapse))
+                paper.input(synapse)
+        assert ctypes.string_at(chip.chip_image(), len(whole)) == paper.now()
+        said = chip.chip_tick() & 0xFF
+        assert (said == 1) == paper.step()
+        fired += said == 1
+        assert ctypes.string_at(chip.chip_image(), len(whole)) == paper.now()
+    assert fired > 3 * (seed % 2) and len(set(paper.weights)) > 3
+
+
 def test_on_the_processor_it_learns_the_same(tmp_path: Path) -> None:
     """Some slots in the middle of a course, cycle by cycle in simavr; the bench compares every weight."""
     need("avr-gcc", "gcc-avr")
@@ -90,7 +121,7 @@ def test_on_the_processor_it_learns_the_same(tmp_path: Path) -> None:
 
 def test_the_firmware_with_this_chip_fits_its_boards(tmp_path: Path) -> None:
     need("avr-gcc", "gcc-avr")
-    options = ("CHIP=chip_race", "BOARDS=atmega8-16 uno", f"FIRMWARE={tmp_path}", f"PYTHON={sys.executable}")
+    options = ("CHIP=race", "BOARDS=atmega8-16 uno", f"FIRMWARE={tmp_path}", f"PYTHON={sys.executable}")
     done = subprocess.run(["make", "-s", "-C", AVR, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("flash") == 2

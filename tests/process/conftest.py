@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from neurobus.bridge import simboard
 from tests.helpers import Cluster, Ended, ended
+from tests.process.table import Boards, Paper, Simulated
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,3 +56,56 @@ def run(neurobus) -> Callable[..., Ended]:
 def launch(neurobus) -> Callable[..., Cluster]:
     """`launch(config, *arguments)`: a run past its start barrier."""
     return lambda config, *args: Cluster(neurobus.start("run", config, "--json", *args))
+
+
+# -- boards ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def tools() -> None:
+    lacking = simboard.missing()
+    if lacking is not None:
+        word = f"no simulated boards here; run: {lacking}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(word, pytrace=False)
+        pytest.skip(word)
+    simboard.make("rig")
+
+
+@pytest.fixture
+def table_of(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Boards]]:
+    """`table_of("paper", n)` or `table_of("simulated", n)`."""
+    made: list[Boards] = []
+
+    def make(kind: str, n: int = 1, **more: Any) -> Boards:
+        if kind == "simulated":
+            request.getfixturevalue("tools")
+            made.append(Simulated(n, **more))
+        else:
+            folder = more.pop("folder", tmp_path / "ports")
+            made.append(Paper(folder, n, **more))
+        return made[-1]
+
+    yield make
+    for boards in made:
+        boards.close()
+
+
+@pytest.fixture
+def attach(neurobus) -> Callable[..., dict[str, Any]]:
+    def perform(port: str, neuron: str = "m", code: int = 0, *more: object) -> Any:
+        done = neurobus("attach", port, "--as", neuron, "--json", *more, timeout_s=60)
+        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout) if code == 0 else done.stderr.strip()
+
+    return perform
+
+
+@pytest.fixture
+def boards_now(neurobus) -> Callable[[], list[dict[str, Any]]]:
+    def perform() -> list[dict[str, Any]]:
+        done = neurobus("boards", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return perform

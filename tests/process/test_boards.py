@@ -7,114 +7,17 @@ doubled, and the run says what happened.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from neurobus.bridge import hardware, simboard
-from neurobus.bridge.simboard import Rig, SimBoard
 from neurobus.wire import link
 from tests.helpers import Cluster, Ended, run_table, spikes_in, table, until
 
 calm = pytest.mark.calm
-
-UNO = hardware.BOARDS["uno"]
-
-
-class Paper:
-    """Boards of paper."""
-
-    def __init__(self, folder: Path, n: int, schema: int = link.SCHEMA):
-        folder.mkdir(exist_ok=True)
-        self.ports = [str(folder / f"ttySIM{i}") for i in range(n)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.paper_board", str(folder), str(n), str(schema)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-        )  # fmt: skip
-        assert self.process.stdin and self.process.stdout
-        assert self.process.stdout.readline() == "ready\n"
-
-    def _do(self, verb: str, board: int) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(f"{verb} {board}\n")
-        assert self.process.stdout.readline() == "done\n"
-
-    def unplug(self, board: int = 0) -> None:
-        self._do("unplug", board)
-
-    def plug(self, board: int = 0) -> None:
-        self._do("plug", board)
-
-    def reset(self, board: int = 0) -> None:
-        self._do("reset", board)
-
-    def press(self, board: int = 0) -> None:
-        self._do("press", board)
-
-    def deaf(self, board: int = 0) -> None:
-        self._do("deaf", board)
-
-    def hear(self, board: int = 0) -> None:
-        self._do("hear", board)
-
-    def close(self) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
-
-
-class Simulated(Rig):
-    """Boards in simavr."""
-
-    def __init__(self, n: int):
-        super().__init__([SimBoard(simboard.firmware(UNO), serial=0xB0 + i) for i in range(n)])
-
-    def deaf(self, board: int = 0) -> None:
-        self.power(False, board)
-
-    def hear(self, board: int = 0) -> None:
-        self.power(True, board)
-
-
-Boards = Paper | Simulated
-
-
-@pytest.fixture(scope="session")
-def tools() -> None:
-    lacking = simboard.missing()
-    if lacking is not None:
-        word = f"no simulated boards here; run: {lacking}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(word, pytrace=False)
-        pytest.skip(word)
-    simboard.make("rig")
-
-
-@pytest.fixture
-def table_of(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Boards]]:
-    """`table_of("paper", n)` or `table_of("simulated", n)`."""
-    made: list[Boards] = []
-
-    def make(kind: str, n: int = 1, **more: Any) -> Boards:
-        if kind == "simulated":
-            request.getfixturevalue("tools")
-            made.append(Simulated(n))
-        else:
-            made.append(Paper(tmp_path / "ports", n, **more))
-        return made[-1]
-
-    yield make
-    for boards in made:
-        boards.close()
 
 
 def network(model: str = "nodes.chip", delay: str = "50 ms", **run: object) -> str:
@@ -132,26 +35,6 @@ def network(model: str = "nodes.chip", delay: str = "50 ms", **run: object) -> s
         + table("synapses", pre="m", post="n", weight="1800 pA", delay=delay)
         + table("synapses", pre="k", post="n", weight="1800 pA", delay=delay)
     )
-
-
-@pytest.fixture
-def attach(neurobus) -> Callable[..., dict[str, Any]]:
-    def perform(port: str, neuron: str = "m", code: int = 0, *more: object) -> Any:
-        done = neurobus("attach", port, "--as", neuron, "--json", *more, timeout_s=60)
-        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-        return json.loads(done.stdout) if code == 0 else done.stderr.strip()
-
-    return perform
-
-
-@pytest.fixture
-def boards_now(neurobus) -> Callable[[], list[dict[str, Any]]]:
-    def perform() -> list[dict[str, Any]]:
-        done = neurobus("boards", "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return perform
 
 
 def owner(cluster: Cluster, neuron: str = "m") -> str | None:

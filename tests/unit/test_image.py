@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobus.bridge.image import STATE_AT, Chip, State
+from neurobus.bridge.image import Lif, State
 from neurobus.node.core import Core
 from neurobus.node.loan import STEP_BITS, Loan
 from neurobus.placement import place
@@ -28,11 +28,11 @@ NET = (
 )  # fmt: skip
 
 
-def chip_of(core: Core) -> tuple[Chip, np.ndarray]:
+def chip_of(core: Core) -> tuple[Lif, np.ndarray]:
     part, synapses = core.part, core.weights()
     constants = part.model.prepare(part.params, part.dt_ns * 1e-6)
     plastic = synapses.receptor == part.model.receptors.index("plastic")
-    return Chip(constants, plastic), plastic
+    return Lif(constants, synapses.receptor), plastic
 
 
 def state_of(core: Core) -> State:
@@ -76,7 +76,7 @@ def test_a_neuron_handed_to_a_board_goes_on_bit_for_bit(seed, at):
             fired.append(board.tick)
     assert fired == (core.advance(3100).keys >> STEP_BITS).tolist()
     # And back: what the board says of itself is the state of the twin.
-    back, truth = chip.unpack(board.now()[STATE_AT:]), state_of(core)
+    back, truth = chip.unpack(board.now()[chip.state_at :], state_of(core).weight), state_of(core)
     assert back.tick == truth.tick and np.array_equal(back.rows[:4], truth.rows[:4])
     assert np.allclose(back.weight, truth.weight, atol=1e-9)
     assert chip.pack(back) == chip.pack(truth)
@@ -95,6 +95,6 @@ def test_an_image_tells_when_inputs_have_been_taken_already():
     core = Core(place(net(NET)).neuron_part(0))
     chip, _ = chip_of(core)
     board = TwinChip.of(chip.pack(state_of(core)))
-    assert not chip.unpack(board.now()[STATE_AT:]).waiting
+    assert not chip.unpack(board.now()[chip.state_at :], state_of(core).weight).waiting
     board.kick(5)
-    assert chip.unpack(board.now()[STATE_AT:]).waiting
+    assert chip.unpack(board.now()[chip.state_at :], state_of(core).weight).waiting
