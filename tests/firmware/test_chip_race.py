@@ -85,17 +85,17 @@ def test_the_image_is_read_as_it_was_written(chip: ctypes.CDLL, tmp_path: Path) 
 def test_the_chip_of_paper_is_the_chip(chip: ctypes.CDLL, seed: int) -> None:
     """`tests.fake_board.RaceChip`, which stands in where there is no compiler: every byte, every tick."""
     rng = random.Random(seed)
-    whole = image(params(64, 12, 30, 10) | {"V_th": 3000})
-    if seed % 2:
-        whole = whole[:HEAD] + bytes(rng.randrange(128) for _ in range(64)) + bytes(64)
+    whole = image(params(64, 12, 30, 10) | {"V_th": 400})
+    if seed:
+        whole = whole[:HEAD] + bytes(rng.randrange(24) for _ in range(64)) + bytes(64)
     ctypes.memmove(chip.chip_image(), whole, len(whole))
     assert chip.chip_restore(ctypes.c_uint16(len(whole)))
     paper, fired = RaceChip.of(whole), 0
-    often = [*range(64), *range(64, 96), 93, 94, 95]
+    often = 30 * [*range(64)] + [*range(64, 93)] + 12 * [93, 94, 95]
     for _ in range(4000):
-        while rng.random() < 0.2:
-            if rng.random() < 0.02:
-                weight = rng.randrange(-32767, 32768)
+        while rng.random() < 0.3:
+            if rng.random() < 0.01:
+                weight = rng.choice((-32767, -500, 500, 3000))
                 chip.chip_kick(ctypes.c_int16(weight))
                 paper.kick(weight)
             else:
@@ -107,7 +107,8 @@ def test_the_chip_of_paper_is_the_chip(chip: ctypes.CDLL, seed: int) -> None:
         assert (said == 1) == paper.step()
         fired += said == 1
         assert ctypes.string_at(chip.chip_image(), len(whole)) == paper.now()
-    assert fired > 3 * (seed % 2) and len(set(paper.weights)) > 3
+    assert fired or seed == 0
+    assert len(set(paper.weights)) > 3
 
 
 def test_on_the_processor_it_learns_the_same(tmp_path: Path) -> None:
