@@ -569,7 +569,7 @@ class Carrier:
                 self.figures.disagreements += len(alone)
         elif event.verb == "mended":
             self._mending = False
-        elif event.verb == "weights" and self._weighing:
+        elif event.verb == "weighed" and self._weighing:
             self._compare_weights(data)
             self._go_on(now)
         elif event.verb == "shadow":

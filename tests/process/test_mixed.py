@@ -135,7 +135,7 @@ def test_the_wrong_firmware_is_refused_with_the_right_one(config, launch, attach
     text += table("sources", id="p", kind="poisson", rate="60 Hz")
     text += table("synapses", pre="p", post="m", weight="900 pA", delay="5 ms")
     text += table("synapses", pre="p", post="r", receptor="input", weight=0, delay="5 ms")
-    launch(config(text), "--clock", "virtual", "--pace", "1")
+    launch(config(text), "--clock", "wall")
     said = attach(table_of("paper").ports[0], "r", 2)
     assert (
         "'r' is a nodes.race, which the chip 'race' can be; this board runs 'lif': make firmware CHIP=race"
