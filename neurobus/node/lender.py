@@ -11,7 +11,7 @@ when it hears nothing from the bridge for `SILENCE_S` it owns the neuron again, 
 | `cede`    | claim, step         | publish no spike after `step`; answers `ceded`                 |
 | `beat`    | at: {neuron: step}  | these boards have told all they did up to that step            |
 | `mend`    | claim, step, state  | the board's state at a step, for a shadow that disagreed       |
-| `weigh`   | claim, step         | answers `weighed`: the weights of the shadow at that step        |
+| `weigh`   | claim, step         | answers `weighed`: the weights of the shadow at that step      |
 | `release` | claim, horizon, why | the loan is over; answers `owner`                              |
 
 All frames of a bus come to everybody in one order. So what a bridge hears after its own `state` is exactly
