@@ -815,10 +815,12 @@ class Carrier:
 
     def _compare_weights(self, data: dict[str, Any]) -> None:
         mine, lent = self._on_scales, self.lent
-        if mine is None or lent is None or wire.integer(data, "step") != mine.tick or mine.waiting:
+        if mine is None or lent is None:
             return
         theirs = np.frombuffer(data["weight"], np.float64)
         off = int(np.count_nonzero(lent.chip.whole(mine.weight) != lent.chip.whole(theirs)))
+        if off and (wire.integer(data, "step") != mine.tick or mine.waiting):
+            return  # by the wall clock the shadow may have learnt on already: that tells nothing
         self.figures.weighed += len(lent.chip.whole(theirs))
         self.figures.weights_off += off
         if off:
