@@ -377,6 +377,9 @@ class Bridge:
             return
         if event.verb == "beat":
             return
+        if event.verb == "farewell":
+            self._say_farewell()
+            return
         request = str(args.get("request", ""))
         try:
             answer = getattr(self, f"_do_{event.verb}", self._do_nothing)(request, args)

@@ -37,6 +37,8 @@ STOP_LEAD_NS = 20_000_000
 """A stop under the wall clock is agreed on for this much later, so that all hear of it in time."""
 READY_TIMEOUT_S = 60.0
 FINAL_TIMEOUT_S = 10.0
+BRIDGE, BRIDGE_TIMEOUT_S = "bridge", 1.0
+"""Who carries boards, and how long it may take to tell of them at the end."""
 PSS_SAMPLE = 64
 RUN_OVER = "the run has ended"
 """Why every board gives its neuron back at the end; not worth a note."""
@@ -196,6 +198,10 @@ class Launcher:
                 ),
                 FINAL_TIMEOUT_S,
             )
+        if BRIDGE in self._guests and BRIDGE not in self._farewells:
+            self._control(BRIDGE, "farewell", {})
+            with contextlib.suppress(RunError):
+                await self._until(lambda: BRIDGE in self._farewells, BRIDGE_TIMEOUT_S)
         self._sum_up()
 
     def _finished(self) -> bool:

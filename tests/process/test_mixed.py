@@ -43,13 +43,12 @@ def notes_of(summary: dict[str, Any], neuron: str) -> list[str]:
     return [note for note in summary["notes"] if note.startswith(f"{neuron} ")]
 
 
-@pytest.mark.parametrize("kind", ["paper", "simulated"])
 def test_readers_on_boards_learn_what_readers_without_boards_learn(
-    neurobus: Neurobus, table_of: Table, tmp_path: Path, state_dir: Path, kind: str
+    neurobus: Neurobus, table_of: Table, tmp_path: Path, state_dir: Path
 ) -> None:
     course = ("--train", 260, "--test", 40, "--pace", 1)
     out, log = tmp_path / "mixed.brain", tmp_path / "mixed.mcap"
-    boards = table_of(kind, 2, chip="race")
+    boards = table_of("simulated", 2, chip="race")
     cluster = begun(neurobus, out, *course, "--record", log)
     now = attached(neurobus, boards, "reader.4", "reader.13")
     assert [(board["neuron"], board["chip"]) for board in now] == [
