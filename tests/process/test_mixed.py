@@ -173,6 +173,7 @@ def test_by_the_wall_clock_they_learn_the_same(
     if late:
         pytest.skip(f"this machine was late twice, {late} spikes at last: it promises nothing then")
     assert np.array_equal(learnt(out), reference(12, 2, readers=10)[0])
-    told = {n: (row["weighed"], row["weights_off"], row["spikes"] > 0) for n, row in rows.items()}
-    assert told == dict.fromkeys(("reader.4", "reader.7"), (64, 0, True))
+    told = {n: (row["weighed"], row["weights_off"]) for n, row in rows.items()}
+    assert told == dict.fromkeys(("reader.4", "reader.7"), (64, 0))
+    assert any(row["spikes"] for row in rows.values()), "no board has spoken"
     assert notes_of(said, "reader.4")[1].endswith(", its weights the same")
