@@ -12,7 +12,7 @@ import time
 import numpy as np
 import serial
 
-from neurobus.bridge.image import ROWS, Chip, State
+from neurobus.bridge.image import Lif, State
 from neurobus.bridge.session import Done, Here, Loaded, Session
 from neurobus.model import Model, load
 from neurobus.wire import link
@@ -119,10 +119,11 @@ def bare_loop() -> float:
     return rate
 
 
-def _chip() -> tuple[Chip, np.ndarray]:
+def _chip() -> tuple[Lif, np.ndarray]:
     model = load("nodes.chip")
     assert issubclass(model, Model)
     p = {name: np.array([param.value]) for name, param in model.params().items()}
     for name, value in (("C_m", 100.0), ("V_th", -65.0), ("t_ref", 0.2), ("tau_m", 1.0), ("tau_syn_ex", 0.1)):
         p[name] = np.array([value])
-    return Chip(model.prepare(p, 0.1), np.zeros(1, bool)), np.zeros(len(ROWS))
+    receptor = np.array([model.receptors.index("ex")])
+    return Lif(model.prepare(p, 0.1), receptor), np.zeros(len(Lif.ROWS))
