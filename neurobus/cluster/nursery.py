@@ -205,9 +205,8 @@ class Nursery:
             os.dup2(devnull, 1)
             os.close(devnull)
             signal.set_wakeup_fd(-1)
-            signal.signal(
-                signal.SIGTERM, signal.SIG_DFL
-            )  # SIGINT is ignored already, and no child has children
+            # SIGINT is ignored already, and no child has children.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             gc.enable()
             _rename(name)
             body()

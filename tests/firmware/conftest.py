@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from neurobus.bridge import simboard
 from neurobus.bridge.simboard import Rig, SimBoard
+from tests.needs import need_simulated_boards
 
 HERE = Path(__file__).parent
 BAUD = {16_000_000: 500_000, 8_000_000: 250_000}
@@ -23,12 +23,7 @@ Start = Callable[..., Rig]
 @pytest.fixture(scope="session")
 def tools() -> None:
     """avr-gcc, simavr and a built rig."""
-    lacking = simboard.missing()
-    if lacking is not None:
-        word = f"no simulated boards here; run: {lacking}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(word, pytrace=False)
-        pytest.skip(word)
+    need_simulated_boards()
     subprocess.run(["make", "-s", "rig"], cwd=simboard.ROOT, check=True)
 
 

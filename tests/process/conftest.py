@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from neurobus.bridge import simboard
 from tests.helpers import Cluster, Ended, ended
+from tests.needs import need_simulated_boards
 from tests.process.table import Boards, Paper, Simulated
 
 
@@ -63,12 +63,7 @@ def launch(neurobus) -> Callable[..., Cluster]:
 
 @pytest.fixture(scope="session")
 def tools() -> None:
-    lacking = simboard.missing()
-    if lacking is not None:
-        word = f"no simulated boards here; run: {lacking}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(word, pytrace=False)
-        pytest.skip(word)
+    need_simulated_boards()
     simboard.make("rig")
 
 
