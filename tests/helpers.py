@@ -26,6 +26,7 @@ from neurobus.log import read
 from neurobus.network import Network, build
 from neurobus.node import table as T
 from neurobus.node.core import Core, Emission, SourceCore, joined
+from neurobus.node.loan import STEP_BITS, Loan
 from neurobus.placement import Plan, place
 from neurobus.wire import bus as wire
 
@@ -297,3 +298,16 @@ class Cluster:
                 if isinstance(event, Report) and event.verb == "status":
                     heard[event.origin] = event.data
         return heard
+
+
+def inputs_of(core: Core, book: Loan, number: Any, at: int) -> tuple[dict[int, list[int]], Any]:
+    """Tick → places on a chip of the synapses by which spikes on loan act from step `at` on; the pokes."""
+    synapses, inputs = core.weights(), dict[int, list[int]]()
+    kept, pokes = book.inputs(at, core.part.max_delay)
+    for key in kept.tolist():
+        stamp, source = key >> STEP_BITS, key & 0xFFFFFFFF
+        for j in np.flatnonzero(synapses.pre == source).tolist():
+            tick = stamp + int(synapses.delay[j]) - 1
+            if tick >= at:
+                inputs.setdefault(tick, []).append(int(number[j]))
+    return inputs, pokes

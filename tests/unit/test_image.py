@@ -14,7 +14,7 @@ from neurobus.node.core import Core
 from neurobus.node.loan import STEP_BITS, Loan
 from neurobus.placement import place
 from tests.fake_board import TwinChip
-from tests.helpers import net, run_table, table
+from tests.helpers import inputs_of, net, run_table, table
 
 NET = (
     run_table(seed=4)
@@ -56,15 +56,7 @@ def test_a_neuron_handed_to_a_board_goes_on_bit_for_bit(seed, at):
         book.keep_poke(*poke)
     core.advance(at)
     board = TwinChip.of(chip.pack(state_of(core)))
-    synapses = core.weights()
-    kept, left = book.inputs(at, core.part.max_delay)
-    inputs: dict[int, list[int]] = {}
-    for key in kept.tolist():
-        stamp, source = key >> STEP_BITS, key & 0xFFFFFFFF
-        for j in np.flatnonzero(synapses.pre == source).tolist():
-            tick = stamp + int(synapses.delay[j]) - 1
-            if tick >= at:
-                inputs.setdefault(tick, []).append(int(chip.number[j]))
+    inputs, left = inputs_of(core, book, chip.number, at)
     fired = []
     while board.tick < 3100:
         for number in inputs.get(board.tick, ()):

@@ -17,7 +17,7 @@ from neurobus.placement import place
 from neurobus.wire import link
 from neurobus.wire.link import RACE_PARAMS
 from tests.fake_board import RaceChip
-from tests.helpers import net, run_table, table
+from tests.helpers import inputs_of, net, run_table, table
 
 INPUTS, SLOT = 12, 256
 KINDS = {"input": INPUTS, "elder": 2, "younger": 2, "foreign": 4, "teach": 1, "learn": 1, "reset": 1}
@@ -86,14 +86,7 @@ def test_a_neuron_that_learns_goes_on_bit_for_bit(seed, at):
     core.advance(at)
     board = RaceChip.of(image.pack(state_of(core)))
     synapses = core.weights()
-    kept, left = book.inputs(at, core.part.max_delay)
-    inputs: dict[int, list[int]] = {}
-    for key in kept.tolist():
-        stamp, source = key >> STEP_BITS, key & 0xFFFFFFFF
-        for j in np.flatnonzero(synapses.pre == source).tolist():
-            tick = stamp + int(synapses.delay[j]) - 1
-            if tick >= at:
-                inputs.setdefault(tick, []).append(int(image.number[j]))
+    inputs, left = inputs_of(core, book, image.number, at)
     fired = []
     while board.tick < end:
         for number in inputs.get(board.tick, ()):
