@@ -62,7 +62,7 @@ def await_frame(socket: zmq.Socket[bytes]) -> bytes | None:
 
 
 @functools.cache
-def _functions() -> tuple[Any, Any, Any, Any] | None:
+def _functions() -> tuple[Any, ...] | None:
     """`zmq_msg_recv`, `zmq_msg_data`, `zmq_send` and `zmq_msg_init` of the library that pyzmq uses, if it is
     reached so: its backend in C is linked to it."""
     try:
@@ -70,6 +70,19 @@ def _functions() -> tuple[Any, Any, Any, Any] | None:
         return library.zmq_msg_recv, library.zmq_msg_data, library.zmq_send, library.zmq_msg_init
     except (KeyError, OSError, AttributeError):
         return None
+
+
+@functools.cache
+def _clock_and_poll() -> tuple[int, int]:
+    """Addresses of `clock_gettime` and `ppoll`; 0 where Python's monotonic clock is another one."""
+    if sys.platform != "linux":
+        return 0, 0
+    system = ctypes.CDLL(None)
+    return _address(system.clock_gettime), _address(system.ppoll)
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 class Peer:
@@ -124,17 +137,17 @@ class Peer:
             pass
 
     def lines(self) -> tuple[int, ...] | None:
-        """For compiled code that converses: addresses of `zmq_msg_recv`, `zmq_msg_data` and `zmq_send`, of
-        a message, dendrites and axon. They hold as long as this peer; None where there are none."""
+        """For compiled code that talks: addresses of `zmq_msg_recv`, `zmq_msg_data` and `zmq_send`, of
+        a message, dendrites and axon, and of `clock_gettime` and `ppoll` (0 where they are not to be used).
+        They hold as long as this peer; None where there are none."""
         functions = _functions()
         if functions is None:
             return None
         *called, init = functions
         self._message = (ctypes.c_uint64 * 8)()  # a zmq_msg_t
         init(self._message)
-        addresses = [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in called]
         sockets = int(self._dendrites.underlying), int(self._axon.underlying)
-        return (*addresses, ctypes.addressof(self._message), *sockets)
+        return (*map(_address, called), ctypes.addressof(self._message), *sockets, *_clock_and_poll())
 
     def wait(self, timeout_s: float) -> bytes | None:
         """The next frame, or None after `timeout_s` seconds."""

@@ -10,7 +10,6 @@ comes late by the wall clock is still exact as long as its effect lies after the
 from __future__ import annotations
 
 import ctypes
-from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.config.schema import STATIC
+from neurobus.ledger import Account
 from neurobus.model import Array, load_synapse
 from neurobus.node import kernels
 from neurobus.node import table as T
@@ -81,6 +81,20 @@ class Weights:
 
 
 NOTHING = Emission()
+
+
+def hash_table(topics: list[bytes]) -> list[int]:
+    """Open addressing with a polynomial of the bytes, as `neurobus.node.talking.hear` reads it: the places of
+    topics in their list, -1 for none."""
+    slots = [-1] * (1 << (2 * len(topics)).bit_length())
+    for n, topic in enumerate(topics):
+        place = 0
+        for byte in topic[:-1]:
+            place = (place * 31 + byte) & 0x7FFFFFFF
+        while slots[place % len(slots)] >= 0:
+            place += 1
+        slots[place % len(slots)] = n
+    return slots
 
 
 def joined(parts: list[Emission]) -> Emission:
@@ -239,10 +253,18 @@ class Core:
     epoch: int = _in_table(T.EPOCH)
     n_served: int = _in_table(T.N_SERVED)
     """Spikes that left by `serve` or `react`."""
+    _n_new: int = _in_table(T.N_NEW)
     duty_number: int = _in_table(T.NUMBER)
     """Number of the last duty carried out."""
     limit: int = _in_table(T.LIMIT)
     """Nobody wants to know what lies beyond this step."""
+    acts: int = _in_table(T.ACTS)
+    nearest: int = _in_table(T.NEAREST)
+    """What the last look found: how many emissions at step `nearest`; or that there is none before it."""
+    _ahead: int = _in_table(T.AHEAD)
+    _rest_at: int = _in_table(T.REST_AT)
+    _resting: int = _in_table(T.RESTING)
+    _rest_deliveries: int = _in_table(T.REST_DELIVERIES)
 
     def __init__(self, part: NeuronPart):
         self.part = part
@@ -292,11 +314,15 @@ class Core:
         self._noise = (mean if noisy else NO_MV, np.exp(-mean), part.noise_weight)
         self._spare, self._scratch = self.buffer.copy(), np.empty_like(self.buffer)
         self._fired = np.zeros(K, np.uint8)
+        self._new: Any = (ctypes.c_int64 * T.ROOM)()
+        self._table[T.ROOM_NEW] = T.ROOM
         self._answer_head = b""
         self._room(64)
         self.limit = NEVER
         kernel = kernels.kernel(part.model_name, model, part.types)
         self._kernel_run, self._kernel_duty, self._kernel_wait = kernel.run, kernel.duty, kernel.wait
+        self._table[T.TABLE], self._table[T.MODEL] = self._address, kernel.model
+        self._table[T.REMEMBERS] = model.arrive is not None or bool(part.types)
         self._restful = not noisy and not model.stochastic
         self._table[T.RESTFUL] = self._restful
         self._local = {int(g): n for n, g in enumerate(part.index)}
@@ -317,17 +343,14 @@ class Core:
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
         self._plan_i, self._plan_value = part.plan_i, part.plan_pa
         self._look_length, self._far = T.FIRST_LOOK, 0
-        self.acts, self.nearest = False, 0
-        self._resting = False
-        self._rest_at: int | None = None
-        self._ahead: tuple[int, Emission | None, list[int], int] | None = None
-        self._rest_deliveries = 0
+        self._outdate()
+        self._table[T.FEEDS_ITSELF] = self.recurrent or self._recurrent_gaps
 
     # -- inputs ---------------------------------------------------------------------------------
 
     def _outdate(self) -> None:
         """What the last look found, rest or an emission, holds no more."""
-        self._rest_at = self._ahead = None
+        self._rest_at = self._ahead = -1
 
     def admit(self, keys: Keys) -> None:
         """Spikes from elsewhere: int64 `stamp << 32 | source`, in any order.
@@ -398,7 +421,7 @@ class Core:
         self._plan_i = np.array([row[2] for row in rows], np.int32)
         self._plan_value = np.array([row[3] for row in rows], np.float64)
         self._at_plan = 0
-        self._stale, self._ahead = True, None
+        self._stale, self._ahead = True, -1
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -414,7 +437,7 @@ class Core:
         """The frame that `serve` writes."""
         self.answer[: len(self._answer_head)] = self._answer_head
         self._answer_address = ctypes.addressof(ctypes.c_char.from_buffer(self.answer))
-        self._stale = True
+        self._stale, self._ahead = True, -1
 
     def _call(self, op: int, a: int, b: int, c: int, d: int) -> None:
         if self._stale:
@@ -437,32 +460,14 @@ class Core:
             return NOTHING
         return Emission(self._out[:n].copy(), self._out_sample[:n_mv].copy(), self._out_mv[:n_mv].copy())
 
-    def _use_up(self) -> None:
-        """The last run is the committed one: what it took from the queues is used."""
-        table = self._table
-        table[T.AT_KEY : T.AT_SAMPLE + 1] = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1]
-        table[T.DELIVERIES] += table[T.RUN_DELIVERIES]
-
     def advance(self, to: int) -> Emission:
         """Commit up to step `to` and return what was emitted on the way, own recurrence included."""
-        if to <= self.k:
-            return NOTHING
-        if self._ahead is not None and self._ahead[0] == to:
-            return self._catch_up(*self._ahead)
-        if self._rest_at is not None and to >= self._rest_at:
-            self._take_rest()
-        if self._resting:
-            first = self._first_effect()
-            if to <= first:
-                self.k = to
-                return NOTHING
-            self.k, self._resting = max(self.k, first), False
         if not (self.recurrent or self._recurrent_gaps):
-            return self._commit(to)
+            return self._commit(to, NEVER)
         # Own spikes act on own neurons after min_delay at the earliest, so no more than that at a time.
         parts = []
         while self.k < to:
-            part = self._commit(min(to, self.k + self.part.min_delay))
+            part = self._commit(to, self.part.min_delay)
             if part:
                 parts.append(part)
                 if self.recurrent:
@@ -473,29 +478,13 @@ class Core:
 
     def knows(self, step: int) -> bool:
         """Whether the last look ended with an emission at this step, and nothing has arrived since."""
-        return self._ahead is not None and self._ahead[0] == step
+        return self._ahead == step
 
-    def _catch_up(self, to: int, emission: Emission | None, used: list[int], delivered: int) -> Emission:
-        """Commit the copy, which the last look left at its first emission. Nothing has arrived since.
-        No emission here: it stands in the table yet."""
-        if emission is None:
-            emission, used, delivered = self._seen()
-        self.buffer[:] = self._spare
-        self._table[T.AT_KEY : T.AT_SAMPLE + 1] = used
-        self.k, self.deliveries = to, self.deliveries + delivered
-        self._ahead, self._rest_at, self._resting = None, None, False
-        return emission
-
-    def _seen(self) -> tuple[Emission, list[int], int]:
-        """What the table tells of a look of `react`: the emission, how far it used the queues, deliveries."""
-        table = self._table
-        emission = Emission(self._out[: table[T.LOOK_OUT]].copy())
-        return emission, table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1], table[T.RUN_DELIVERIES]
-
-    def _commit(self, to: int) -> Emission:
-        self._outdate()
-        self.k = self._run(self.buffer, self.k, to, False)
-        self._use_up()
+    def _commit(self, to: int, at_most: int) -> Emission:
+        self._call(T.COMMIT, to, at_most, 0, 0)
+        if not self._table[T.SERVED]:
+            self._room(2 * (to - self.k))
+            self._call(T.COMMIT, to, at_most, 0, 0)
         return self._emitted()
 
     @property
@@ -516,45 +505,16 @@ class Core:
         return self._look(again, through, limit)
 
     def _look(self, again: bool, through: int, limit: int) -> int:
-        self.acts, self._ahead = False, None
-        if self._rest_at is not None:
-            return NEVER
         if not self.looks_ahead:
-            return self.k + 1
-        k0 = self.k
-        if self._resting:
-            k0 = max(k0, self._first_effect())
-            if k0 == NEVER:
-                return NEVER
-        end = max(min(max(k0, through) + self._look_length, limit), k0 + 1)
-        np.copyto(self._spare, self.buffer)
-        table, k = self._table, self._run(self._spare, k0, end, True)
-        if table[T.N_OUT] or table[T.N_MV]:
-            self.acts = True
-            if not (self.recurrent or self._recurrent_gaps):
-                used = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1]
-                self._ahead = k, self._emitted(), used, int(table[T.RUN_DELIVERIES])
-            return k
-        used_up = table[T.RUN_AT_KEY : T.RUN_AT_SAMPLE + 1] == self._ends()
-        self._rest_deliveries = table[T.RUN_DELIVERIES]
-        if again and self._restful and used_up and self._still(k):
-            self._rest_at = k
-            return NEVER
-        return k + 1
-
-    def _ends(self) -> list[int]:
-        return [self._n_keys, len(self._plan_k), len(self._sample_keys)]
+            self.acts, self.nearest = 0, self.k + 1
+        else:
+            self._call(T.LOOK, again, through, limit, 0)
+        return self.nearest
 
     def _first_effect(self) -> int:
         """The first update in which anything that waits can act."""
-        lag, first = self.part.min_delay - 1, NEVER
-        if self._at_key < self._n_keys:
-            first = (int(self._keys[self._at_key]) >> STEP_BITS) + lag
-        if self._at_sample < len(self._sample_keys):
-            first = min(first, (int(self._sample_keys[self._at_sample]) >> STEP_BITS) + lag)
-        if self._at_plan < len(self._plan_k):
-            first = min(first, int(self._plan_k[self._at_plan]))
-        return first
+        self._call(T.FIRST, 0, 0, 0, 0)
+        return int(self._table[T.SERVED])
 
     def _still(self, k: int) -> bool:
         """Whether the copy, which stands at step `k` with nothing waiting, is a fixed point of the update.
@@ -562,16 +522,9 @@ class Core:
         Bit for bit: then it may stand for every later step, and time may jump over the silence.
         """
         self._call(T.STILL, k, 0, 0, 0)
+        if self._table[T.ACTS]:
+            self._rest_at, self._rest_deliveries = k, 0
         return bool(self._table[T.ACTS])
-
-    def _take_rest(self) -> None:
-        """Commit the copy that the last look left at rest. Nothing has arrived since."""
-        assert self._rest_at is not None
-        self.deliveries += self._rest_deliveries
-        self.buffer[:] = self._spare
-        self.k = self._rest_at
-        self._at_key, self._at_plan, self._at_sample = self._ends()
-        self._rest_at, self._resting, self._ahead = None, True, None
 
     # -- virtual clock ----------------------------------------------------------------------------
 
@@ -607,7 +560,7 @@ class Core:
         swift = (
             self._swift
             and not (sample_keys or stimuli or self._resting)
-            and self._rest_at is None
+            and self._rest_at < 0
             and to - self.k < self._out_steps
         )
         if swift:
@@ -635,10 +588,10 @@ class Core:
         Returns the length of the answer, which stands in `answer` and is counted in `seq`; or `T.OTHER`,
         `T.OLD` or `T.TELL`.
         """
-        plain = self._swift and not (self._resting or self._far) and self._rest_at is None
+        plain = self._swift and not (self._resting or self._far) and self._rest_at < 0
         if not plain or len(frame) > head + MORE_THAN_A_FEW:
             return T.OTHER
-        self._ahead = None
+        self._ahead = -1
         if self._stale:
             self._fill_table()
         if self._kernel_duty(
@@ -648,9 +601,9 @@ class Core:
         return self._table[T.SERVED]  # type: ignore[no-any-return]
 
     def listens(self, topic: bytes, lines: tuple[int, ...]) -> None:
-        """From here on `converse` takes duties of this topic by these addresses, `T.RECEIVE` to `T.AXON`."""
+        """From here on `converse` takes duties of this topic by these addresses, `T.RECEIVE` to `T.POLL`."""
         self._duty_topic = ctypes.create_string_buffer(topic, len(topic))
-        self._table[T.RECEIVE : T.AXON + 1] = lines
+        self._table[T.RECEIVE : T.POLL + 1] = lines
 
     def converse(self, plain: bool) -> int:
         """Receive and carry out plain duties and send the answers, in one call of the kernel, until a frame
@@ -660,10 +613,10 @@ class Core:
         every frame is another one.
         """
         head = len(self._duty_topic)
-        plain = plain and self._swift and not (self._resting or self._far) and self._rest_at is None
+        plain = plain and self._swift and not (self._resting or self._far) and self._rest_at < 0
         self._table[T.PLAIN] = head + MORE_THAN_A_FEW if plain else 0
         if plain:
-            self._ahead = None
+            self._ahead = -1
         if self._stale:
             self._fill_table()
         topic = ctypes.addressof(self._duty_topic)
@@ -690,7 +643,6 @@ class Core:
         if next_step:
             return emission, next_step
         if self._still(last):
-            self._rest_at = last
             return emission, NEVER
         return emission, last + 1
 
@@ -702,78 +654,88 @@ class Core:
         what `look` says. None, and nothing done, where one call is not enough, or where more than spikes are
         emitted. Nothing beyond `limit` is of interest.
         """
-        if not self._swift or len(self.part.watched):
+        n_new = len(keys)
+        if not self.swift or n_new > T.ROOM:
             return None
-        if not keys:
-            return self._react_on(now, limit)
-        rest = self.k if self._resting else self._rest_at
-        op, to, n_new = T.REACT, max(to, self.k), len(keys)
-        if rest is not None:
-            # Nothing happens between the rest and the first effect of what is new. The committed state
-            # stays where it is until something is emitted: an earlier input may still come.
-            first = (min(keys) >> STEP_BITS) + self.part.min_delay - 1
-            if first >= rest:
-                op, to = T.AWAKE, first
-                if self._resting:
-                    np.copyto(self._spare, self.buffer)
-            elif self._resting:
-                return None
         if self._n_keys + n_new > len(self._keys):
             self._make_room(n_new)
-        if to - self.k >= self._out_steps and op == T.REACT:
+        if to - self.k >= self._out_steps and not self._resting and self._rest_at < 0:
             self._room(2 * (to - self.k))
-        if self._stale:
-            self._fill_table()
-        length = self._look_length = max(self._look_length // 2, T.SHORTEST_LOOK)
-        end = max(min(max(to, now) + length, limit), to + 1)
-        table = self._table
-        table[T.NOW], table[T.ACTS], self._ahead = now, 0, None
-        if self._kernel_duty(RESULT, RAISED, self._address, op, to, array("q", keys).tobytes(), n_new, end):
-            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
-        if table[T.ACTS] == T.TAKEN:
-            self.deliveries += self._rest_deliveries if self._rest_at is not None and op == T.AWAKE else 0
-            self._resting = False
-        return self._reacted(op == T.REACT)
+        self._new[:n_new] = keys
+        self._n_new = n_new
+        self._call(T.REACT, to, now, limit, 0)
+        self._n_new = 0
+        return self._reacted()
 
     def due(self, now: int, limit: int) -> tuple[list[int], bool] | None:
         """As `react` when nothing has arrived: what the last look saw coming, once the clock has come to it.
         None where it saw nothing."""
-        if self._ahead is None or not self._swift or len(self.part.watched):
+        if not self.swift:
             return None
-        step, emission = self._ahead[:2]
-        self.acts, self.nearest = True, step
-        if step > min(now, limit):
-            return [], False
-        self._look_length = min(max(self._look_length, T.SHORTEST_LOOK) * 4, T.LONGEST_LOOK)
-        if emission is not None:
-            return self._catch_up(*self._ahead).keys.tolist(), True
-        self._table[T.NOW] = step
-        self._call(T.TAKE, 0, 0, 0, 0)
-        return self._reacted(False)
+        self._call(T.DUE, now, 0, limit, 0)
+        return self._reacted()
 
-    def _react_on(self, now: int, limit: int) -> tuple[list[int], bool]:
-        """What comes after an emission; mostly a neuron that came from rest goes back there soon."""
-        table, k = self._table, self.k
-        length = max(self._look_length, T.SHORTEST_LOOK)
-        end = max(min(max(k, now) + length, limit), k + 1)
-        table[T.NOW], self._ahead = now, None
-        self._call(T.ON, min(k + T.SHORTEST_LOOK, end), end, 0, 0)
-        if table[T.ACTS] != T.RESTS:
-            return self._reacted(True)
-        self._outdate()
-        self._rest_at, self._rest_deliveries = table[T.LAST], table[T.RUN_DELIVERIES]
-        self.acts, self.nearest = False, NEVER
-        return [], False
-
-    def _reacted(self, stands: bool) -> tuple[list[int], bool]:
-        """What the call just made says. `stands`: what it saw coming can be committed as it is."""
-        self._outdate()
+    def _reacted(self) -> tuple[list[int], bool] | None:
         table = self._table
-        acts = table[T.ACTS]
-        if stands and acts > 0 and not table[T.N_OUT]:
-            self._ahead = table[T.LAST], None, [], 0
-        self.acts, self.nearest = acts != 0, table[T.LAST] + (acts == 0)
-        return self._out_ints[: table[T.N_OUT]], acts == T.TAKEN
+        if not table[T.SERVED]:
+            return None
+        return self._out_ints[: table[T.N_OUT]], table[T.ACTS] == T.TAKEN
+
+    def attends_to(
+        self,
+        axon: bytes,
+        streams: list[tuple[bytes, int, Account]],
+        lines: tuple[int, ...],
+        fds: tuple[int, int],
+        clock: tuple[int, int, int],
+    ) -> None:
+        """From here on `attend` hears these streams (topic, wire index, account) and sends spikes as `axon`,
+        a topic, by these addresses, `T.RECEIVE` to `T.POLL`.
+
+        `fds`: readable when frames may have arrived, and when something else wants attention (-1: nothing
+        does). `clock`: step 0 by the clock on the wall (ns), the length of a step (ns), and how many of them
+        the committed state stays behind the present.
+        """
+        topics, indices, accounts = [list(column) for column in zip(*streams, strict=True)] or [[], [], []]
+        lengths = [len(topic) for topic in topics]
+        places = np.cumsum([0, *lengths])[:-1].tolist()
+        rows = list(zip(places, lengths, indices, map(ctypes.addressof, accounts), strict=True))
+        slots = hash_table(topics)
+        arrays = (
+            np.array([0, 0, *fds], np.int64), np.array(rows, np.int64), np.array(slots, np.int64),
+            np.frombuffer(bytearray(b"".join(topics)) or b"\0", np.uint8),
+            np.frombuffer(bytearray(axon + bytes(T.FRAME_ROOM)), np.uint8),
+        )  # fmt: skip
+        self._kept = arrays, accounts
+        table = self._table
+        table[T.RECEIVE : T.POLL + 1] = lines
+        table[T.T0_NS : T.GRACE + 1] = clock
+        table[T.SLOT_MASK], table[T.AXON_HEAD] = len(slots) - 1, len(axon)
+        table[T.WAITING : T.AXON_FRAME + 1] = [array.ctypes.data for array in arrays]
+
+    @property
+    def swift(self) -> bool:
+        """Whether `react`, `due` and `attend` can do what there is to do."""
+        return self._swift and not len(self.part.watched)
+
+    def attend(self, until_ns: int) -> int:
+        """Receive spikes, react to them as they come, do what is due as time goes on, and send what comes of
+        it, in one call of the kernel, until a time by the clock on the wall (ns).
+
+        Returns `T.NOBODY`: look at `nearest` for when to act again; `T.OTHER`: a frame of another kind came,
+        `frame()`; or `T.LONGER`. In both cases what `heard` returns has not been admitted.
+        """
+        if self._stale:
+            self._fill_table()
+        if self._kernel_wait(RESULT, RAISED, self._address, T.ATTEND, until_ns, 0, 0, 0):
+            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+        return self._table[T.SERVED]  # type: ignore[no-any-return]
+
+    def heard(self) -> list[int]:
+        """Keys of the spikes that `attend` booked and left to be admitted."""
+        n, self._n_new = self._n_new, 0
+        keys: list[int] = self._new[:n]
+        return keys
 
     def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
         """`duty` in one call of the kernel."""
@@ -783,7 +745,7 @@ class Core:
         if self._stale:
             self._fill_table()
         end = max(min(to + self._look_length, limit), to + 1) if self._look_length else 0
-        self._ahead = None
+        self._ahead = -1
         if self._kernel_duty(RESULT, RAISED, self._address, T.DUTY, to, keys, n_new, end):
             raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
         emission = self._emitted()
@@ -792,14 +754,12 @@ class Core:
         last = int(table[T.LAST])
         if table[T.ACTS]:
             return emission, last
-        self._rest_deliveries = 0
-        if (
-            not new
-            and self._restful
-            and table[T.AT_KEY : T.AT_SAMPLE + 1] == self._ends()
-            and self._still(last)
-        ):
-            self._rest_at = last
+        all_used = table[T.AT_KEY : T.AT_SAMPLE + 1] == [
+            self._n_keys,
+            len(self._plan_k),
+            len(self._sample_keys),
+        ]
+        if not new and self._restful and all_used and self._still(last):
             return emission, NEVER
         return emission, last + 1
 
@@ -833,13 +793,14 @@ class Core:
         self._table[T.SCALARS + T.GAP_TO] = part.gap_to.ctypes.data
         self._table[T.SCALARS + T.GAP_F] = part.gap_f.ctypes.data
         self._table[T.SCALARS + T.SCRATCH] = self._scratch.ctypes.data
+        self._table[T.SCALARS + T.NEW] = ctypes.addressof(self._new)
         self._stale = False
 
     def _duty(
         self, to: int, keys: Keys, sample_keys: Keys, sample_mv: Array, stimuli: list[list[float]] | None
     ) -> Emission:
         """Inputs and commit of a duty, step by step."""
-        if self._rest_at is not None:
+        if self._rest_at >= 0:
             firsts = [int(k.min()) >> STEP_BITS for k in (keys, sample_keys) if len(k)]
             begin = min(firsts, default=NEVER) + self.part.min_delay - 1
             self.advance(min([begin, to, *(int(s[0]) for s in stimuli or ())]))
@@ -856,7 +817,8 @@ class Core:
         self.buffer[self._shape[0] * K : at] = 0.0
         self.buffer[at + 2 * K : at + 3 * K] = np.inf
         self._at_key, self._at_sample = self._n_keys, len(self._sample_keys)
-        self._rest_at, self._resting, self._ahead = None, False, None
+        self._outdate()
+        self._resting = False
         while self._at_plan < len(self._plan_k) and self._plan_k[self._at_plan] < step:
             if self._plan_what[self._at_plan] == 0:
                 self.buffer[at + self._plan_i[self._at_plan]] += self._plan_value[self._at_plan]
@@ -902,8 +864,8 @@ class Core:
         waiting = keys if part.owned else keys[poured:]
         self._keys, self._n_keys, self._at_key = np.append(waiting, np.zeros(64, np.int64)), len(waiting), 0
         self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
-        self._rest_at, self._resting, self.k, self._ahead = None, False, step, None
-        self._stale = True
+        self._outdate()
+        self._resting, self.k, self._stale = False, step, True
         self._set_plan([])
         for update, neuron, value in pokes:
             self.poke(update, neuron, value)
@@ -916,13 +878,18 @@ class Core:
         T.LONGEST_LOOK steps ahead, where the neuron is not known to come to rest."""
         buffer, k0 = self.buffer, self.k
         if at > k0 and self.looks_ahead:
-            if self._rest_at is not None and at >= self._rest_at:
+            if 0 <= self._rest_at <= at:
                 buffer = self._spare
             elif at > (k0 := max(k0, self._first_effect() if self._resting else 0)):
-                if self._ahead is not None and self._ahead[1] is None:
-                    self._ahead = self._ahead[0], *self._seen()  # before another run says other things
-                buffer = self.buffer.copy()
+                table, buffer = self._table, self.buffer.copy()
+                # What the last look found stands in the table and in `_out`, and holds on.
+                known, n, n_mv = table[T.LAST : T.ACTS], table[T.LOOK_OUT], table[T.LOOK_MV]
+                outs = (self._out[:n], self._out_sample[:n_mv], self._out_mv[:n_mv])
+                put_out = [out.copy() for out in outs]
                 self._run(buffer, k0, min(at, k0 + T.LONGEST_LOOK), True)
+                table[T.LAST : T.ACTS] = known
+                for out, before in zip(outs, put_out, strict=True):
+                    out[:] = before
         potential = buffer[self.potential_row * self.K : (self.potential_row + 1) * self.K]
         return np.asarray(potential + self._zero)
 
@@ -1012,7 +979,8 @@ class Core:
         self.buffer[:] = buffer
         self.part.weight[:] = np.frombuffer(saved["weight"], np.float64)
         self.k, self.late, self.deliveries = saved["k"], saved["late"], saved["deliveries"]
-        self._at_key, self._resting, self._rest_at = 0, False, None
+        self._outdate()
+        self._at_key, self._resting = 0, False
         waiting = np.frombuffer(saved["keys"], np.int64)
         self._keys, self._n_keys = waiting.copy(), len(waiting)
         self._stale = True

@@ -25,32 +25,17 @@ from typing import Any
 import msgpack
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import carray, njit, types, uint64  # type: ignore[attr-defined]
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit, uint64
 
 from neurobus.model import Model
-from neurobus.node import hooks
+from neurobus.node import hooks, talking
 from neurobus.node import table as T
-from neurobus.node.cache import cache_dir
-
-# Beside the kernels: where one process at a time compiles, one at a time writes here.
-_config: Any = numba.config
-_config.CACHE_DIR = _config.CACHE_DIR or str(cache_dir() / "numba")
+from neurobus.node.ahead import state_size
+from neurobus.node.raw import BARE, helper, view, view2
 
 TINY = 1e-30
 """States smaller than this become zero at every 1024th step, so that a decaying neuron comes to rest
 instead of crawling through denormal numbers. Far below half an ulp of any sum that decides a spike."""
-
-
-BARE: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""Options of functions that only other compiled functions call."""
-
-
-def helper(function: Any) -> Any:
-    """Compile a function that all kernels share; numba keeps it on disk, which saves a third of the time."""
-    return njit(cache=True, **BARE)(function)
 
 
 @helper
@@ -73,82 +58,6 @@ def poisson_count(key, k, mean, p0):  # type: ignore[no-untyped-def]
         p *= mean / n
         total += p
     return n
-
-
-@intrinsic
-def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
-    def cast(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), cast
-
-
-def _outside(results_pointer: bool, *narrow: int) -> Any:
-    """A function that calls one of C at an address, with three or four integers or pointers; those at the
-    places `narrow` are C ints, and so is the result unless it is a pointer."""
-
-    @intrinsic
-    def call(typingctx, address, a, b, c, d):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            wide, short = ir.IntType(64), ir.IntType(32)
-            kinds = [short if place in narrow else wide for place in range(4)]
-            given = [
-                builder.trunc(one, kind) if kind is short else one
-                for one, kind in zip(arguments[1:], kinds, strict=True)
-            ]
-            kind = ir.FunctionType(wide if results_pointer else short, kinds)
-            result = builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), given)
-            return result if results_pointer else builder.sext(result, wide)
-
-        return types.int64(*[types.int64] * 5), generate
-
-    return call
-
-
-_msg_recv, _msg_data, _send = _outside(False, 2, 3), _outside(True), _outside(False, 3)
-
-
-@helper
-def view(address, n, dtype):  # type: ignore[no-untyped-def]
-    """The array of `n` items at an address. Its owner must live."""
-    return carray(_pointer(address), n, dtype)  # type: ignore[call-arg]
-
-
-@helper
-def view2(address, n, m, dtype):  # type: ignore[no-untyped-def]
-    return carray(_pointer(address), (n, m), dtype)  # type: ignore[call-arg]
-
-
-@helper
-def big_endian(p, at, n):  # type: ignore[no-untyped-def]
-    """The integer in `n` bytes at place `at`."""
-    value = 0
-    for i in range(n):
-        value = value << 8 | p[at + i]
-    return value
-
-
-@helper
-def to_big_endian(p, at, n, value):  # type: ignore[no-untyped-def]
-    for i in range(n):
-        p[at + n - 1 - i] = value & 0xFF
-        value >>= 8
-
-
-@helper
-def state_size(t):  # type: ignore[no-untyped-def]
-    """Numbers in the state of a core, without those of its synapses, which come behind it."""
-    K = t[T.N_NEURONS]
-    return t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
-
-
-@helper
-def look_length(length, new):  # type: ignore[no-untyped-def]
-    """How far to look after a duty with or without new inputs, if it was `length` before: see `Core.duty`."""
-    if not new:
-        return min(max(length, T.SHORTEST_LOOK) * 4, T.LONGEST_LOOK)
-    length //= 2
-    return length if length >= T.SHORTEST_LOOK else 0
 
 
 @helper
@@ -180,7 +89,8 @@ def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
 
 
 def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Any:
-    """The function behind `neurobus.node.kernels.Kernel` for a model with synapses of these types."""
+    """A model's own code, with synapses of these types: RUN and SETTLE of `neurobus.node.table`, the first
+    with how far each queue is used and what has been put out."""
     step = jitted(model.step)
     owns = model.arrive is not None
     remembers = owns or bool(synapses)
@@ -333,252 +243,32 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN], t[T.RUN_AT_SAMPLE] = at_key, at_plan, at_sample
         t[T.RUN_DELIVERIES] = delivered
 
-    @njit("void(int64[::1], int64, int64)", **BARE)
-    def admit(t, new, n_new):  # type: ignore[no-untyped-def]
-        """Sort `n_new` spikes at an address in among those that wait; there is room for them."""
-        n_keys, at_key, poured = t[T.N_KEYS], t[T.AT_KEY], t[T.STEP] - t[T.LAG]
-        keys, fresh = view(t[T.SCALARS], t[T.ROOM_KEYS], np.int64), view(new, n_new, np.int64)
-        if at_key:
-            for i in range(at_key, n_keys):
-                keys[i - at_key] = keys[i]
-            n_keys, at_key = n_keys - at_key, 0
-        for j in range(n_new):
-            spike = fresh[j]
-            if (spike >> 32) < poured:
-                t[T.LATE] += 1
-                if remembers:
-                    spike = poured << 32 | (spike & 0xFFFFFFFF)
-            i = n_keys
-            while i > 0 and keys[i - 1] > spike:
-                keys[i] = keys[i - 1]
-                i -= 1
-            keys[i] = spike
-            n_keys += 1
-        t[T.N_KEYS], t[T.AT_KEY] = n_keys, at_key
-
-    @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
-    def duty(t, to, new, n_new, look):  # type: ignore[no-untyped-def]
-        """See `neurobus.node.table`: DUTY."""
-        k, n_out, n_mv = t[T.STEP], 0, 0
-        if n_new:
-            admit(t, new, n_new)
-        if to > k:
-            advance(t, t[T.SCALARS + 1], k, to, 0, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
-            n_out, n_mv = t[T.N_OUT], t[T.N_MV]
-            t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN] = to, t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN]
-            t[T.AT_SAMPLE] = t[T.RUN_AT_SAMPLE]
-            t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
-        if look > to:
-            n = state_size(t) + t[T.N_OWNED]
-            buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
-            for i in range(n):
-                spare[i] = buffer[i]
-            at_key, at_plan, at_sample = t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE]
-            advance(t, t[T.SCALARS + 2], to, look, 1, at_key, at_plan, at_sample, n_out, n_mv)
-            t[T.ACTS] = t[T.N_OUT] + t[T.N_MV] - n_out - n_mv
-            t[T.LOOK_OUT], t[T.LOOK_MV] = t[T.N_OUT], t[T.N_MV]
-        t[T.N_OUT], t[T.N_MV] = n_out, n_mv
-
-    @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
-    def serve(t, head, frame, size, answer):  # type: ignore[no-untyped-def]
-        """See `neurobus.node.table`: SERVE. The places are those of `neurobus.wire.bus.duty`, `answered`."""
-        n = size - head - 36
-        t[T.SERVED] = T.OTHER
-        p = view(frame + head, max(size - head, 0), np.uint8)
-        if n < 0 or n & 7 or p[0] != 0x97 or p[1] != 0xCF or p[10] != 0xCF or p[19] != 0xC6:
-            return
-        if big_endian(p, 20, 4) != n or p[size - head - 2] != 0xC0 or p[size - head - 1] != 0xC0:
-            return
-        for i in (24, 29):
-            if p[n + i] != 0xC6 or big_endian(p, n + i + 1, 4) != 0:
-                return
-        number, to, n_new = big_endian(p, 2, 8), big_endian(p, 11, 8), n >> 3
-        if number <= t[T.NUMBER]:
-            t[T.SERVED] = T.OLD
-            return
-        if t[T.N_KEYS] + n_new > t[T.ROOM_KEYS] or to - t[T.STEP] >= t[T.OUT_STEPS]:
-            return
-        t[T.NUMBER] = number
-        length = look_length(t[T.LOOK_LENGTH], n_new)
-        t[T.LOOK_LENGTH] = length
-        look = max(min(to + length, t[T.LIMIT]), to + 1) if length else 0
-        duty(t, to, frame + head + 24, n_new, look)
-        t[T.SERVED] = T.TELL
-        if look == 0:
-            next_step = to + 1
-        elif t[T.ACTS]:
-            next_step = t[T.LAST]
-        else:
-            next_step = t[T.LAST] + 1
-            rests = t[T.AT_KEY] == t[T.N_KEYS] and t[T.AT_PLAN] == t[T.N_PLAN]
-            if rests and t[T.AT_SAMPLE] == t[T.N_SAMPLES] and n_new == 0 and t[T.RESTFUL]:
-                next_step = 0
-        t[T.NEXT] = next_step
-        if next_step == 0 or t[T.N_MV]:
-            return
-        n_out = t[T.N_OUT]
-        out = view(t[T.SCALARS + 29], 8 * n_out, np.uint8)
-        first = view(t[T.SCALARS + 29], 1, np.int64)[0] >> 32 if n_out else -1
-        a = view(answer + t[T.HEAD], 66 + 8 * n_out, np.uint8)
-        a[0], a[1], a[10], a[19], a[28], a[37], a[46] = 0x99, 0xCF, 0xCF, 0xCF, 0xD3, 0xCF, 0xC6
-        to_big_endian(a, 2, 8, number)
-        to_big_endian(a, 11, 8, t[T.EPOCH])
-        to_big_endian(a, 20, 8, next_step)
-        to_big_endian(a, 29, 8, first)
-        to_big_endian(a, 38, 8, t[T.SEQ])
-        to_big_endian(a, 47, 4, 8 * n_out)
-        for i in range(8 * n_out):
-            a[51 + i] = out[i]
-        end = 51 + 8 * n_out
-        a[end], a[end + 9], a[end + 14] = 0xCF, 0xC6, 0xC6
-        to_big_endian(a, end + 1, 8, t[T.SAMPLE_SEQ])
-        to_big_endian(a, end + 10, 4, 0)
-        to_big_endian(a, end + 15, 4, 0)
-        t[T.SEQ] += n_out
-        t[T.N_SERVED] += n_out
-        t[T.SERVED] = t[T.HEAD] + end + 19
-
-    @njit("void(int64[::1])", **BARE)
-    def take(t):  # type: ignore[no-untyped-def]
-        """Commit the copy that stands at the first emission of a look, if that is due."""
-        if t[T.ACTS] == 0 or t[T.LAST] > t[T.NOW]:
-            return
-        n = state_size(t) + t[T.N_OWNED]
-        buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
-        for i in range(n):
-            buffer[i] = spare[i]
-        t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN] = t[T.LAST], t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN]
-        t[T.AT_SAMPLE] = t[T.RUN_AT_SAMPLE]
-        t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
-        t[T.N_OUT], t[T.N_MV], t[T.ACTS] = t[T.LOOK_OUT], t[T.LOOK_MV], T.TAKEN
-
-    @njit("int64(int64[::1], int64)", **BARE)
-    def still(t, k):  # type: ignore[no-untyped-def]
-        """0: the copy at step k is no fixed point, and stands there yet. 1: it is. 2: it was not, and has
-        made a step."""
-        K, potential, n = t[T.N_NEURONS], t[T.POTENTIAL], state_size(t) + t[T.N_OWNED]
-        spare, scratch = view(t[T.SCALARS + 2], n, np.float64), view(t[T.SCALARS + T.SCRATCH], n, np.float64)
-        end = (t[T.N_STATES] + t[T.SLOTS] * t[T.N_RECEPTORS]) * K
-        for i in range(t[T.N_STATES] * K, end):
-            if spare[i] != 0.0:
-                return 0
-        delta, watched = (
-            view(t[T.SCALARS + 4], K, np.float64),
-            view(t[T.SCALARS + 22], t[T.N_WATCHED], np.int32),
-        )
-        zero = view(t[T.SCALARS + 23], K, np.float64)
-        for w in range(t[T.N_WATCHED]):
-            i = watched[w]
-            if abs(spare[potential * K + i] + zero[i] - spare[end + 2 * K + i]) > delta[i]:
-                return 0
-        for i in range(n):
-            scratch[i] = spare[i]
-        advance(t, t[T.SCALARS + 2], k, k + 1, 1, t[T.N_KEYS], t[T.N_PLAN], t[T.N_SAMPLES], 0, 0)
-        if t[T.N_OUT] or t[T.N_MV]:
-            return 2
-        for i in range(n):
-            if scratch[i] != spare[i]:
-                return 2
-        return 1
-
-    @njit("void(int64[::1], int64, int64)", **BARE)
-    def on(t, soon, end):  # type: ignore[no-untyped-def]
-        """See `neurobus.node.table`: ON."""
-        n = state_size(t) + t[T.N_OWNED]
-        buffer, spare = view(t[T.SCALARS + 1], n, np.float64), view(t[T.SCALARS + 2], n, np.float64)
-        for i in range(n):
-            spare[i] = buffer[i]
-        k, copy = t[T.STEP], t[T.SCALARS + 2]
-        advance(t, copy, k, soon, 1, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
-        at_key, at_plan, at_sample = t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN], t[T.RUN_AT_SAMPLE]
-        delivered, used_up = t[T.RUN_DELIVERIES], at_key == t[T.N_KEYS] and at_plan == t[T.N_PLAN]
-        used_up = used_up and at_sample == t[T.N_SAMPLES] and t[T.RESTFUL] != 0
-        if not (t[T.N_OUT] or t[T.N_MV]):
-            k, found = soon, 0
-            if used_up:
-                found = still(t, soon)
-                k += found == 2
-            if found == 1:
-                t[T.ACTS], t[T.LAST], t[T.RUN_DELIVERIES] = T.RESTS, soon, delivered
-                t[T.N_OUT] = t[T.N_MV] = 0
-                return
-            if k < end and not (found == 2 and (t[T.N_OUT] or t[T.N_MV])):
-                advance(t, copy, k, end, 1, at_key, at_plan, at_sample, 0, 0)
-                t[T.RUN_DELIVERIES] += delivered
-            else:
-                t[T.RUN_DELIVERIES] = delivered
-        t[T.ACTS] = t[T.N_OUT] + t[T.N_MV]
-        t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
-        take(t)
-
-    @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
-    def converse(t, topic, head, patience, answer):  # type: ignore[no-untyped-def]
-        """See `neurobus.node.table`: CONVERSE."""
-        mine, silent = view(topic, head, np.uint8), 0
-        while True:
-            size = _msg_recv(t[T.RECEIVE], t[T.MESSAGE], t[T.DENDRITES], 0, 0)
-            if size < 0:
-                silent += 1
-                if silent >= patience:
-                    t[T.SERVED] = T.NOBODY
-                    return
-                continue
-            silent = 0
-            frame = _msg_data(t[T.DATA], t[T.MESSAGE], 0, 0, 0)
-            t[T.SIZE], t[T.FRAME], t[T.SERVED] = size, frame, T.OTHER
-            if size <= head or size > t[T.PLAIN]:
-                return
-            p = view(frame, head, np.uint8)
-            for i in range(head):
-                if p[i] != mine[i]:
-                    return
-            serve(t, head, frame, size, answer)
-            served = t[T.SERVED]
-            if served == T.OLD:
-                continue
-            if served <= 0:
-                return
-            _send(t[T.SEND], t[T.AXON], answer, served, 0)
-
-    @njit(f"void(int64{5 * ', int64'})", **BARE)
-    def call(table, op, a, b, c, d):  # type: ignore[no-untyped-def]
+    @njit(f"void(int64{10 * ', int64'})", **BARE)
+    def run(table, op, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):  # type: ignore[no-untyped-def]
         t = view(table, T.SCALARS + T.ARRAYS, np.int64)
         if op == T.RUN:
-            advance(t, a, b, c, d, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
-        elif op == T.DUTY:
-            duty(t, a, b, c, d)
-        elif op == T.SERVE:
-            serve(t, a, b, c, d)
-        elif op == T.REACT:
-            duty(t, a, b, c, d)
-            take(t)
-        elif op == T.AWAKE:
-            n_old = t[T.N_KEYS] - t[T.AT_KEY]
-            admit(t, b, c)
-            advance(t, t[T.SCALARS + 2], a, d, 1, n_old, t[T.N_PLAN], t[T.N_SAMPLES], 0, 0)
-            t[T.ACTS] = t[T.N_OUT] + t[T.N_MV]
-            t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
-            take(t)
-        elif op == T.STILL:
-            t[T.ACTS] = still(t, a) == 1
-        elif op == T.ON:
-            on(t, a, b)
-        elif op == T.TAKE:
-            take(t)
-        elif op == T.CONVERSE:
-            converse(t, a, b, c, d)
+            advance(t, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv)
         elif settles and op == T.SETTLE:
-            settle(t, a + 8 * state_size(t), b, c)
+            settle(t, state + 8 * state_size(t), k0, k1)
 
-    return call
+    return run
 
 
 def forge(path: Path, name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> None:
-    """Compile a model with synapses of these types, and write its kernel file, atomically.
+    """Compile a model with synapses of these types, and write its object file, atomically.
 
     Raises what numba raises.
     """
-    (compiled,) = entrance(name, model, synapses).overloads.values()
+    write(path, name, entrance(name, model, synapses))
+
+
+def forge_common(path: Path) -> None:
+    """Compile what all models have in common, and write its object file, atomically."""
+    write(path, "all models", talking.entrance())
+
+
+def write(path: Path, name: str, function: Any) -> None:
+    (compiled,) = function.overloads.values()
     functions = compiled.library._final_module.functions
     declared = {function.name for function in functions if function.is_declaration}
     code = {

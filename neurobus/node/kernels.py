@@ -6,8 +6,8 @@ pages that every fork must copy stays out of the process that forks hundreds of 
 
 A kernel has one entrance, `call(table, op, a, b, c, d)`, and all it works on stands in one table of int64:
 scalars, then addresses of arrays. One call with one table, because with 300 processes on two cores every
-Python object that a duty touches is a cache miss.
-"""
+Python object that a duty touches is a cache miss. What looks ahead and what talks is the same for all models,
+and compiled once; it calls a model's own code by its address, which stands in the table."""
 
 from __future__ import annotations
 
@@ -45,12 +45,14 @@ RESULT, RAISED = ctypes.addressof(_result), ctypes.addressof(_raised)
 
 @dataclass(frozen=True)
 class Kernel:
-    """The entrance of a model's machine code: for b an address, for b a bytes object, and for what may wait.
-    Call any as `run(RESULT, RAISED, table, op, a, b, c, d)`; not 0 when the model's `step` raised."""
+    """The entrance: for b an address, for b a bytes object, and for what may wait; and the address of a
+    model's own code. Call any as `run(RESULT, RAISED, table, op, a, b, c, d)`; not 0 when the model's `step`
+    raised."""
 
     run: Callable[[int, int, int, int, int, int, int, int], int]
     duty: Callable[[int, int, int, int, int, bytes, int, int], int]
     wait: Callable[[int, int, int, int, int, int, int, int], int]
+    model: int
 
 
 def called(function: Any, seen: dict[Any, None] | None = None) -> Iterator[FunctionType]:
@@ -77,12 +79,19 @@ def object_path(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -
         if part.__module__ in sys.modules
     }
     sources = sorted(inspect.getsource(module) for module in modules)
-    here = [
-        Path(__file__).with_name(f"{part}.py").read_text() for part in ("kernels", "forge", "hooks", "table")
-    ]
-    what = [name, *synapses, *sources, *here, llvmlite.__version__, np.__version__, sys.version, _processor()]
-    digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
     short = "_".join((name, *(synapse.rpartition(".")[2] for synapse in synapses))).replace(".", "_")
+    return _object_path(short, [name, *synapses, *sources, *_here("forge", "hooks")])
+
+
+def _here(*names: str) -> list[str]:
+    """Sources of this package."""
+    return [Path(__file__).with_name(f"{name}.py").read_text() for name in names]
+
+
+def _object_path(short: str, made_from: list[str]) -> Path:
+    common = _here("kernels", "table", "raw", "ahead")
+    what = [*made_from, *common, llvmlite.__version__, np.__version__, sys.version, _processor()]
+    digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
     return cache_dir() / f"{short[:80]}_{digest}.kernel"
 
 
@@ -104,18 +113,40 @@ def kernel(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Ker
     Raises what numba raises where the model's `step` or a hook cannot be compiled.
     """
     if (name, model, synapses) not in _loaded:
-        path = object_path(name, model, synapses)
-        if not path.exists():
+
+        def forged(path: Path) -> None:
             from neurobus.node import forge
 
-            with alone(path.parent):
-                if not path.exists():
-                    forge.forge(path, name, model, synapses)
-        _loaded[name, model, synapses] = _load(path)
+            forge.forge(path, name, model, synapses)
+
+        own = _address(object_path(name, model, synapses), forged)
+        _loaded[name, model, synapses] = Kernel(*_common(), own)
     return _loaded[name, model, synapses]
 
 
-def _load(path: Path) -> Kernel:
+@functools.cache
+def _common() -> tuple[Any, Any, Any]:
+    """What all kernels have in common, called in the three ways."""
+
+    def forged(path: Path) -> None:
+        from neurobus.node import forge
+
+        forge.forge_common(path)
+
+    address = _address(_object_path("all", _here("talking")), forged)
+    return _RUN(address), _DUTY(address), _WAIT(address)
+
+
+def _address(path: Path, forged: Callable[[Path], None]) -> int:
+    """Address of the function in an object file, which is made where it is missing."""
+    if not path.exists():
+        with alone(path.parent):
+            if not path.exists():
+                forged(path)
+    return _load(path)
+
+
+def _load(path: Path) -> int:
     code = msgpack.unpackb(path.read_bytes())
     # What LLVM does not find it leaves at address 0, and all other outside functions of the kernel with it.
     if set(code["helpers"]) - {_NEVER_CALLED}:
@@ -132,7 +163,7 @@ def _load(path: Path) -> Kernel:
     engine.add_object_file(ObjectFileRef.from_data(code["object"]))
     engine.finalize_object()
     _engines.append(engine)
-    address = engine.get_function_address(code["symbol"])
+    address: int = engine.get_function_address(code["symbol"])
     if not address:
         raise RuntimeError(f"{path} does not hold the function it names; remove it, and it is made again")
-    return Kernel(_RUN(address), _DUTY(address), _WAIT(address))
+    return address

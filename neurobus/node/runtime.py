@@ -28,8 +28,10 @@ from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
 
 LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 20, 16
+ATTENDS_NS = 250_000_000
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
-it goes back to sleep in the event loop; under the wall clock at most so many times on end."""
+it goes back to sleep in the event loop; under the wall clock at most so many times on end, and a neuron that
+attends in compiled code no longer than this."""
 SHADOW_BEHIND_NS = 20_000_000
 """A shadow is in no hurry: what comes late to it by less than this is felt when it should have been."""
 END_SHADOW_NS = 100_000_000
@@ -189,7 +191,8 @@ class Runtime:
         self.bus, self.stop_when = bus, stop_when
         self.prepare()
         bus.patience(LINGER_WALL_MS if self.role.wall else LINGER_VIRTUAL_MS)
-        self._lines = None if self.role.wall else bus.lines()
+        self._lines, self._lifeline = bus.lines(), -1 if lifeline_fd is None else lifeline_fd
+        self._attends_for = 0, 0, 0
         self._connect(self.core)
         loop = step_loop()
         asyncio.set_event_loop(loop)
@@ -322,6 +325,10 @@ class Runtime:
             while (data := bus.receive()) is not None:
                 self._guarded(data)
             self._respond()
+            if stay and self._attentive():
+                if self._attend():
+                    return
+                continue
             if not left or not (stay and self._stays()):
                 return
             while left and self._stays():
@@ -340,8 +347,54 @@ class Runtime:
             self._act(False)
 
     def _connect(self, core: Core | SourceCore) -> None:
-        if self._lines is not None and isinstance(core, Core):
+        if self._lines is not None and isinstance(core, Core) and not self.role.wall:
             core.listens(self._duty_topic, self._lines)
+
+    def _attentive(self) -> bool:
+        """Whether compiled code can receive, react and send by itself: a neuron alone, and nobody looks over
+        its shoulder."""
+        return (
+            self._single
+            and self._t0_ns is not None
+            and self._lines is not None
+            and self._lines[-1] != 0
+            and not (self.ended or self._new or self.role.keeps or self._done.is_set())
+            and self._capture is None
+            and self._capture_at == NEVER
+            and self.lender.loan is None
+            and isinstance(self.core, Core)
+            and self.core.swift
+        )
+
+    def _attend(self) -> bool:
+        """Live in compiled code until nothing comes for long (True: the timer is armed) or something comes
+        that it leaves to us."""
+        core = self.core
+        assert isinstance(core, Core) and self._t0_ns is not None and self._lines is not None
+        index_of, accounts = self.role.index_of, self.ledger.accounts
+        if self._attends_for != (id(core), id(accounts), len(accounts)):
+            streams = [
+                (wire.topic(wire.SPIKES, name), index_of[name], account)
+                for name, account in accounts.items()
+                if name in index_of and name != self.role.name
+            ]
+            clock = self._t0_ns, self.role.dt_ns, self._grace
+            core.attends_to(self._spike_topic, streams, self._lines, (self.bus.fd, self._lifeline), clock)
+            self._attends_for = id(core), id(accounts), len(accounts)
+        core.limit = self._limit
+        outcome = core.attend(now_ns() + ATTENDS_NS)
+        if outcome == T.NOBODY:
+            self._next = core.nearest
+            self._sleep_for_next(self._step_now())
+            return True
+        if heard := core.heard():
+            self._new_keys += heard
+            self._new = True
+        if outcome == T.OTHER:
+            self._guarded(core.frame())
+        elif not self._new:
+            self._act(True)
+        return False
 
     def _converse(self) -> None:
         """As `Peer.converse`, but plain duties never leave the kernel."""
@@ -581,7 +634,7 @@ class Runtime:
 
     def hear(self) -> None:
         """Take the frames that wait."""
-        self._readable()
+        self._readable(stay=False)
 
     def take_in(self) -> None:
         """Hand what was heard to the core."""
@@ -747,6 +800,8 @@ class Runtime:
         self._readable(stay=False)  # an act is due
         if self._timer is None and not self.ended and not self._react():
             self._act(True)
+        if self._attentive():
+            self._readable()
 
     def _emit(self, emission: Emission) -> None:
         if not emission:

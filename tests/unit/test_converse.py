@@ -35,7 +35,7 @@ class Wires:
         send = ctypes.CFUNCTYPE(INT, POINTER, POINTER, ctypes.c_size_t, INT)(self._send)
         self._kept = receive, data, send
         addresses = (ctypes.cast(function, POINTER).value for function in self._kept)
-        self.lines = (*addresses, 11, 22, 33)
+        self.lines = (*addresses, 11, 22, 33, 0, 0)
 
     def _receive(self, message, socket, flags):
         assert (message, socket, flags) == (11, 22, 0)

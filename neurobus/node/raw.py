@@ -1,0 +1,119 @@
+"""Addresses, bytes and functions of C, for compiled code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import carray, int64, njit, types  # type: ignore[attr-defined]
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from neurobus.node.cache import cache_dir
+
+# Beside the kernels: where one process at a time compiles, one at a time writes here.
+_config: Any = numba.config
+_config.CACHE_DIR = _config.CACHE_DIR or str(cache_dir() / "numba")
+
+BARE: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Options of functions that only other compiled functions call."""
+
+
+def helper(function: Any) -> Any:
+    """Compile a function that all kernels share; numba keeps it on disk, which saves a third of the time."""
+    return njit(cache=True, **BARE)(function)
+
+
+@intrinsic
+def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
+    def cast(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), cast
+
+
+def outside(results_pointer: bool, n: int, *narrow: int) -> Any:
+    """A function that calls one of C at an address, with `n` integers or pointers; those at the places
+    `narrow` are C ints, and so is the result unless it is a pointer."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        wide, short = ir.IntType(64), ir.IntType(32)
+        kinds = [short if place in narrow else wide for place in range(n)]
+        given = [
+            builder.trunc(one, kind) if kind is short else one
+            for one, kind in zip(arguments[1:], kinds, strict=True)
+        ]
+        kind = ir.FunctionType(wide if results_pointer else short, kinds)
+        result = builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), given)
+        return result if results_pointer else builder.sext(result, wide)
+
+    names = ", ".join(f"a{place}" for place in range(n))
+    made: dict[str, Any] = {"generate": generate, "signature": types.int64(*[types.int64] * (n + 1))}
+    exec(f"def call(typingctx, address, {names}):\n    return signature, generate", made)  # numba counts them
+    return intrinsic(made["call"])
+
+
+msg_recv, msg_data, send = outside(False, 3, 2), outside(True, 1), outside(False, 4, 3)
+"""`zmq_msg_recv(message, socket, flags)`, `zmq_msg_data(message)`, `zmq_send(socket, bytes, size, flags)`."""
+clock_gettime, ppoll = outside(False, 2, 0), outside(False, 4)
+"""`clock_gettime(clock, timespec)`, `ppoll(pollfds, n, timespec, signals)`."""
+
+
+@helper
+def view(address, n, dtype):  # type: ignore[no-untyped-def]
+    """The array of `n` items at an address. Its owner must live."""
+    return carray(_pointer(address), n, dtype)  # type: ignore[call-arg]
+
+
+@helper
+def view2(address, n, m, dtype):  # type: ignore[no-untyped-def]
+    return carray(_pointer(address), (n, m), dtype)  # type: ignore[call-arg]
+
+
+@helper
+def big_endian(p, at, n):  # type: ignore[no-untyped-def]
+    """The integer in `n` bytes at place `at`."""
+    value = 0
+    for i in range(n):
+        value = value << 8 | p[at + i]
+    return value
+
+
+@helper
+def to_big_endian(p, at, n, value):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        p[at + n - 1 - i] = value & 0xFF
+        value >>= 8
+
+
+@helper
+def unsigned(p, at, end):  # type: ignore[no-untyped-def]
+    """The integer that msgpack wrote at place `at`, and the place after it; -1 where there is none, or one
+    below 0, or from 2**63 on, or not whole by `end`."""
+    if at >= end:
+        return -1, at
+    kind = p[at]
+    if kind < 0x80:
+        return int64(kind), at + 1
+    if kind < 0xCC or kind > 0xCF:
+        return -1, at
+    n = 1 << (kind - 0xCC)
+    if at + 1 + n > end:
+        return -1, at
+    value = big_endian(p, at + 1, n)
+    return (value, at + 1 + n) if value >= 0 else (-1, at)
+
+
+@helper
+def to_unsigned(p, at, value):  # type: ignore[no-untyped-def]
+    """Write an integer that is not negative as msgpack does; returns the place after it."""
+    if value < 0x80:
+        p[at] = value
+        return at + 1
+    more = 0
+    while more < 3 and value >> (8 << more):
+        more += 1
+    p[at] = 0xCC + more
+    to_big_endian(p, at + 1, 1 << more, value)
+    return at + 1 + (1 << more)
