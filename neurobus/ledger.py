@@ -14,8 +14,8 @@ REFUSED = -1
 
 
 class Account(Structure):
-    """One stream as one receiver saw it. `expected` is the seq of the next spike. A C struct, because compiled
-    code books in it too what comes in plain order."""
+    """One stream as one receiver saw it. `expected` is the seq of the next spike. A C struct, because
+    what comes in plain order is booked by compiled code."""
 
     epoch: int
     expected: int
