@@ -30,7 +30,7 @@
 #define CLIENTS 16
 #define MS 1000000ull
 static const uint64_t GRAIN_BUSY_NS = 40000;   /* the least that the rig waits, with a line in use */
-static const uint64_t GRAIN_IDLE_NS = 250000;  /* and without */
+static const uint64_t GRAIN_IDLE_NS = 100000;  /* and without: a step of most networks */
 static const uint64_t BUSY_NS = 2 * MS;        /* a line is in use until so long after its last byte */
 static const uint64_t SLIP_NS = 200 * MS;      /* further behind than that, the host's time is let go */
 static const double SLICE_NS = 100e3;          /* of board time, where it does not follow the host's */

@@ -3,7 +3,8 @@
 A neuron that fires at every input is a board. Spikes are published with stamps that leave the way in a
 chosen time x before their effect is due. The board's spikes tell which came too late: so the share of late
 ones at each x is the distribution of the way in. Of the others the way out is seen: from the stamp of the
-board's spike to its receipt on the bus. The wire's part is that of the bytes of INPUT and SPIKE.
+board's spike to its receipt on the bus. No trip is seen whole, so the sums of both ways are those of two
+independent ones. The wire's part is that of the bytes of INPUT and SPIKE.
 """
 
 from __future__ import annotations
@@ -49,14 +50,16 @@ def measure() -> list[Figure]:
     wire_ms = 1000 * BYTE_S * (_size(link.INPUT, tick=1, synapses=(1,)) + _size(link.SPIKE, tick=1))
     slack_ms, late, out_ms, trips = _probe()
     order = np.argsort(slack_ms)
-    into = _quantiles(slack_ms[order], late[order])
-    out = np.percentile(out_ms, [50, 99])
+    in_ms, share = way_in(slack_ms[order], late[order])
+    sums = (in_ms[:, None] + out_ms[None, :]).ravel()
+    shares = np.repeat(share / len(out_ms), len(out_ms))
     figures = []
-    for id, n, more in (("spike_trip", 0, P50_AT_MOST_MS), ("spike_trip_p99", 1, P99_AT_MOST_MS)):
-        value = into[n] + float(out[n])
+    for id, most, more in (("spike_trip", 0.5, P50_AT_MOST_MS), ("spike_trip_p99", 0.99, P99_AT_MOST_MS)):
+        value = quantile(sums, shares, most)
+        into, out = quantile(in_ms, share, most), float(np.percentile(out_ms, 100 * most))
         figures.append(Figure(
             id, value, "ms", f"≤ wire + {more:g}", value <= wire_ms + more, "its bytes on the wire", wire_ms,
-            {"in_ms": round(into[n], 3), "out_ms": round(float(out[n]), 3), "bridge_trip_ms": trips},
+            {"in_ms": round(into, 3), "out_ms": round(out, 3), "bridge_trip_ms": trips},
         ))  # fmt: skip
     return figures
 
@@ -115,21 +118,26 @@ def _await(peer, table, due) -> tuple[int | None, int]:  # type: ignore[no-untyp
     return None, 0
 
 
-def _quantiles(slack_ms: np.ndarray, late: np.ndarray) -> tuple[float, float]:
-    """The slack at which half, and 1 %, of the probes are late: isotonic, by pooling."""
-    share, weight, edge = [], [], []
+def way_in(slack_ms: np.ndarray, late: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distribution of the way in, as times (ms) and their shares: it took longer than x as often as a
+    probe that was left x (ascending) was late; made monotonic by pooling. What exceeds the longest x counts
+    as that."""
+    share: list[float] = []
+    weight: list[int] = []
+    begin: list[float] = []
     for x, was_late in zip(slack_ms.tolist(), late.tolist(), strict=True):
         share.append(float(was_late))
         weight.append(1)
-        edge.append(x)
+        begin.append(x)
         while len(share) > 1 and share[-2] <= share[-1]:
             total = weight[-2] + weight[-1]
             share[-2] = (share[-2] * weight[-2] + share[-1] * weight[-1]) / total
             weight[-2] = total
-            for column in (share, weight, edge):
-                column.pop(-1 if column is not edge else -2)
-    found = []
-    for most in (0.5, 0.01):
-        at = next((n for n, s in enumerate(share) if s <= most), len(share) - 1)
-        found.append(edge[at - 1] if at else edge[0])
-    return found[0], found[1]
+            for column in (share, weight, begin):
+                column.pop()
+    return np.array([*begin, slack_ms[-1]]), -np.diff([1.0, *share, 0.0])
+
+
+def quantile(values: np.ndarray, shares: np.ndarray, most: float) -> float:
+    order = np.argsort(values)
+    return float(values[order][np.searchsorted(np.cumsum(shares[order]), most)])
