@@ -116,6 +116,26 @@ def compiled() -> dict[str, Any]:
             n_keys += 1
         t[T.N_KEYS], t[T.AT_KEY] = n_keys, at_key
 
+    @njit("void(int64[::1], int64)", **BARE)
+    def admit_samples(t, n_new):  # type: ignore[no-untyped-def]
+        """The same of the samples that are new; equal keys in the order in which they came."""
+        n, at = t[T.N_SAMPLES], t[T.AT_SAMPLE]
+        poured, room = t[T.STEP] - t[T.LAG], t[T.ROOM_SAMPLES]
+        keys, mv = view(t[T.SCALARS + 15], room, np.int64), view(t[T.SCALARS + 16], room, np.float64)
+        new, new_mv = view(t[T.NEW_MV_KEYS], n_new, np.int64), view(t[T.NEW_MV], n_new, np.float64)
+        for i in range(at, n):
+            keys[i - at], mv[i - at] = keys[i], mv[i]
+        n -= at
+        for j in range(n_new):
+            t[T.LATE] += (new[j] >> 32) < poured
+            i = n
+            while i > 0 and keys[i - 1] > new[j]:
+                keys[i], mv[i] = keys[i - 1], mv[i - 1]
+                i -= 1
+            keys[i], mv[i] = new[j], new_mv[j]
+            n += 1
+        t[T.N_SAMPLES], t[T.AT_SAMPLE] = n, 0
+
     @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
     def duty(t, to, new, n_new, look_to):  # type: ignore[no-untyped-def]
         """See `neurobus.node.table`: DUTY."""
@@ -237,7 +257,7 @@ def compiled() -> dict[str, Any]:
             t[T.AHEAD] = last
             take_ahead(t)
             t[T.ACTS] = T.TAKEN
-        elif found and t[T.N_OUT] == 0:
+        elif found and t[T.N_OUT] + t[T.N_MV] == 0:
             t[T.AHEAD] = last
 
     @njit("void(int64[::1], int64, int64)", **BARE)
@@ -271,8 +291,8 @@ def compiled() -> dict[str, Any]:
 
     @njit("int64(int64[::1], int64, int64, int64)", **BARE)
     def react(t, to, now, limit):  # type: ignore[no-untyped-def]
-        n_new, k = t[T.N_NEW], t[T.STEP]
-        if n_new == 0:
+        n_new, n_mv, k = t[T.N_NEW], t[T.N_NEW_MV], t[T.STEP]
+        if n_new + n_mv == 0:
             look_on(t, now, limit)
             return 1
         new, rest, awake = t[T.SCALARS + T.NEW], k if t[T.RESTING] else t[T.REST_AT], 0
@@ -283,22 +303,32 @@ def compiled() -> dict[str, Any]:
             first = NEVER
             for key in view(new, n_new, np.int64):
                 first = min(first, (key >> 32) + t[T.LAG])
+            for key in view(t[T.NEW_MV_KEYS], n_mv, np.int64):
+                first = min(first, (key >> 32) + t[T.LAG])
             if first >= rest:
                 awake, to = 1, min(first, first_effect(t)) if t[T.RESTING] else first
             elif t[T.RESTING]:
                 return 0
-        if t[T.N_KEYS] + n_new > t[T.ROOM_KEYS] or (not awake and to - k >= t[T.OUT_STEPS]):
+        if t[T.N_KEYS] + n_new > t[T.ROOM_KEYS] or t[T.N_SAMPLES] + n_mv > t[T.ROOM_SAMPLES]:
+            return 0
+        if not awake and to - k >= t[T.OUT_STEPS]:
             return 0
         t[T.LOOK_LENGTH] = max(t[T.LOOK_LENGTH] // 2, T.SHORTEST_LOOK)
         end = max(min(max(to, now) + t[T.LOOK_LENGTH], limit), to + 1)
-        t[T.ACTS], t[T.AHEAD], t[T.N_NEW] = 0, -1, 0
+        n_old, n_old_mv = t[T.N_KEYS] - t[T.AT_KEY], t[T.N_SAMPLES] - t[T.AT_SAMPLE]
+        t[T.ACTS], t[T.AHEAD], t[T.N_NEW], t[T.N_NEW_MV] = 0, -1, 0, 0
+        if n_mv:
+            admit_samples(t, n_mv)
         if awake:
+            if n_new:
+                admit(t, new, n_new)
             # At rest the committed state has all that waits before it; the copy that came to rest has none.
-            at_key, at_plan, at_sample = t[T.N_KEYS] - t[T.AT_KEY], t[T.N_PLAN], t[T.N_SAMPLES]
+            at_key, at_plan, at_sample = t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE]
             if t[T.RESTING]:
                 copy(t, T.BUFFER, T.SPARE)
-                at_key, at_plan, at_sample, t[T.REST_DELIVERIES] = 0, t[T.AT_PLAN], t[T.AT_SAMPLE], 0
-            admit(t, new, n_new)
+                t[T.REST_DELIVERIES] = 0
+            else:
+                at_key, at_plan, at_sample = at_key + n_old, t[T.N_PLAN], at_sample + n_old_mv
             advance(t, t[T.SCALARS + T.SPARE], to, end, 1, at_key, at_plan, at_sample, 0, 0)
             t[T.RUN_DELIVERIES] += t[T.REST_DELIVERIES]
             t[T.ACTS] = t[T.N_OUT] + t[T.N_MV]

@@ -132,7 +132,7 @@ class SourceCore:
 
     def __init__(self, part: SourcePart):
         self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
-        self.acts, self.seq, self.sample_seq, self.n_served = False, 0, 0, 0
+        self.acts, self.seq, self.sample_seq, self.n_served, self.n_told = False, 0, 0, 0, 0
         self.duty_number, self.epoch, self.limit = 0, 0, NEVER
         self._poked = NO_KEYS
         self._block = 0, 0, NO_KEYS
@@ -254,6 +254,10 @@ class Core:
     n_served: int = _in_table(T.N_SERVED)
     """Spikes that left by `serve` or `react`."""
     _n_new: int = _in_table(T.N_NEW)
+    _n_new_mv: int = _in_table(T.N_NEW_MV)
+    _n_samples: int = _in_table(T.N_SAMPLES)
+    n_told: int = _in_table(T.N_TOLD)
+    """Samples that left by `attend`."""
     duty_number: int = _in_table(T.NUMBER)
     """Number of the last duty carried out."""
     limit: int = _in_table(T.LIMIT)
@@ -338,7 +342,11 @@ class Core:
         self._swift = self.looks_ahead and not (self.recurrent or self._recurrent_gaps)
 
         self._keys = np.empty(64, np.int64)
-        self._sample_keys, self._sample_mv = NO_KEYS, NO_MV
+        room = T.ROOM if n_gaps else 0
+        self._sample_keys, self._sample_mv = np.empty(room, np.int64), np.empty(room)
+        self._new_sample_keys: Any = (ctypes.c_int64 * room)()
+        self._new_sample_mv: Any = (ctypes.c_double * room)()
+        self._table[T.ROOM_NEW_MV] = room
         self._plan_k = part.plan_k
         self._plan_what = np.zeros(len(part.plan_k), np.uint8)
         self._plan_i, self._plan_value = part.plan_i, part.plan_pa
@@ -386,16 +394,22 @@ class Core:
         if not len(keys):
             return
         self._outdate()
-        if self._at_sample < len(self._sample_keys):
-            keys = np.concatenate([self._sample_keys[self._at_sample :], keys])
-            mv = np.concatenate([self._sample_mv[self._at_sample :], mv])
+        if self._at_sample < self._n_samples:
+            keys = np.concatenate([self._sample_keys[self._at_sample : self._n_samples], keys])
+            mv = np.concatenate([self._sample_mv[self._at_sample : self._n_samples], mv])
         order = np.argsort(keys, kind="stable")
         keys, mv = keys[order], mv[order]
         poured = self.k - self.part.min_delay
         if int(keys[0]) >> STEP_BITS <= poured:
             self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
-        self._sample_keys, self._sample_mv, self._at_sample = keys, mv, 0
-        self._stale = True
+        self._wait(keys, mv)
+
+    def _wait(self, keys: Keys, mv: Array) -> None:
+        """These samples wait, and no others."""
+        n = self._n_samples = len(keys)
+        if n > len(self._sample_keys):
+            self._sample_keys, self._sample_mv, self._stale = np.empty(2 * n, np.int64), np.empty(2 * n), True
+        self._sample_keys[:n], self._sample_mv[:n], self._at_sample = keys, mv, 0
 
     def poke(self, step: int, neuron: int, weight: float) -> bool:
         """A stimulus: `weight` acts on neuron (wire index) in update `step`. False: late, acts at once."""
@@ -655,7 +669,7 @@ class Core:
         emitted. Nothing beyond `limit` is of interest.
         """
         n_new = len(keys)
-        if not self.swift or n_new > T.ROOM:
+        if not self._swift or len(self.part.watched) or n_new > T.ROOM:
             return None
         if self._n_keys + n_new > len(self._keys):
             self._make_room(n_new)
@@ -670,7 +684,7 @@ class Core:
     def due(self, now: int, limit: int) -> tuple[list[int], bool] | None:
         """As `react` when nothing has arrived: what the last look saw coming, once the clock has come to it.
         None where it saw nothing."""
-        if not self.swift:
+        if not self._swift or len(self.part.watched):
             return None
         self._call(T.DUE, now, 0, limit, 0)
         return self._reacted()
@@ -681,42 +695,40 @@ class Core:
             return None
         return self._out_ints[: table[T.N_OUT]], table[T.ACTS] == T.TAKEN
 
-    def attends_to(
-        self,
-        axon: bytes,
-        streams: list[tuple[bytes, int, Account]],
-        lines: tuple[int, ...],
-        fds: tuple[int, int],
-        clock: tuple[int, int, int],
-    ) -> None:
-        """From here on `attend` hears these streams (topic, wire index, account) and sends spikes as `axon`,
-        a topic, by these addresses, `T.RECEIVE` to `T.POLL`.
-
-        `fds`: readable when frames may have arrived, and when something else wants attention (-1: nothing
-        does). `clock`: step 0 by the clock on the wall (ns), the length of a step (ns), and how many of them
-        the committed state stays behind the present.
-        """
+    def hears(self, axon: bytes, voice: bytes, streams: list[tuple[bytes, int, Account]]) -> None:
+        """From here on `attend` hears these streams (topic, wire index, account), and sends spikes and
+        samples under the topics `axon` and `voice`."""
         topics, indices, accounts = [list(column) for column in zip(*streams, strict=True)] or [[], [], []]
         lengths = [len(topic) for topic in topics]
         places = np.cumsum([0, *lengths])[:-1].tolist()
         rows = list(zip(places, lengths, indices, map(ctypes.addressof, accounts), strict=True))
         slots = hash_table(topics)
-        arrays = (
-            np.array([0, 0, *fds], np.int64), np.array(rows, np.int64), np.array(slots, np.int64),
+        arrays: tuple[npt.NDArray[Any], ...] = (
+            np.array(rows, np.int64), np.array(slots, np.int64),
             np.frombuffer(bytearray(b"".join(topics)) or b"\0", np.uint8),
-            np.frombuffer(bytearray(axon + bytes(T.FRAME_ROOM)), np.uint8),
+            *(np.frombuffer(bytearray(head + bytes(T.FRAME_ROOM)), np.uint8) for head in (axon, voice)),
         )  # fmt: skip
-        self._kept = arrays, accounts
+        self._hearing = arrays, accounts
         table = self._table
-        table[T.RECEIVE : T.POLL + 1] = lines
-        table[T.T0_NS : T.GRACE + 1] = clock
-        table[T.SLOT_MASK], table[T.AXON_HEAD] = len(slots) - 1, len(axon)
-        table[T.WAITING : T.AXON_FRAME + 1] = [array.ctypes.data for array in arrays]
+        table[T.SLOT_MASK : T.VOICE_HEAD + 1] = len(slots) - 1, len(axon), len(voice)
+        table[T.HEARD : T.VOICE_FRAME + 1] = [array.ctypes.data for array in arrays]
+
+    def lives_by(self, lines: tuple[int, ...], fds: tuple[int, int], clock: tuple[int, int, int]) -> None:
+        """From here on `attend` works by these addresses, `T.RECEIVE` to `T.POLL`.
+
+        `fds`: readable when frames may have arrived, and when something else wants attention (-1: nothing
+        does). `clock`: step 0 by the clock on the wall (ns), the length of a step (ns), and how many of them
+        the committed state stays behind the present.
+        """
+        self._waiting = (ctypes.c_int64 * 4)(0, 0, *(fd & 0xFFFFFFFF for fd in fds))
+        self._table[T.RECEIVE : T.POLL + 1] = lines
+        self._table[T.T0_NS : T.GRACE + 1] = clock
+        self._table[T.WAITING] = ctypes.addressof(self._waiting)
 
     @property
     def swift(self) -> bool:
-        """Whether `react`, `due` and `attend` can do what there is to do."""
-        return self._swift and not len(self.part.watched)
+        """Whether `attend` can do what there is to do."""
+        return self._swift
 
     def attend(self, until_ns: int) -> int:
         """Receive spikes, react to them as they come, do what is due as time goes on, and send what comes of
@@ -737,6 +749,11 @@ class Core:
         keys: list[int] = self._new[:n]
         return keys
 
+    def heard_samples(self) -> tuple[list[int], list[float]]:
+        """The same of samples: keys and mV."""
+        n, self._n_new_mv = self._n_new_mv, 0
+        return self._new_sample_keys[:n], self._new_sample_mv[:n]
+
     def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
         """`duty` in one call of the kernel."""
         table, n_new = self._table, len(keys) >> 3
@@ -754,11 +771,8 @@ class Core:
         last = int(table[T.LAST])
         if table[T.ACTS]:
             return emission, last
-        all_used = table[T.AT_KEY : T.AT_SAMPLE + 1] == [
-            self._n_keys,
-            len(self._plan_k),
-            len(self._sample_keys),
-        ]
+        ends = [self._n_keys, len(self._plan_k), self._n_samples]
+        all_used = table[T.AT_KEY : T.AT_SAMPLE + 1] == ends
         if not new and self._restful and all_used and self._still(last):
             return emission, NEVER
         return emission, last + 1
@@ -777,7 +791,7 @@ class Core:
         self._table[T.N_NEURONS : T.N_OWNED + 1] = [
             K, n_states, n_receptors, slots, n_gaps, potential, len(part.weight), len(part.row) - 1,
             len(part.watched), len(self._noise[0]), part.potential_interval, part.min_delay - 1,
-            len(self._keys), len(self._constants), len(self._plan_k), len(self._sample_keys), self._out_steps,
+            len(self._keys), len(self._constants), len(self._plan_k), self._n_samples, self._out_steps,
             len(self.buffer) - self._owned_at,
         ]  # fmt: skip
         arrays = (
@@ -794,6 +808,9 @@ class Core:
         self._table[T.SCALARS + T.GAP_F] = part.gap_f.ctypes.data
         self._table[T.SCALARS + T.SCRATCH] = self._scratch.ctypes.data
         self._table[T.SCALARS + T.NEW] = ctypes.addressof(self._new)
+        self._table[T.ROOM_SAMPLES] = len(self._sample_keys)
+        self._table[T.NEW_MV_KEYS] = ctypes.addressof(self._new_sample_keys)
+        self._table[T.NEW_MV] = ctypes.addressof(self._new_sample_mv)
         self._stale = False
 
     def _duty(
@@ -816,7 +833,7 @@ class Core:
         K, at = self.K, self._ring_end
         self.buffer[self._shape[0] * K : at] = 0.0
         self.buffer[at + 2 * K : at + 3 * K] = np.inf
-        self._at_key, self._at_sample = self._n_keys, len(self._sample_keys)
+        self._at_key, self._at_sample = self._n_keys, self._n_samples
         self._outdate()
         self._resting = False
         while self._at_plan < len(self._plan_k) and self._plan_k[self._at_plan] < step:
@@ -863,7 +880,7 @@ class Core:
         # Where synapses have memory, how far each delay has got among the keys follows from the step.
         waiting = keys if part.owned else keys[poured:]
         self._keys, self._n_keys, self._at_key = np.append(waiting, np.zeros(64, np.int64)), len(waiting), 0
-        self._sample_keys, self._sample_mv, self._at_sample = NO_KEYS, NO_MV, 0
+        self._wait(NO_KEYS, NO_MV)
         self._outdate()
         self._resting, self.k, self._stale = False, step, True
         self._set_plan([])
@@ -953,8 +970,8 @@ class Core:
             "k": self.k,
             "buffer": self.buffer.tobytes(),
             "keys": keys.tobytes(),
-            "sample_keys": self._sample_keys[self._at_sample :].tobytes(),
-            "sample_mv": self._sample_mv[self._at_sample :].tobytes(),
+            "sample_keys": self._sample_keys[self._at_sample : self._n_samples].tobytes(),
+            "sample_mv": self._sample_mv[self._at_sample : self._n_samples].tobytes(),
             "plan": [
                 [int(k), int(w), int(i), float(v)]
                 for k, w, i, v in zip(
@@ -984,6 +1001,5 @@ class Core:
         waiting = np.frombuffer(saved["keys"], np.int64)
         self._keys, self._n_keys = waiting.copy(), len(waiting)
         self._stale = True
-        self._sample_keys = np.frombuffer(saved["sample_keys"], np.int64).copy()
-        self._sample_mv, self._at_sample = np.frombuffer(saved["sample_mv"], np.float64).copy(), 0
+        self._wait(np.frombuffer(saved["sample_keys"], np.int64), np.frombuffer(saved["sample_mv"]))
         self._set_plan([tuple(row) for row in saved["plan"]])

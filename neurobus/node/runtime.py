@@ -127,7 +127,7 @@ class Runtime:
 
     def __init__(self, role: Role, core: Core | SourceCore):
         self.role, self.core = role, core
-        self._spikes = self.samples_sent = 0
+        self._spikes = self._samples = 0
         self._counts = np.zeros(len(role.ids), np.int64)
         self.malformed = 0
         self.ledger, self.sample_ledger = Ledger(True), Ledger(True)
@@ -141,6 +141,8 @@ class Runtime:
         self._heard: dict[bytes, tuple[Account, int]] = {}
         self._poke_of = dict(zip(role.ids, role.index, strict=True))
         self._t0_ns: int | None = None
+        self._lines: tuple[int, ...] | None = None
+        self._hearing: tuple[Any, ...] = ()
         self._limit = NEVER
         self._next = NEVER
         self._timer: asyncio.TimerHandle | None = None
@@ -174,6 +176,8 @@ class Runtime:
                 self.ledger.expect(stream)
             for stream in self.role.samples_heard:
                 self.sample_ledger.expect(stream)
+        if self.role.wall and self._single and isinstance(self.core, Core) and self.core.swift:
+            self._hear(self.core)
 
     def become(self, epoch: int, late_start: bool) -> None:
         """Be of another epoch than at first, before `run`."""
@@ -192,7 +196,6 @@ class Runtime:
         self.prepare()
         bus.patience(LINGER_WALL_MS if self.role.wall else LINGER_VIRTUAL_MS)
         self._lines, self._lifeline = bus.lines(), -1 if lifeline_fd is None else lifeline_fd
-        self._attends_for = 0, 0, 0
         self._connect(self.core)
         loop = step_loop()
         asyncio.set_event_loop(loop)
@@ -265,6 +268,10 @@ class Runtime:
     def spikes_sent(self) -> int:
         return self._spikes + self.core.n_served
 
+    @property
+    def samples_sent(self) -> int:
+        return self._samples + self.core.n_told
+
     def counts(self) -> list[int]:
         """Spikes of each neuron. Those that left the quick way are of one neuron, and counted there."""
         counts = self._counts.copy()
@@ -275,6 +282,7 @@ class Runtime:
         """Go on as another core, which stands where the old one stood."""
         old, self.core = self.core, core
         self._spikes += old.n_served
+        self._samples += old.n_told
         self._counts[0] += old.n_served
         core.answers_as(self._answer_topic, self.role.epoch)
         self._connect(core)
@@ -319,6 +327,8 @@ class Runtime:
                 self._converse()
             return
         bus, left = self.bus, LONGEST_STAY
+        if stay and self._attentive() and self._attend():
+            return
         while True:
             # All of them, then one act: under load a wake serves many spikes. Whoever returns has found the
             # queue empty, for the socket's fd tells of no frame that was there before.
@@ -366,30 +376,48 @@ class Runtime:
             and self.core.swift
         )
 
+    def _books(self) -> tuple[dict[str, Account], dict[str, Account]]:
+        return self.ledger.accounts, self.sample_ledger.accounts
+
+    def _heard_now(self) -> tuple[Any, ...]:
+        """What `_hear` would tell, by identity: a new core, or books, or one stream more."""
+        return id(self.core), *((id(book), len(book)) for book in self._books())
+
+    def _hear(self, core: Core) -> None:
+        """Tell the core which streams it hears, as whom it speaks, and by what."""
+        index_of, kinds = self.role.index_of, (wire.SPIKES, wire.SAMPLES)
+        streams = [
+            (wire.topic(kind, name), index_of[name], account)
+            for kind, book in zip(kinds, self._books(), strict=True)
+            for name, account in book.items()
+            if name in index_of and name != self.role.name
+        ]
+        core.hears(self._spike_topic, self._sample_topic, streams)
+        self._hearing = self._heard_now()
+        self._at_home(core)
+
+    def _at_home(self, core: Core) -> None:
+        if self._t0_ns is not None and self._lines is not None:
+            clock = self._t0_ns, self.role.dt_ns, self._grace
+            core.lives_by(self._lines, (self.bus.fd, self._lifeline), clock)
+
     def _attend(self) -> bool:
         """Live in compiled code until nothing comes for long (True: the timer is armed) or something comes
         that it leaves to us."""
         core = self.core
-        assert isinstance(core, Core) and self._t0_ns is not None and self._lines is not None
-        index_of, accounts = self.role.index_of, self.ledger.accounts
-        if self._attends_for != (id(core), id(accounts), len(accounts)):
-            streams = [
-                (wire.topic(wire.SPIKES, name), index_of[name], account)
-                for name, account in accounts.items()
-                if name in index_of and name != self.role.name
-            ]
-            clock = self._t0_ns, self.role.dt_ns, self._grace
-            core.attends_to(self._spike_topic, streams, self._lines, (self.bus.fd, self._lifeline), clock)
-            self._attends_for = id(core), id(accounts), len(accounts)
+        assert isinstance(core, Core)
+        if self._hearing != self._heard_now():
+            self._hear(core)
         core.limit = self._limit
         outcome = core.attend(now_ns() + ATTENDS_NS)
         if outcome == T.NOBODY:
             self._next = core.nearest
             self._sleep_for_next(self._step_now())
             return True
-        if heard := core.heard():
-            self._new_keys += heard
-            self._new = True
+        self._new_keys += core.heard()
+        for mine, new in zip((self._new_sample_keys, self._new_sample_mv), core.heard_samples(), strict=True):
+            mine.extend(new)  # type: ignore[attr-defined]
+        self._new = bool(self._new_keys or self._new_sample_keys)
         if outcome == T.OTHER:
             self._guarded(core.frame())
         elif not self._new:
@@ -591,6 +619,8 @@ class Runtime:
             stop = NEVER if args.get("stop_step") is None else wire.integer(args, "stop_step")
             if self.role.wall:
                 self._t0_ns = wire.integer(args, "t0_ns")
+                if isinstance(self.core, Core):
+                    self._at_home(self.core)
             self._limit = self.core.limit = stop
             if not self.role.wall:
                 return
@@ -797,10 +827,13 @@ class Runtime:
 
     def _wake(self) -> None:
         self._timer = None
-        self._readable(stay=False)  # an act is due
-        if self._timer is None and not self.ended and not self._react():
-            self._act(True)
-        if self._attentive():
+        attentive = self._attentive()
+        if not attentive:
+            self._readable(stay=False)  # an act is due
+            if self._timer is None and not self.ended and not self._react():
+                self._act(True)
+            attentive = self._attentive()
+        if attentive:
             self._readable()
 
     def _emit(self, emission: Emission) -> None:
@@ -823,7 +856,7 @@ class Runtime:
                     emission.sample_mv.tobytes(),
                 )
             self.bus.send(self._sample_topic + wire.pack((role.epoch, self.sample_seq, False, *row)))
-            self.samples_sent += len(emission.sample_keys)
+            self._samples += len(emission.sample_keys)
             self.sample_seq += len(emission.sample_keys)
 
     def publish(self, keys: Any) -> None:
@@ -843,7 +876,7 @@ class Runtime:
         """Count what a duty came to."""
         if len(emission.keys):
             self._count(emission.keys)
-        self.samples_sent += len(emission.sample_keys)
+        self._samples += len(emission.sample_keys)
 
     def _count(self, keys: Keys) -> None:
         self._spikes += len(keys)
@@ -871,8 +904,7 @@ class Runtime:
         self._maybe_end()
 
     def _maybe_end(self) -> None:
-        accounts = [*self.ledger.accounts.values(), *self.sample_ledger.accounts.values()]
-        if self.ended and all(account.ended for account in accounts):
+        if self.ended and all(account.ended for book in self._books() for account in book.values()):
             self._final()
 
     def _final(self) -> None:

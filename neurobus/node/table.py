@@ -25,17 +25,19 @@ PLAIN, SIZE, FRAME, RECEIVE, DATA, SEND, MESSAGE, DENDRITES, AXON, CLOCK, POLL =
 """Scalars of CONVERSE and ATTEND: how long a duty may be to be served, or 0; size and address of the frame
 received; and addresses: of `zmq_msg_recv`, `zmq_msg_data` and `zmq_send`, of a message and of both sockets,
 of `clock_gettime` and `ppoll`."""
-(T0_NS, DT_NS, GRACE, N_NEW, ROOM_NEW, SLOT_MASK, AXON_HEAD, WAITING, HEARD, HEARD_SLOTS, HEARD_NAMES,
- AXON_FRAME) = range(64, 76)  # fmt: skip
+(T0_NS, DT_NS, GRACE, N_NEW, ROOM_NEW, N_NEW_MV, ROOM_NEW_MV, NEW_MV_KEYS, NEW_MV, ROOM_SAMPLES, N_TOLD,
+ SLOT_MASK, AXON_HEAD, VOICE_HEAD, WAITING, HEARD, HEARD_SLOTS, HEARD_NAMES, AXON_FRAME,
+ VOICE_FRAME) = range(64, 84)  # fmt: skip
 """Scalars of ATTEND: when step 0 was, the length of a step, how far the committed state stays behind the
-present; spikes heard and not yet admitted, and room for them; of the streams heard a hash table's mask;
-length of the axon's topic; and addresses: of a timespec (2) and pollfds (2), of the streams as rows (place
-and length of the topic, wire index, address of the `neurobus.ledger.Account`), of the hash table (rows, -1
-for none), of the topics, and of a frame that begins with the axon's."""
-TABLE, MODEL, RESULT, RAISED, FAILED, REMEMBERS = range(76, 82)
+present; spikes heard and not yet admitted, and room for them; the same of samples, and addresses of their
+keys and mV; room for those that wait; samples sent; of the streams heard a hash table's mask; lengths of the
+topics of spikes and samples sent; and addresses: of a timespec (2) and pollfds (2), of the streams as rows
+(place and length of the topic, wire index, address of the `neurobus.ledger.Account`), of the hash table
+(rows, -1 for none), of the topics, and of frames that begin with the topics of spikes and samples sent."""
+TABLE, MODEL, RESULT, RAISED, FAILED, REMEMBERS = range(84, 90)
 """Scalars by which the model's own code is called: addresses of this table and of that code, places for what
 it hands back by numba's convention; whether it raised an exception; whether its synapses have memory."""
-SCALARS, ARRAYS = 82, 40
+SCALARS, ARRAYS = 90, 40
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
 BUFFER, SPARE, GAP_TO, GAP_F, SCRATCH, NEW = 1, 2, 36, 37, 38, 39
 """Places among the arrays of what graded synapses need, and of room for one more state."""
@@ -49,9 +51,9 @@ RUN, COMMIT, LOOK, REACT, DUE, DUTY, SERVE, CONVERSE, ATTEND, SETTLE, STILL, FIR
 COMMIT: advance the committed state to step a, over a rest if there is one, but no farther than b steps at a
 time; SERVED is 0, and that is left to be done, where there is no room for what may be put out.
 LOOK: look ahead from the committed state, past step b, no farther than c; a: nothing arrived since the last.
-REACT: admit N_NEW spikes, commit up to a, look ahead, and if that meets something due by b, commit it too
-(ACTS is TAKEN then); nothing new: look on, for an emission or for rest; nobody wants to know of what lies
-beyond c. SERVED is 0, and nothing was done, where that takes more than one call.
+REACT: admit N_NEW spikes and N_NEW_MV samples, commit up to a, look ahead, and if that meets something due by
+b, commit it too (ACTS is TAKEN then); nothing new: look on, for an emission or for rest; nobody wants to know
+of what lies beyond c. SERVED is 0, and nothing was done, where that takes more than one call.
 DUE: commit what the last look saw coming, if it is due by a, no farther than c; SERVED is 0 if it saw none.
 DUTY: admit c new spikes at address b, commit up to a, look ahead to d (no farther than a: not at all).
 SERVE: carry out the duty in the frame of c bytes at address b, whose topic has a bytes, and write the answer
@@ -59,17 +61,18 @@ behind the topic that stands at address d.
 CONVERSE: receive frames and SERVE those whose topic, of b bytes, stands at address a, and send each
 answer, which is written behind the topic at address d, until a frame is none of these (OTHER, TELL) or none
 came for c times the socket's patience (NOBODY).
-ATTEND: until time a, receive spikes and REACT to them as they come, and do what is DUE as time goes on, until
-a frame is something else (OTHER), or what was heard takes more than one call (LONGER), or the end is near.
+ATTEND: until time a, receive spikes and samples and REACT to them as they come, and do what is DUE as time
+goes on, until a frame is something else (OTHER), or what was heard takes more than one call (LONGER), or the
+end is near.
 SETTLE: tell the synapses of the state at a what they can know of at step b, and if c bring them to then.
 STILL: ACTS tells whether the copy, which stands at step a with nothing waiting, is a fixed point of the
 update, bit for bit. FIRST: SERVED is the first update in which anything that waits can act."""
 TAKEN = -1
 
 ROOM, AT_A_TIME = 128, 15
-FRAME_ROOM = 32 + 9 * AT_A_TIME
-"""Spikes that ATTEND hears before it must react; spikes in one frame that it reads or writes (msgpack's short
-arrays have no more); and bytes of such a frame behind its topic, at most."""
+FRAME_ROOM = 32 + 18 * AT_A_TIME
+"""Spikes, or samples, that ATTEND hears before it must react; those in one frame that it reads or writes
+(msgpack's short arrays have no more); and bytes of such a frame behind its topic, at most."""
 
 SHORTEST_LOOK, FIRST_LOOK, LONGEST_LOOK = 20, 160, 20_000
 """Steps that a core looks ahead. Four times as far when nothing came before the last look's end, half as

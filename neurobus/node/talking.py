@@ -63,8 +63,8 @@ def readable(t, for_ns):  # type: ignore[no-untyped-def]
 
 @helper
 def hear(t, frame, size):  # type: ignore[no-untyped-def]
-    """Whether a frame has spikes of one neuron that are the very next of their stream, as nearly all are;
-    they are booked then, and wait among the new. Else nothing was done."""
+    """Whether a frame has spikes or samples of one neuron that are the very next of their stream, as nearly
+    all are; they are booked then, and wait among the new. Else nothing was done."""
     p = view(frame, size, np.uint8)
     slots, names = view(t[T.HEARD_SLOTS], t[T.SLOT_MASK] + 1, np.int64), t[T.HEARD_NAMES]
     place, head = 0, 0
@@ -72,7 +72,7 @@ def hear(t, frame, size):  # type: ignore[no-untyped-def]
         place = (place * 31 + p[head]) & 0x7FFFFFFF
         head += 1
     head += 1
-    if head >= size or p[0] != 0x73:
+    if head >= size:
         return 0
     place &= t[T.SLOT_MASK]
     while True:
@@ -87,8 +87,8 @@ def hear(t, frame, size):  # type: ignore[no-untyped-def]
             if same:
                 break
         place = (place + 1) & t[T.SLOT_MASK]
-    account = view(row[3], 3, np.int64)
-    if p[head] != 0x95:
+    account, of_mv = view(row[3], 3, np.int64), p[0] == ord("v")
+    if p[head] != (0x96 if of_mv else 0x95):
         return 0
     epoch, at = unsigned(p, head + 1, size)
     seq, at = unsigned(p, at, size)
@@ -96,41 +96,81 @@ def hear(t, frame, size):  # type: ignore[no-untyped-def]
         return 0
     n = p[at + 1] - 0x90
     at += 2
-    if n < 0 or n > T.AT_A_TIME or t[T.N_NEW] + n > t[T.ROOM_NEW]:
+    n_new, room, keys = t[T.N_NEW], t[T.ROOM_NEW], t[T.SCALARS + T.NEW]
+    if of_mv:
+        n_new, room, keys = t[T.N_NEW_MV], t[T.ROOM_NEW_MV], t[T.NEW_MV_KEYS]
+    if n < 0 or n > T.AT_A_TIME or n_new + n > room:
         return 0
-    new = view(t[T.SCALARS + T.NEW] + 8 * t[T.N_NEW], T.AT_A_TIME, np.int64)
+    new = view(keys + 8 * n_new, T.AT_A_TIME, np.int64)
     for i in range(n):
         time, at = unsigned(p, at, size)
         if time < 0 or time // t[T.DT_NS] >= NEVER:
             return 0
         new[i] = (time // t[T.DT_NS]) << 32 | row[2]
-    if at != size - 1 or p[at] != 0xC0:
+    if at >= size or p[at] != 0xC0:
         return 0
-    t[T.N_NEW] += n
+    at += 1
+    if of_mv:
+        if at + 1 + 9 * n != size or p[at] != 0x90 | n:
+            return 0
+        new_mv = view(t[T.NEW_MV] + 8 * n_new, T.AT_A_TIME, np.int64)  # the bits of a float64
+        for i in range(n):
+            if p[at + 1 + 9 * i] != 0xCB:
+                return 0
+            new_mv[i] = big_endian(p, at + 2 + 9 * i, 8)
+        t[T.N_NEW_MV] += n
+    elif at != size:
+        return 0
+    else:
+        t[T.N_NEW] += n
     account[1] += n
     account[2] += n
     return 1
 
 
 @helper
+def begin_frame(t, p, at, seq, keys, n):  # type: ignore[no-untyped-def]
+    """Write `[epoch, seq, False, [times], None` at place `at`, behind the byte that says how long the row is;
+    returns the place after it."""
+    at = to_unsigned(p, at, t[T.EPOCH])
+    at = to_unsigned(p, at, seq)
+    p[at], p[at + 1] = 0xC2, 0x90 | n
+    at += 2
+    for j in range(n):
+        at = to_unsigned(p, at, (keys[j] >> 32) * t[T.DT_NS])
+    p[at] = 0xC0
+    return at + 1
+
+
+@helper
 def publish(t):  # type: ignore[no-untyped-def]
-    """Send the spikes that were put out, as frames of the axon."""
-    out, i = view(t[T.SCALARS + 29], t[T.N_OUT], np.int64), 0
-    p = view(t[T.AXON_FRAME], t[T.AXON_HEAD] + T.FRAME_ROOM, np.uint8)
+    """Send the spikes and samples that were put out."""
+    i = 0
     while i < t[T.N_OUT]:
         n, at = min(t[T.N_OUT] - i, T.AT_A_TIME), t[T.AXON_HEAD]
+        p = view(t[T.AXON_FRAME], at + T.FRAME_ROOM, np.uint8)
         p[at] = 0x95
-        at = to_unsigned(p, at + 1, t[T.EPOCH])
-        at = to_unsigned(p, at, t[T.SEQ])
-        p[at], p[at + 1] = 0xC2, 0x90 | n
-        at += 2
-        for j in range(i, i + n):
-            at = to_unsigned(p, at, (out[j] >> 32) * t[T.DT_NS])
-        p[at] = 0xC0
-        send(t[T.SEND], t[T.AXON], t[T.AXON_FRAME], at + 1, 0)
+        at = begin_frame(t, p, at + 1, t[T.SEQ], view(t[T.SCALARS + 29] + 8 * i, n, np.int64), n)
+        send(t[T.SEND], t[T.AXON], t[T.AXON_FRAME], at, 0)
         t[T.SEQ] += n
         t[T.N_SERVED] += n
         i += n
+    i = 0
+    while i < t[T.N_MV]:
+        n, at = min(t[T.N_MV] - i, T.AT_A_TIME), t[T.VOICE_HEAD]
+        p = view(t[T.VOICE_FRAME], at + T.FRAME_ROOM, np.uint8)
+        p[at] = 0x96
+        keys, mv = view(t[T.SCALARS + 30] + 8 * i, n, np.int64), view(t[T.SCALARS + 31] + 8 * i, n, np.int64)
+        at = begin_frame(t, p, at + 1, t[T.SAMPLE_SEQ], keys, n)
+        p[at] = 0x90 | n
+        for j in range(n):
+            p[at + 1 + 9 * j] = 0xCB
+            to_big_endian(p, at + 2 + 9 * j, 8, mv[j])
+        send(t[T.SEND], t[T.AXON], t[T.VOICE_FRAME], at + 1 + 9 * n, 0)
+        t[T.SAMPLE_SEQ] += n
+        t[T.N_TOLD] += n
+        i += n
+    t[T.N_OUT] = t[T.N_MV] = 0
 
 
 def entrance() -> Any:
@@ -233,7 +273,7 @@ def entrance() -> Any:
     def respond(t):  # type: ignore[no-untyped-def]
         """React to what was heard, or do what is due, and publish what comes of it. 0: the longer way."""
         limit = t[T.LIMIT]
-        timer = t[T.N_NEW] == 0
+        timer = t[T.N_NEW] + t[T.N_NEW_MV] == 0
         while True:
             now = (now_ns(t) - t[T.T0_NS]) // t[T.DT_NS]
             if not timer:
@@ -254,7 +294,6 @@ def entrance() -> Any:
             if t[T.FAILED]:
                 return 0
             publish(t)
-            t[T.N_OUT] = 0
             if t[T.ACTS] != T.TAKEN:
                 return 1
 
@@ -270,12 +309,15 @@ def entrance() -> Any:
                     t[T.SIZE], t[T.FRAME], t[T.SERVED] = size, frame, T.OTHER
                     return
                 # What comes alone is answered before the queue is asked for more; all else at once.
-                if not alone and t[T.N_NEW] + T.AT_A_TIME <= t[T.ROOM_NEW]:
+                room = t[T.ROOM_NEW] - t[T.N_NEW]
+                if t[T.ROOM_NEW_MV]:
+                    room = min(room, t[T.ROOM_NEW_MV] - t[T.N_NEW_MV])
+                if not alone and room >= T.AT_A_TIME:
                     continue
             alone = False
             limit, step0, dt = t[T.LIMIT], t[T.T0_NS], t[T.DT_NS]
             now = now_ns(t)
-            if t[T.N_NEW] or t[T.NEAREST] <= min((now - step0) // dt, limit):
+            if t[T.N_NEW] or t[T.N_NEW_MV] or t[T.NEAREST] <= min((now - step0) // dt, limit):
                 if not respond(t):
                     t[T.SERVED] = T.LONGER
                     return

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobus.events import Control, Spikes
+from neurobus.events import Control, Samples, Spikes
 from neurobus.ledger import Ledger
 from neurobus.node import table as T
 from neurobus.node.core import Core, hash_table
@@ -21,7 +21,7 @@ from tests.helpers import net, run_table, table
 
 POINTER, INT = ctypes.c_void_p, ctypes.c_int
 DT_NS, T0_NS, GRACE = 100_000, 7_000_000_000, 30
-AXON = wire.topic(wire.SPIKES, "b")
+AXON, VOICE = wire.topic(wire.SPIKES, "b"), wire.topic(wire.SAMPLES, "b")
 PAIR = (
     run_table()
     + table("neurons", id="a", model="nodes.lif")
@@ -86,19 +86,38 @@ class World:
         return T0_NS + self.arrivals[0][0] * DT_NS if self.arrivals else None
 
 
-def neuron(current_pa=0, late_start=False):
-    core = Core(place(net(PAIR.format(current_pa))).neuron_part(1))
+def neuron(current_pa=0, config=PAIR):
+    core = Core(place(net(config.format(current_pa))).neuron_part(1))
     ledger = Ledger(True)
     for name in ("a", "c"):
         ledger.expect(name)
     return core, ledger
 
 
-def attending(world, core, ledger):
-    streams = [(wire.topic(wire.SPIKES, name), n, ledger.accounts[name]) for name, n in (("a", 0), ("c", 2))]
-    core.attends_to(AXON, streams, world.lines, (5, 6), (T0_NS, DT_NS, GRACE))
+def attending(world, core, ledger, potentials=None):
+    streams = [
+        (wire.topic(kind, name), "abc".index(name), account)
+        for kind, book in ((wire.SPIKES, ledger), (wire.SAMPLES, potentials))
+        if book
+        for name, account in book.accounts.items()
+    ]
+    core.hears(AXON, VOICE, streams)
+    core.lives_by(world.lines, (5, 6), (T0_NS, DT_NS, GRACE))
     core.look()
     return core
+
+
+def samples_sent(world):
+    """The same of samples, with their mV."""
+    samples = []
+    for when_ns, frame in world.sent:
+        event = wire.decode(frame)
+        if isinstance(event, Samples):
+            assert (event.stream, event.epoch, event.seq) == ("b", 0, len(samples))
+            assert frame == wire.encode(Samples("b", 0, len(samples), event.t_ns, event.v_mv))
+            assert all(T0_NS + t <= when_ns for t in event.t_ns)
+            samples += [(t // DT_NS, mv) for t, mv in zip(event.t_ns, event.v_mv, strict=True)]
+    return samples
 
 
 def spikes_sent(world):
@@ -106,6 +125,8 @@ def spikes_sent(world):
     steps, seq = [], 0
     for when_ns, frame in world.sent:
         event = wire.decode(frame)
+        if isinstance(event, Samples):
+            continue
         assert (event.stream, event.epoch, event.seq) == ("b", 0, seq)
         assert frame == wire.encode(Spikes("b", 0, seq, event.t_ns))
         assert all(T0_NS + t <= when_ns for t in event.t_ns)
@@ -150,9 +171,58 @@ def test_what_is_sent_is_what_the_neuron_does(spikes, current_pa, stay):
     expected = whole.advance(1000)
     sent = spikes_sent(world)
     if core.late == 0:
-        assert sent == [step for step in (expected.keys >> 32).tolist() if step < 1000]
+        assert [step for step in sent if step < 1000] == [
+            step for step in (expected.keys >> 32).tolist() if step < 1000
+        ]
     for name, account in ledger.accounts.items():
         assert (account.received, account.expected, account.lost) == (seq[name], seq[name], 0)
+
+
+JUNCTION = PAIR + table("electrical", a="a", b="b", conductance="20 nS")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 400), st.floats(-80, -30)), max_size=25, unique_by=lambda told: told[0]
+    ),
+    st.lists(st.integers(0, 400), max_size=8, unique=True),
+    st.integers(0, 12),
+    st.sampled_from([0, 300, 900]),
+    st.integers(1, 400),
+)
+def test_potentials_are_heard_and_told_as_spikes_are(told, spikes, lag, current_pa, stay):
+    core, ledger = neuron(current_pa, JUNCTION)
+    whole, _ = neuron(current_pa, JUNCTION)
+    potentials = Ledger(True)
+    potentials.expect("a")
+    told, spikes = sorted(told), sorted(spikes)
+    arrivals = [
+        *((t + lag, wire.encode(Samples("a", 0, n, [t * DT_NS], [mv]))) for n, (t, mv) in enumerate(told)),
+        *((t + lag, wire.encode(Spikes("a", 0, n, [t * DT_NS]))) for n, t in enumerate(spikes)),
+    ]
+    world = World(sorted(arrivals, key=lambda arrival: arrival[0]))
+    attending(world, core, ledger, potentials)
+    while world.now_ns < T0_NS + 600 * DT_NS:
+        outcome = core.attend(min(world.now_ns + stay * DT_NS, T0_NS + 600 * DT_NS))
+        assert outcome in (T.LONGER, T.NOBODY)
+        if outcome == T.LONGER:
+            keys, mv = core.heard_samples()
+            core.admit(np.array(core.heard(), np.int64))
+            core.admit_samples(np.array(keys, np.int64), np.array(mv))
+            core.look()
+    whole.admit(np.array([t << 32 for t in spikes], np.int64))
+    whole.admit_samples(np.array([t << 32 for t, _ in told], np.int64), np.array([mv for _, mv in told]))
+    expected = whole.advance(599)
+    if core.late == 0:
+        assert [t for t in spikes_sent(world) if t < 600] == (expected.keys >> 32).tolist()
+        found = [sample for sample in samples_sent(world) if sample[0] < 600]
+        assert found == list(
+            zip((expected.sample_keys >> 32).tolist(), expected.sample_mv.tolist(), strict=True)
+        )
+        assert found or not current_pa
+    assert potentials.accounts["a"].received == len(told)
+    assert core.n_told == core.sample_seq == len(samples_sent(world))
 
 
 def test_a_spike_is_sent_when_it_is_due_and_the_process_sleeps_till_then():
