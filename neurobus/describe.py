@@ -32,6 +32,7 @@ def describe(network: Network) -> dict[str, Any]:
             name: int(np.sum(network.kind == kind)) for kind, name in enumerate(network.kinds.names)
         },
         "electrical": int(network.gap_a.size),
+        "graded": int(network.graded.pre.size),
         "delay_ms": [network.min_delay * ms, network.max_delay * ms] if network.pre.size else None,
         "inputs_per_neuron": round(network.pre.size / max(network.n_neurons, 1), 1),
         "models": {name: int(count) for name, count in zip(network.model_names, members, strict=True)},
@@ -49,7 +50,8 @@ def describe(network: Network) -> dict[str, Any]:
 def _array_mb(network: Network, processes: int) -> float:
     """Synapses, their row indices in every process, states, constants (about as many) and ring buffers."""
     slots = 1 << (2 * network.max_delay - 1).bit_length()
-    size = 16 * network.pre.size + 40 * network.gap_a.size + 8 * len(network.ids) * processes
+    size = 16 * network.pre.size + 40 * network.gap_a.size + 72 * network.graded.pre.size
+    size += 8 * len(network.ids) * processes
     for number, model in enumerate(network.models):
         if issubclass(model, Model):
             per_neuron = 2 * len(model.states()) + slots * len(model.receptors)
@@ -61,7 +63,7 @@ def _warnings(network: Network) -> Iterable[str]:
     n = len(network.ids)
     driven = np.isin(np.arange(n), network.post) | (network.background_rate_hz > 0)
     driven[[current[0] for current in network.currents]] = True
-    driven[network.gap_a] = driven[network.gap_b] = True
+    driven[network.gap_a] = driven[network.gap_b] = driven[network.graded.post] = True
     for number, model in enumerate(network.models):
         mine = np.flatnonzero(network.model_of == number)
         for name, param in model.params().items():
@@ -94,6 +96,7 @@ def render(facts: dict[str, Any]) -> str:
         ("synapses", f"{facts['synapses']:,} ({facts['inputs_per_neuron']:g} per neuron){span}"),
         ("learning", ", ".join(f"{name} {count:,}" for name, count in facts["synapse_types"].items())),
         ("electrical", f"{facts['electrical']:,}"),
+        ("graded", f"{facts['graded']:,}" if facts["graded"] else ""),
         ("processes", f"{facts['processes']:,}, about {facts['memory_mb']:,.0f} MB"),
         ("run", f"{facts['clock']} clock, dt {facts['dt_ms']:g} ms, seed {facts['seed']}{lasts}"),
         ("switches", ", ".join(f"{name} {'on' if on else 'off'}" for name, on in facts["switches"].items())),

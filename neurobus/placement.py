@@ -45,8 +45,9 @@ class NeuronPart:
     memory are in `owned`.
     Electrical: `gap_row` (N + 1,) into `gap_of`, which points into arrays sorted by local target
     (`gap_at` (K + 1,)): `gap_ns`, `gap_v0` (mV of the other side at the start). Graded synapses stand among
-    them, with their weight for nS; `gap_to` is the local target, `gap_f` (4, gaps) tells them apart: 0 for a
-    junction, or 1 + transfer, then threshold, slope, and what acts at the start.
+    them: `gap_ns` is their weight where they have no reversal potential `gap_mv` (NaN then). `gap_to` is the
+    local target, `gap_f` (4, gaps) tells them apart: 0 for a junction, or 1 + transfer, then threshold,
+    slope, and what acts at the start.
     Plan of currents: `plan_k` step, `plan_i` local neuron, `plan_pa`.
     """
 
@@ -71,6 +72,7 @@ class NeuronPart:
     gap_v0: Array
     gap_to: Int32s
     gap_f: Array
+    gap_mv: Array
     plan_k: Ints
     plan_i: Int32s
     plan_pa: Array
@@ -190,15 +192,8 @@ class Plan:
 
     @cached_property
     def initial_mv(self) -> Array:
-        """Absolute membrane potential of every neuron at the start; 0 for sources."""
-        net, v = self.network, np.zeros(len(self.network.ids))
-        for number, model in enumerate(net.models):
-            if issubclass(model, Model):
-                mine, p = np.flatnonzero(net.model_of == number), net.params[number]
-                v[mine] = model.initial(p).get(model.potential, 0.0)
-                if model.potential_zero:
-                    v[mine] += p[model.potential_zero]
-        return v
+        """As the function of that name."""
+        return initial_mv(self.network)
 
     def _params(self, process: Process) -> dict[str, Array]:
         place = self._member_of_model[process.members]
@@ -244,6 +239,7 @@ class Plan:
         f = np.array([np.concatenate([none, 1.0 + graded.transfer]), np.concatenate([none, graded.threshold]),
                       np.concatenate([none, graded.slope]), np.zeros(len(other))])  # fmt: skip
         other, me, ns, f = other[by_target], me[by_target], ns[by_target], f[:, by_target]
+        reversal = np.concatenate([np.full(len(none), np.nan), graded.reversal])[by_target]
         f[3] = transferred(f, self.initial_mv[other])
         gap_of = np.argsort(other, kind="stable").astype(np.int32)
         rows = np.arange(len(net.ids) + 1)
@@ -277,6 +273,7 @@ class Plan:
             gap_v0=self.initial_mv[other],
             gap_to=me.astype(np.int32),
             gap_f=np.ascontiguousarray(f),
+            gap_mv=reversal,
             plan_k=np.array([e[0] for e in plan], np.int64),
             plan_i=np.array([e[1] for e in plan], np.int32),
             plan_pa=np.array([e[2] for e in plan], np.float64),
@@ -340,6 +337,18 @@ class Plan:
 
     def is_source(self, number: int) -> bool:
         return issubclass(self.network.models[self.processes[number].model], Source)
+
+
+def initial_mv(network: Network) -> Array:
+    """Absolute membrane potential of every neuron at the start, (N,) mV; 0 for sources."""
+    v = np.zeros(len(network.ids))
+    for number, model in enumerate(network.models):
+        if issubclass(model, Model):
+            mine, p = np.flatnonzero(network.model_of == number), network.params[number]
+            v[mine] = model.initial(p).get(model.potential, 0.0)
+            if model.potential_zero:
+                v[mine] += p[model.potential_zero]
+    return v
 
 
 def transferred(f: Array, v: Array) -> Array:

@@ -232,6 +232,7 @@ def _neuron_part(
         gap_v0=none,
         gap_to=np.empty(0, np.int32),
         gap_f=np.empty((4, 0)),
+        gap_mv=none,
         plan_k=np.empty(0, np.int64),
         plan_i=np.empty(0, np.int32),
         plan_pa=none,

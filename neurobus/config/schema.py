@@ -264,7 +264,8 @@ class Synapses(Structure, kw_only=True):
 class Graded(Structure, kw_only=True):
     """Graded chemical synapses: what acts is no spike but the presynaptic potential v, all the time.
 
-    `weight` times f(v) is added to the input current of the neurons of `post`. f is by `transfer`: linear,
+    Added to the input current of the neurons of `post`: `weight` times f(v), a current; or `conductance`
+    times f(v) times (`reversal` - V), V the postsynaptic potential. f is by `transfer`: linear,
     u = (v - threshold) / slope; rectified, the same but not below 0; sigmoid, 1 / (1 + exp(-u)).
     """
 
@@ -275,6 +276,8 @@ class Graded(Structure, kw_only=True):
     columns: dict[str, str] = field(default_factory=dict)
     ignore_unknown: bool = False
     weight: Value | None = None
+    conductance: Value | None = None
+    reversal: Value | None = None
     transfer: Transfer = "linear"
     threshold: Plain | None = None
     slope: Plain | None = None

@@ -54,8 +54,9 @@ TRANSFERS = get_args(Transfer)
 
 
 class Graded(NamedTuple):
-    """One element each per graded synapse: `weight` in the unit of the postsynaptic current, `transfer` an
-    index into `TRANSFERS`, `threshold` and `slope` in the unit of the presynaptic potential."""
+    """One element each per graded synapse: `weight` in the unit of the postsynaptic current, or, where there
+    is a `reversal` potential (absolute mV; NaN: none), a conductance in nS; `transfer` an index into
+    `TRANSFERS`, `threshold` and `slope` in the unit of the presynaptic potential."""
 
     pre: Int32s
     post: Int32s
@@ -63,6 +64,7 @@ class Graded(NamedTuple):
     transfer: Int32s
     threshold: Array
     slope: Array
+    reversal: Array
 
     def only(self, wanted: npt.NDArray[Any]) -> Graded:
         return Graded._make(part[wanted] for part in self)
@@ -524,7 +526,7 @@ class Wiring:
     def graded(self) -> Graded:
         """Graded synapses, by (pre, post, order in the config)."""
         empty, none = np.empty(0, np.int32), np.empty(0)
-        made = [Graded(empty, empty, none, empty, none, none)]
+        made = [Graded(empty, empty, none, empty, none, none, none)]
         for place, table in self.config.active("graded"):
             label = f"graded {table.csv or f'{table.pre}>{table.post}'}"
             self._count[label] += 1
@@ -540,33 +542,23 @@ class Wiring:
             pre, post, rows = self._ends(csv, table, ("pre", "post"))
             for row in rows[(pre >= self.who.n_neurons) | (post >= self.who.n_neurons)][:1]:
                 raise csv.error(int(row), "a source has no potential; a graded synapse joins two neurons")
-            if ("weight" in csv.cells) == (table.weight is not None):
-                raise self.error(place, f"give weight in [[graded]] or as a column of {csv.file}")
-            weight = np.empty(post.size)
-            for model, mine in self._models(post):
-                if table.weight is None:
-                    weight[mine] = csv.numbers("weight", model.current_unit)[rows][mine]
-                else:
-                    drawn = self.read.drawn((*place, "weight"), table.weight, post.size, model.current_unit,
-                                            f"{label} weight")  # fmt: skip
-                    weight[mine] = (drawn * sections[rows])[mine]
+            weight, reversal = self._strength(place, table, label, post, csv, rows, sections[rows])
         else:
-            for key in ("pre", "post", "weight"):
+            for key in ("pre", "post"):
                 if getattr(table, key) is None:
                     raise self.error(place, f"[[graded]] needs '{key}' (or csv)")
             self._forbid(place, table, ("columns", "ignore_unknown"), "goes with csv")
-            assert table.pre and table.post and table.weight is not None
+            assert table.pre and table.post
             ends = table.pre, table.post
             members = [
                 self.who.named((*place, key), name) for key, name in zip(("pre", "post"), ends, strict=True)
             ]
             pre, post = self._pairs(place, table, ends, members[0], members[1], label)
-            weight = np.empty(post.size)
-            for model, mine in self._models(post):
-                drawn = self.read.drawn((*place, "weight"), table.weight, post.size, model.current_unit,
-                                        f"{label} weight")  # fmt: skip
-                weight[mine] = drawn[mine]
+            weight, reversal = self._strength(place, table, label, post)
             if table.stored or table.rule == "assemblies":
+                if table.conductance is not None:
+                    message = "stored patterns give weights of both signs; a conductance has no sign"
+                    raise self.error((*place, "conductance"), message)
                 weight = weight * self._covariance(place, table, ends, (pre, post))
         self.who.require_potential(place, np.unique(pre))
         threshold, slope = np.zeros(pre.size), np.ones(pre.size)
@@ -579,7 +571,53 @@ class Wiring:
                 if np.any(slope <= 0):
                     raise self.error((*place, "slope"), f"slope must be > 0, not '{table.slope}'")
         transfer = np.full(pre.size, TRANSFERS.index(table.transfer), np.int32)
-        return Graded(pre, post, weight, transfer, threshold, slope)
+        return Graded(pre, post, weight, transfer, threshold, slope, reversal)
+
+    def _strength(self, place: Place, table: GradedTable, label: str, post: Int32s,
+                  csv: CsvTable | None = None, rows: Steps | None = None,
+                  sections: Array | float = 1.0) -> tuple[Array, Array]:  # fmt: skip
+        """`weight` and `reversal` of graded synapses on `post`, as in `Graded`; shape (synapses,) each."""
+        columns = () if csv is None else csv.cells
+        has = {key: getattr(table, key) is not None or key in columns
+               for key in ("weight", "conductance", "reversal")}  # fmt: skip
+        for key in has:
+            if csv is not None and key in columns and getattr(table, key) is not None:
+                raise self.error((*place, key), f"{csv.file} has a column {key} already")
+        if has["weight"] and has["conductance"]:
+            message = "give 'weight', a current, or 'conductance' with 'reversal', not both"
+            raise self.error((*place, "conductance"), message)
+        if has["reversal"] and not has["conductance"]:
+            raise self.error((*place, "reversal"), "'reversal' goes with 'conductance'")
+        if has["conductance"] and not has["reversal"]:
+            message = "'conductance' needs 'reversal', the potential at which no current flows"
+            raise self.error((*place, "conductance"), message)
+        if not (has["weight"] or has["conductance"]):
+            raise self.error(place, "[[graded]] needs 'weight', or 'conductance' and 'reversal'")
+
+        def values(key: str, unit: str, times: Array | float = 1.0) -> Array:
+            if csv is not None and key in columns:
+                return csv.numbers(key, unit)[rows]
+            given = getattr(table, key)
+            return self.read.drawn((*place, key), given, post.size, unit, f"{label} {key}") * times
+
+        if has["weight"]:
+            weight = np.empty(post.size)
+            for model, mine in self._models(post):
+                weight[mine] = values("weight", model.current_unit, sections)[mine]
+            return weight, np.full(post.size, np.nan)
+        for model, mine in self._models(post):
+            if (model.current_unit, model.states()[model.potential].unit) != ("pA", "mV"):
+                owner = self.who.ids[post[mine][0]]
+                message = f"'{owner}' has no membrane in mV and pA for a conductance; give 'weight'"
+                raise self.error((*place, "conductance"), message)
+        ns = values("conductance", "nS", sections)
+        for synapse in np.flatnonzero(ns < 0)[:1]:
+            message = f"a conductance must be >= 0, not {ns[synapse]:g} nS"
+            if csv is not None and rows is not None and "conductance" in columns:
+                raise csv.error(int(rows[synapse]), message)
+            hint = "; clip it with min and max" if isinstance(table.conductance, Distribution) else ""
+            raise self.error((*place, "conductance"), message + hint)
+        return ns, values("reversal", "mV")
 
     def electrical(self) -> Junctions:
         made = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))]

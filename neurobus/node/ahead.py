@@ -22,7 +22,7 @@ model_run = outside(False, 13)
 def state_size(t):  # type: ignore[no-untyped-def]
     """Numbers in the state of a core, without those of its synapses, which come behind it."""
     K = t[T.N_NEURONS]
-    return t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 5) * K + t[T.N_GAPS]
+    return t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 6) * K + t[T.N_GAPS]
 
 
 @helper

@@ -291,7 +291,7 @@ class Core:
         body = len(states) * K
         self._ring_end = body + slots * self._receptors * K
         owned = part.owned
-        self._owned_at = self._ring_end + 5 * K + n_gaps
+        self._owned_at = self._ring_end + 6 * K + n_gaps
         self.buffer = np.zeros(self._owned_at + (len(owned.start) if owned else 0))
         if owned:
             self.buffer[self._owned_at :] = owned.start
@@ -303,17 +303,14 @@ class Core:
         for name, values in model.initial(part.params).items():
             self.state[states.index(name)] = values
         at = self._ring_end
-        gap_total = np.zeros(K)
-        for i in range(K):
-            lo, hi = part.gap_at[i], part.gap_at[i + 1]
-            gap_total[i] = sum(part.gap_ns[lo:hi][part.gap_f[0, lo:hi] == 0])
-            self.buffer[at + K + i] = sum(part.gap_ns[lo:hi] * part.gap_f[3, lo:hi])
+        if n_gaps:
+            self.buffer[at + K : at + 2 * K] = np.nan  # to be summed by the first update
         self.buffer[at + 2 * K : at + 3 * K] = self.state[self.potential_row] + self._zero
         self.buffer[at + 3 * K : at + 4 * K] = -NEVER
         self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_f[3]
         noisy = np.any(part.noise_hz > 0)
         mean = part.noise_hz * dt_ms * 1e-3
-        self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, gap_total)
+        self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, part.gap_mv)
         self._delta = part.params[model.tell] if model.tell else np.full(K, part.potential_delta_mv)
         self._noise = (mean if noisy else NO_MV, np.exp(-mean), part.noise_weight)
         self._spare, self._scratch = self.buffer.copy(), np.empty_like(self.buffer)

@@ -130,7 +130,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         gap_row, gap_of = view(a[17], n_sources + 1, np.int64), view(a[18], n_gaps, np.int32)
         gap_at, gap_ns = view(a[19], K + 1, np.int64), view(a[20], n_gaps, np.float64)
         gap_to, gap_f = view(a[T.GAP_TO], n_gaps, np.int32), view2(a[T.GAP_F], 4, n_gaps, np.float64)
-        gap_total, watched = view(a[21], K, np.float64), view(a[22], n_watched, np.int32)
+        gap_mv, watched = view(a[21], n_gaps, np.float64), view(a[22], n_watched, np.int32)
         zero, peak = view(a[23], K, np.float64), view(a[24], K, np.float64)
         noise_mean, noise_p0 = view(a[25], n_noisy, np.float64), view(a[26], K, np.float64)
         noise_weight, index = view(a[27], K, np.float64), view(a[28], K, np.int64)
@@ -146,11 +146,12 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         v_sent, k_sent = view(b + 16 * K, K, np.float64), view(b + 24 * K, K, np.float64)
         gap_last = view(b + 32 * K, n_gaps, np.float64)
         current = view(b + 32 * K + 8 * n_gaps, K, np.float64)
+        gap_total = view(b + 40 * K + 8 * n_gaps, K, np.float64)
         mask = slots - 1
         ring_at = view(ring, slots * width, np.float64)
         delivered, n_out0, n_mv0 = 0, n_out, n_mv
         k = k0
-        own = b + 40 * K + 8 * n_gaps
+        own = b + 48 * K + 8 * n_gaps
         first_key = at_key
         due = 1 << 40
         if remembers:
@@ -194,9 +195,15 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                 for i in range(K):
                     if gap_sum[i] != gap_sum[i]:
                         # summed afresh, in one order: a running difference would drift with its history
-                        gap_sum[i] = 0.0
+                        gap_sum[i] = gap_total[i] = 0.0
                         for j in range(gap_at[i], gap_at[i + 1]):
-                            gap_sum[i] += gap_ns[j] * gap_last[j]
+                            acts = gap_ns[j] * gap_last[j]
+                            if gap_f[0, j] == 0.0:
+                                gap_total[i] += gap_ns[j]
+                            elif gap_mv[j] == gap_mv[j]:
+                                gap_total[i] += acts
+                                acts *= gap_mv[j]
+                            gap_sum[i] += acts
                     current[i] = electrode[i] + (gap_sum[i] - gap_total[i] * (s[potential, i] + zero[i]))
                 if owns:
                     hits = owned_step(t, own, k, s, constants, x, current, key, fired)

@@ -206,8 +206,10 @@ def _weights(axis: Axes, network: Network) -> None:
     if not axis.patches:
         _histogram(axis, network.gap_ns, COLOURS[2], "junctions")
     inner = network.post[_inner(network)]
-    found = units(network, inner, "weight_unit") + units(network, network.graded.post, "current_unit")
-    found = list(dict.fromkeys(found or ["nS"]))
+    current = np.isnan(network.graded.reversal)
+    found = units(network, inner, "weight_unit")
+    found += units(network, network.graded.post[current], "current_unit")
+    found = list(dict.fromkeys(found + ["nS"] * bool(not found or np.any(~current))))
     axis.set(title="Weights", xlabel=f"|weight| ({', '.join(found)})".replace(" ()", ""), ylabel="synapses")
     if axis.get_legend_handles_labels()[0]:
         axis.legend()

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from neurobus.model import Array
 from neurobus.network import Network
 from neurobus.network.draw import Stream
+from neurobus.placement import initial_mv
 
 EXACT = 2000
 """Up to so many neurons nothing is sampled."""
@@ -43,7 +44,7 @@ def measure(network: Network) -> dict[str, Any]:
         "graded": None,
         "electrical": None,
         "weights": _weights(network, network.post[inside], network.weight[inside], "weight_unit"),
-        "graded_weights": _weights(network, network.graded.post, network.graded.weight, "current_unit"),
+        "graded_weights": _graded_weights(network),
         "delays_ms": _spread(network.delay[inside] * (network.dt_ns / 1e6)) if pre.size else None,
     }
     if network.graded.pre.size:
@@ -107,12 +108,12 @@ def wiring(pre: npt.NDArray[Any], post: npt.NDArray[Any], n: int, seed: int = 1)
 
 
 def joined(network: Network) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Array]:
-    """(pre, post, weight) of all chemical and graded synapses between neurons."""
+    """(pre, post, weight) of all chemical and graded synapses between neurons; conductances by `signed`."""
     inside, graded = network.pre < network.n_neurons, network.graded
     return (
         np.concatenate([network.pre[inside], graded.pre]),
         np.concatenate([network.post[inside], graded.post]),
-        np.concatenate([network.weight[inside], graded.weight]),
+        np.concatenate([network.weight[inside], signed(network)]),
     )
 
 
@@ -212,6 +213,26 @@ def _weights(network: Network, post: npt.NDArray[Any], weight: Array, unit_of: s
         for sign, chosen in (("excitatory", weight > 0), ("inhibitory", weight < 0)):
             if (mine := weight[here & chosen]).size:
                 found.setdefault(unit, {})[sign] = {"count": int(mine.size)} | _spread(mine)
+    return found
+
+
+def signed(network: Network) -> Array:
+    """Weights of the graded synapses, (synapses,). A conductance (nS) counts as negative where its reversal
+    potential lies below the potential at which the postsynaptic neuron starts."""
+    graded = network.graded
+    inhibits = graded.reversal < initial_mv(network)[graded.post]
+    return np.where(inhibits, -graded.weight, graded.weight)
+
+
+def _graded_weights(network: Network) -> dict[str, Any]:
+    """Those of currents as `_weights`; conductances under nS, excitatory and inhibitory as by `signed`."""
+    graded = network.graded
+    current = np.isnan(graded.reversal)
+    found = _weights(network, graded.post[current], graded.weight[current], "current_unit")
+    ns = signed(network)[~current]
+    for sign, mine in (("excitatory", ns[ns > 0]), ("inhibitory", -ns[ns < 0])):
+        if mine.size:
+            found.setdefault("nS", {})[sign] = {"count": int(mine.size)} | _spread(mine)
     return found
 
 
