@@ -475,4 +475,5 @@ def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
         currents=[c for c in network.currents if c[0] not in set(chosen.tolist())],
         background_rate_hz=noise,
         recorded=np.setdiff1d(network.recorded, chosen).astype(np.int32),
+        weighed=np.setdiff1d(network.weighed, chosen).astype(np.int32),
     )

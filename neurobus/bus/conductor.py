@@ -18,6 +18,7 @@ from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, await_frame,
 from neurobus.bus.schedule import Schedule
 from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Ledger
+from neurobus.node.weighing import ORDER as RECORD
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import EPOCH_BITS, NEVER, Answer
 
@@ -45,6 +46,9 @@ class Score:
     begin: int = 0
     stimuli: list[tuple[int, str, float]] = field(default_factory=list)
     snapshot_every_s: float = 0.0
+    weighed: list[int] = field(default_factory=list)
+    """Processes that tell their weights every `weigh_every` steps."""
+    weigh_every: int = 1
 
 
 class Conductor:
@@ -93,6 +97,8 @@ class Conductor:
         self._done_to = [score.begin] * len(score.names)
         self._duty_horizon = [score.begin] * len(score.names)
         self._snapshot_due = float("inf")
+        every = score.weigh_every
+        self._weigh_at = -(-score.begin // every) * every if score.weighed else NEVER
         self._subscriptions_due = 0.0
         self._watchers = {self._outward: 0, self._tap: 0}
         self._ledger = Ledger(from_start=True)
@@ -350,14 +356,18 @@ class Conductor:
                 self._snapshot()
             if not self._paced():
                 continue
-            active = schedule.round(self._limit)
+            active = schedule.round(min(self._limit, self._weigh_at))
             if not active:
+                if self._weigh_at <= self._limit and not self._idle():
+                    self._weigh()
+                    continue
                 if self._limit < NEVER:
                     break
                 for data in self._frames(POLL_MS):
                     self._handle(data)
                 continue
-            to = min(schedule.horizon + ahead, self._limit)
+            # No farther than all may have to stand: a snapshot is of where the sources are.
+            to = min(schedule.horizon + ahead, self._limit, self._weigh_at)
             if any(sources[p] for p in active):
                 self._source_horizon = max(self._source_horizon, to)
                 active = schedule.joined(active, all_sources, to)
@@ -371,7 +381,7 @@ class Conductor:
             for data in self._frames(0):
                 self._handle(data)
             return True
-        first = min(self._schedule.next_step(), self._limit)
+        first = min(self._schedule.next_step(), self._limit, self._weigh_at)
         due = self._t0 + (first - self._score.begin) * self._score.dt_ns * 1e-9 / self._pace
         left = min(due, self._snapshot_due) - time.monotonic()
         if left <= 0:
@@ -386,6 +396,18 @@ class Conductor:
             self._dispatch(p, max(horizon, self._done_to[p]), order)
         self._collect()
         self._schedule.horizon = max(self._schedule.horizon, horizon)
+
+    def _idle(self) -> bool:
+        """At rest for good and in no hurry to an end: model time would only be counted."""
+        return not self._pace and self._limit == NEVER and self._schedule.next_step() >= NEVER
+
+    def _weigh(self) -> None:
+        """Have the weights told that are recorded, all at one step: nothing happens before it any more."""
+        for p in self._score.weighed:
+            self._dispatch(p, self._weigh_at, RECORD)
+        self._collect()
+        self._schedule.horizon = max(self._schedule.horizon, self._weigh_at)
+        self._weigh_at += self._score.weigh_every
 
     def _snapshot(self) -> None:
         """Run everybody to one step, write all states there, and forget the history before."""

@@ -24,7 +24,7 @@ VERBS = {
     "attach": "let a board be a neuron of a running cluster",
     "detach": "take a neuron back from its board",
     "boards": "boards that are attached, and their links",
-    "plot": "draw a log: raster, rates, potentials",
+    "plot": "draw a log: raster, rates, potentials, weights",
     "exhibit": "run a paper's claim: the number it must meet, and its picture",
     "train": "teach a network: show it samples, count its answers, draw what it has learnt",
     "brain": "what was learnt, as a file: save, load, info",

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from neurobus.cli.common import find_models, ids_of, json_option, print_json, window_options
-from neurobus.errors import RunError
+from neurobus.errors import InputError, RunError
 from neurobus.log import Log, info, read
 from neurobus.log import recover as recovered
 from neurobus.log.diff import diff as compare
+from neurobus.log.diff import same_weights
 from neurobus.log.names import only as chosen
 
 A_LOG = click.Path(path_type=Path)
@@ -46,27 +47,39 @@ def info_(log: Path, as_json: bool) -> None:
     print_json(facts) if as_json else click.echo(info.render(facts))
 
 
-@command.command(short_help="its spikes as CSV, SONATA or NWB")
+@command.command(short_help="its spikes as CSV, SONATA or NWB; its weights as CSV")
 @click.argument("log", type=A_LOG)
 @click.argument("out", type=A_LOG)
 @click.option("--format", "name", type=click.Choice(["csv", "sonata", "nwb"]), help="Default: OUT's suffix.")
+@click.option("--weights", is_flag=True, help="Its recorded weights instead of its spikes; to a .csv.")
 @window_options
 @json_option
 def export(
-    log: Path, out: Path, name: str | None, start_ns: int, end_ns: int | None, only: str | None, as_json: bool
-) -> None:
-    """Write the spikes of LOG to OUT: .csv, .h5 (SONATA) or .nwb.
+    log: Path, out: Path, name: str | None, weights: bool, start_ns: int, end_ns: int | None,
+    only: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Write the spikes of LOG to OUT: .csv, .h5 (SONATA) or .nwb; or with --weights its weights to a .csv.
 
     \b
     neurobus log export ring.mcap ring.csv --only n.0,n.1
+    neurobus log export learn.mcap weights.csv --weights
     """
     from neurobus.log.export import export as write
+    from neurobus.log.export import weights_csv
 
     part = read(log, start_ns or None, end_ns)
     if (ids := ids_of(only)) is not None:
         part = chosen(part, ids)
     if not part.complete:
         click.echo(f"{log} is not complete: {part.problems[0]}", err=True)
+    if weights:
+        if (name or out.suffix.lower().removeprefix(".")) != "csv":
+            raise InputError("weights are exported as CSV; name a .csv", out)
+        if not part.weights.t.size:
+            raise InputError("holds no weights; a config with run.record_weights records them", log)
+        path, n = weights_csv(part, out), int(part.weights.t.size)
+        print_json({"path": str(path), "weights": n}) if as_json else click.echo(f"{n:,} weights in {path}")
+        return
     path = write(part, out, name)
     if as_json:
         print_json({"path": str(path), "spikes": int(part.spikes_t.size)})
@@ -121,7 +134,8 @@ def recover(log: Path, out: Path | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, log: Path, as_json: bool) -> None:
-    """Run LOG's own config, seed, pokes and external spikes again under the virtual clock, and compare.
+    """Run LOG's own config, seed, pokes and external spikes again under the virtual clock, and compare its
+    spikes, and its weights where they were recorded.
 
     \b
     neurobus log verify ring.mcap
@@ -159,17 +173,23 @@ def _verify(recorded: Log, quiet: bool) -> dict[str, Any]:
     # What a recording plays is an input here, and no result.
     results = [id for id in recorded.header.ids if id not in options.replaced]
     difference = compare(chosen(recorded, results), chosen(again, results))
+    weighed, moved = same_weights(recorded, again)
     came_late = late(recorded)
     notes = list(recorded.problems)
     if came_late:
         notes.append(f"{came_late:,} inputs came late in this run, so the virtual clock need not repeat it")
-    if difference.equal:
-        text = f"verified: {difference.spikes_a:,} spikes identical"
+    if difference.equal and not moved:
+        weights = f" and {weighed:,} weights" if weighed else ""
+        text = f"verified: {difference.spikes_a:,} spikes{weights} identical"
+    elif difference.equal:
+        text = f"not verified: the same spikes, but {moved:,} of {weighed:,} weights differ"
     else:
         text = "not verified: A is the log, B its second run\n" + difference.render()
     return {
-        "verified": difference.equal,
+        "verified": difference.equal and not moved,
         "spikes": difference.spikes_a,
+        "weights": weighed,
+        "weights_differ": moved,
         "late": came_late,
         "difference": None if difference.equal else asdict(difference),
         "notes": notes,

@@ -10,7 +10,7 @@ from neurobus.cli.common import ids_of, json_option, print_json, window_options
 from neurobus.errors import InputError
 
 
-@click.command(name="plot", short_help="draw a log: raster, rates, potentials")
+@click.command(name="plot", short_help="draw a log: raster, rates, potentials, weights")
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -25,7 +25,7 @@ from neurobus.errors import InputError
 def command(
     log: Path, out: Path | None, start_ns: int, end_ns: int | None, only: str | None, as_json: bool
 ) -> None:
-    """Draw LOG: a raster of all spikes, rates, and potentials where they were recorded.
+    """Draw LOG: a raster of all spikes, rates, and potentials and weights where they were recorded.
 
     \b
     neurobus plot ring.mcap -o ring.svg --start 0.5s --end 1s

@@ -266,6 +266,8 @@ class Nursery:
             begin=self.resume_step or 0,
             stimuli=[(t // net.dt_ns, name, weight) for t, name, weight in self.options.stimuli],
             snapshot_every_s=self.config.run.snapshot_every_ns * 1e-9 if self.state else 0.0,
+            weighed=np.unique(plan.process_of[net.weighed]).tolist(),
+            weigh_every=net.weight_interval,
         )
 
     def _grow(self) -> None:
@@ -322,6 +324,8 @@ class Nursery:
             index_of=self.single_streams,
             n_ids=len(net.ids),
             sends_samples=not source and bool(plan.tells[process.members].any()),
+            weighed=np.intersect1d(process.members, net.weighed).tolist(),
+            weigh_every=net.weight_interval,
             snapshots=self.state,
             keeps=not source and self.clock == "wall" and self.state is not None and plan.learns(number),
         )

@@ -265,7 +265,7 @@ def _check_run(config: Config) -> None:
     run = config.run
     for key, unit, least in (("dt", "ns", 1), ("duration", "ns", 1), ("grace", "ns", 0),
                              ("snapshot_every", "ns", 0), ("potential_interval", "ns", 0),
-                             ("potential_delta", "mV", 0)):  # fmt: skip
+                             ("weight_interval", "ns", 1), ("potential_delta", "mV", 0)):  # fmt: skip
         written = getattr(run, key)
         if written is None:
             continue

@@ -86,6 +86,9 @@ class Run(Struct, forbid_unknown_fields=True, kw_only=True):
     restarts: Annotated[int, Meta(ge=0)] = 3
     on_log_failure: OnLogFailure = "continue"
     record_potentials: list[str] = field(default_factory=list)
+    record_weights: list[str] = field(default_factory=list)
+    """Neurons or groups: weights of the synapses that end on them and may change, every `weight_interval`."""
+    weight_interval: Plain = "1 s"
     potential_delta: Plain = "0.5 mV"
     potential_interval: Plain = "1 ms"
 

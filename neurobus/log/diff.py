@@ -94,3 +94,16 @@ def _some(ids: list[str], most: int = 8) -> str:
     if not ids:
         return "nobody fires"
     return " ".join(ids[:most]) + (f" … {len(ids)} in all" if len(ids) > most else "")
+
+
+def same_weights(a: Log, b: Log) -> tuple[int, int]:
+    """How many weights `a` holds, and how many of them `b` does not hold with the same bits at that time."""
+    t_a, *ends_a, w_a = a.weights.table()
+    t_b, *ends_b, w_b = b.weights.table()
+    told = int(np.count_nonzero(~np.isnan(w_a)))
+    if not all(np.array_equal(mine, theirs) for mine, theirs in zip(ends_a, ends_b, strict=True)):
+        return told, told
+    there = np.isin(t_a, t_b)
+    other = np.full_like(w_a, np.nan)
+    other[there] = w_b[np.searchsorted(t_b, t_a[there])]
+    return told, int(np.count_nonzero((w_a != other) & ~np.isnan(w_a)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from neurobus.errors import InputError
-from neurobus.log.format import Log
+from neurobus.log.format import Int64s, Log
 
 SONATA_POPULATION = "default"
 
@@ -33,14 +33,37 @@ def export(log: Log, out: str | Path, format: str | None = None) -> Path:
 
 
 def _csv(log: Log, out: Path) -> None:
-    """Columns time_ms, id. Times are exact decimals of the nanoseconds."""
-    instants, where = np.unique(log.spikes_t, return_inverse=True)
+    """Columns time_ms, id."""
+    ids = log.header.ids
+    _rows(out, ("time_ms", "id"), zip(_decimals(log.spikes_t), (ids[i] for i in log.spikes_i), strict=True))
+
+
+def weights_csv(log: Log, out: str | Path) -> Path:
+    """Writes the recorded weights to `out`: columns time_ms, pre, post, weight (unit of the neuron post), in
+    the order of `Weights`. Raises `InputError` for a place that cannot be written."""
+    out, ids, told = Path(out), log.header.ids, log.weights
+    ends = ([ids[i] for i in column] for column in (told.pre, told.post))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        columns = ("time_ms", "pre", "post", "weight")
+        _rows(out, columns, zip(_decimals(told.t), *ends, map(repr, told.weight.tolist()), strict=True))
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", out) from error
+    return out
+
+
+def _decimals(t_ns: Int64s) -> list[str]:
+    """Times in ms, exact decimals of the nanoseconds."""
+    instants, where = np.unique(t_ns, return_inverse=True)
     text = [f"{t // 1_000_000}.{t % 1_000_000:06d}".rstrip("0").removesuffix(".") for t in instants.tolist()]
+    return [text[k] for k in where]
+
+
+def _rows(out: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with out.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["time_ms", "id"])
-        pairs = zip(where.tolist(), log.spikes_i.tolist(), strict=True)
-        writer.writerows((text[k], log.header.ids[i]) for k, i in pairs)
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def _sonata(log: Log, out: Path) -> None:

@@ -8,13 +8,15 @@
     channel    samples         {t, i, v, r, d?}
     channel    stimuli         {t, neuron, weight, origin, r}
     channel    events          {t, origin, verb, data, r}
+    channel    weights         {t, pre, post, w, r}    of one process at one time t
     metadata   neurobus.end    written on a clean close: end of the run, and what could not be written
 
-Columns: t int64 ns of model time, i uint32 neuron index, v float64 mV, d uint32 µs of receipt after r,
-r int64 ns of wall time (Unix). Every message is a msgpack map whose last entry is `crc`, the CRC-32 of
-the bytes before that number: MCAP protects chunks, and a log being recorded has none. The MCAP sequence
-number counts messages over all channels, so a reader knows how many are missing. log_time is the model
-time of a batch's first spike, publish_time the time of receipt.
+Columns: t int64 ns of model time, i, pre, post uint32 neuron index, v float64 mV, w float64 in the unit of
+the neuron post, d uint32 µs of receipt after r, r int64 ns of wall time (Unix). Of weights t is one number;
+those of synapses between the same two stand in the order of their declaration. Every message is a msgpack
+map whose last entry is `crc`, the CRC-32 of the bytes before that number: MCAP protects chunks, and a log
+being recorded has none. The MCAP sequence number counts messages over all channels, so a reader knows how
+many are missing. log_time is the model time of a batch's first spike, publish_time the time of receipt.
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ from neurobus.events import Report, Stimulus
 
 FORMAT = "1"
 PROFILE = "neurobus"
-CHANNELS = {1: "spikes", 2: "samples", 3: "stimuli", 4: "events"}
+CHANNELS = {1: "spikes", 2: "samples", 3: "stimuli", 4: "events", 5: "weights"}
 """Fixed, so that messages can be read where the channel records themselves are damaged."""
-SPIKES, SAMPLES, STIMULI, EVENTS = CHANNELS.values()
+SPIKES, SAMPLES, STIMULI, EVENTS, WEIGHTS = CHANNELS.values()
 TOML, JSON, CSV, BYTES = "application/toml", "application/json", "text/csv", "application/octet-stream"
 
 Int64s = npt.NDArray[np.int64]
@@ -191,6 +193,34 @@ class Potentials:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Recorded weights, sorted by (t, post, pre, order of declaration). All shape (M,)."""
+
+    t: Int64s
+    pre: Indices
+    post: Indices
+    weight: Floats
+    receipt: Int64s
+
+    def only(self, chosen: npt.NDArray[Any]) -> Weights:
+        return Weights(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    def table(self) -> tuple[Int64s, Indices, Indices, Floats]:
+        """Times (T,) ns, pre and post (S,) of each synapse, and its weight at each time (T, S): NaN where it
+        was not told."""
+        times, row = np.unique(self.t, return_inverse=True)
+        pair = self.post.astype(np.int64) << 32 | self.pre
+        # Which of several synapses of one pair: its place in the run of equal (t, pair).
+        begins = np.flatnonzero(np.diff(self.t, prepend=-1) | np.diff(pair, prepend=-1))
+        nth = np.arange(pair.size) - np.repeat(begins, np.diff(begins, append=pair.size))
+        synapses, column = np.unique(np.stack([pair, nth]), axis=1, return_inverse=True)
+        weight = np.full((times.size, synapses.shape[1]), np.nan)
+        weight[row, column.ravel()] = self.weight
+        pre, post = synapses[0] & 0xFFFFFFFF, synapses[0] >> 32
+        return times, pre.astype(np.uint32), post.astype(np.uint32), weight
+
+
+@dataclass(frozen=True)
 class Log:
     """A log in memory. Spikes are sorted by (t, i); `spikes_i` indexes `header.ids`. Shapes (N,).
 
@@ -203,6 +233,7 @@ class Log:
     spikes_i: Indices
     receipt: Int64s
     samples: Potentials
+    weights: Weights
     stimuli: list[Entry[Stimulus]]
     events: list[Entry[Report]]
     end_ns: int

@@ -9,6 +9,8 @@ import numpy as np
 
 from neurobus.log.format import Log
 
+_WEIGHTS = "{synapses:,} synapses at {times:,} times, {min:.4g} to {max:.4g}"
+
 
 def describe(log: Log) -> dict[str, Any]:
     """The facts of a log as plain values. Spikes are those of neurons and sources, rates of neurons."""
@@ -38,6 +40,7 @@ def describe(log: Log) -> dict[str, Any]:
         "mean_rate_hz": float(fired.mean() / seconds) if seconds and fired.size else None,
         "busiest": {header.ids[k]: int(counts[k]) for k in busiest},
         "samples": int(log.samples.t.size),
+        "weights": _weighed(log),
         "stimuli": len(log.stimuli),
         "events": _tally(log),
         "files": list(header.files),
@@ -62,11 +65,21 @@ def render(facts: dict[str, Any]) -> str:
         ("spikes", f"{facts['spikes']}{rate}"),
         ("busiest", ", ".join(f"{id} {count}" for id, count in facts["busiest"].items())),
         ("potentials", f"{facts['samples']} samples" if facts["samples"] else ""),
+        ("weights", _WEIGHTS.format_map(facts["weights"]) if facts["weights"] else ""),
         ("stimuli", str(facts["stimuli"] or "")),
         ("events", ", ".join(f"{verb} {count}" for verb, count in facts["events"].items())),
         ("files", ", ".join(facts["files"])),
     ]
     return "\n".join(f"{name:<11}{text}" for name, text in lines if text)
+
+
+def _weighed(log: Log) -> dict[str, Any] | None:
+    """How many synapses were weighed and how often, and the smallest and largest weight of all; or None."""
+    if not log.weights.t.size:
+        return None
+    times, pre, _, weight = log.weights.table()
+    return {"synapses": pre.size, "times": times.size, "min": float(np.nanmin(weight)),
+            "max": float(np.nanmax(weight))}  # fmt: skip
 
 
 def _tally(log: Log) -> dict[str, int]:

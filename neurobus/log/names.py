@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.errors import InputError
-from neurobus.log.format import Header, Log, Potentials
+from neurobus.log.format import Header, Log, Potentials, Weights
 
 
 def select(header: Header, names: Iterable[str]) -> npt.NDArray[np.bool_]:
@@ -36,7 +36,7 @@ def select(header: Header, names: Iterable[str]) -> npt.NDArray[np.bool_]:
 
 
 def only(log: Log, names: Iterable[str]) -> Log:
-    """The log as if it had only those neurons: ids, groups, spikes, potentials and stimuli.
+    """The log as if it had only those neurons: ids, groups, spikes, potentials, weights and stimuli.
 
     Raises `InputError` for a name that means none.
     """
@@ -47,6 +47,7 @@ def only(log: Log, names: Iterable[str]) -> Log:
     ids = [id for id, kept in zip(header.ids, chosen, strict=True) if kept]
     n_neurons = None if header.n_neurons is None else int(chosen[: header.n_neurons].sum())
     spikes, samples = chosen[log.spikes_i], chosen[log.samples.i]
+    weights = log.weights.only(chosen[log.weights.pre] & chosen[log.weights.post])
     return replace(
         log,
         header=replace(header, ids=ids, n_neurons=n_neurons, groups={k: v for k, v in groups.items() if v}),
@@ -54,5 +55,7 @@ def only(log: Log, names: Iterable[str]) -> Log:
         receipt=log.receipt[spikes],
         samples=Potentials(log.samples.t[samples], new[log.samples.i[samples]].astype(np.uint32),
                            log.samples.v_mv[samples], log.samples.receipt[samples]),
+        weights=Weights(weights.t, new[weights.pre].astype(np.uint32), new[weights.post].astype(np.uint32),
+                        weights.weight, weights.receipt),
         stimuli=[entry for entry in log.stimuli if entry.item.neuron in ids],
     )  # fmt: skip

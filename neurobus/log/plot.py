@@ -1,4 +1,4 @@
-"""A picture of a log: raster, population rate, and potentials where they were recorded."""
+"""A picture of a log: raster, population rate, and potentials and weights where they were recorded."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ MOST_LABELS = 40
 """Up to so many neurons each has its row and its name; beyond, groups are named."""
 MOST_DOTS = 300_000
 MOST_TRACES = 6
+MOST_WEIGHTS = 60
+"""Up to so many synapses each is a line; beyond, their distribution is drawn."""
+WEIGHT_BINS = 40
 LEAST_SAMPLES = 50
 """Where many neurons have samples, a trace of fewer says little: they were sent to electrical synapses."""
 
@@ -38,14 +41,17 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
         raise InputError(f"nothing to draw from {window[0] / 1e6:g} ms to {window[1] / 1e6:g} ms")
     scale, unit = (1e6, "ms") if window[1] - window[0] <= 2_000_000_000 else (1e9, "s")
     traces = _traces(log)
-    heights = [rows.height, 1.1, *[0.62] * len(traces)]
+    weighed = bool(log.weights.t.size)
+    heights = [rows.height, 1.1, *[0.62] * len(traces), *[1.4] * weighed]
     with matplotlib.rc_context(STYLE):
         figure = blank(9.6, sum(heights) + 1.4)
         axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         _raster(axes[0], log, rows, scale)
         _rate(axes[1], log, rows, scale, window)
-        for axis, index in zip(axes[2:], traces, strict=True):
+        for axis, index in zip(axes[2 : len(axes) - weighed], traces, strict=True):
             _potential(axis, log, index, rows, scale)
+        if weighed:
+            _weights(axes[-1], log, rows, scale, window)
         for axis in axes:
             axis.set_xlim(window[0] / scale, window[1] / scale)
             axis.grid(axis="x", color=FAINT, linewidth=0.6)
@@ -205,6 +211,37 @@ def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float) -> N
     axis.set_ylabel(f"{log.header.ids[index]}\nmV")
     axis.locator_params(axis="y", nbins=2)
     axis.margins(y=0.12)
+
+
+def _weights(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
+    """Each weight against time in the colour of its neuron, or where there are many, how they spread:
+    the share of synapses by weight at each time, and their quartiles."""
+    times, _, post, weight = log.weights.table()
+    axis.set_ylabel("weight")
+    axis.locator_params(axis="y", nbins=4)
+    if post.size <= MOST_WEIGHTS:
+        style: dict[str, Any] = {
+            "linewidth": 0.8,
+            "alpha": 0.8,
+            "marker": "." if times.size < 3 else "",
+            "markersize": 3,
+        }
+        for synapse, group in enumerate(rows.group_of[post].tolist()):
+            told = ~np.isnan(weight[:, synapse])
+            axis.plot(times[told] / scale, weight[told, synapse], color=rows.colour(group), **style)
+        return
+    low, high = float(np.nanmin(weight)), float(np.nanmax(weight))
+    edges = np.linspace(low, high if high > low else low + 1.0, WEIGHT_BINS + 1)
+    counts = np.stack([np.histogram(row[~np.isnan(row)], edges)[0] for row in weight], axis=1)
+    share = counts / np.maximum(counts.sum(axis=0), 1)
+    # A column lasts until the next look, the last as long as the one before.
+    ends = np.append(times, times[-1] + (times[-1] - times[-2] if times.size > 1 else window[1] - times[-1]))
+    axis.pcolormesh(ends / scale, edges, np.sqrt(share), cmap="Greys", rasterized=True)
+    for quartile, width in ((25, 0.7), (50, 1.3), (75, 0.7)):
+        at = np.nanpercentile(weight, quartile, axis=1)
+        axis.plot(times / scale, at, color=COLOURS[0], linewidth=width)
+    axis.annotate(f"{post.size:,} synapses: distribution, median, quartiles", (0, 1), (2, 3),
+                  xycoords="axes fraction", textcoords="offset points", color=GREY, fontsize=7.5)  # fmt: skip
 
 
 def _caption(log: Log) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
@@ -27,6 +28,7 @@ from neurobus.log.format import (
     SAMPLES,
     SPIKES,
     STIMULI,
+    WEIGHTS,
     Damaged,
     End,
     Entry,
@@ -37,6 +39,7 @@ from neurobus.log.format import (
     Log,
     Potentials,
     T,
+    Weights,
     receipts,
     sound,
     unpack,
@@ -46,7 +49,7 @@ MESSAGE = struct.Struct("<HIQQ")
 """What stands before the payload of a message: channel, sequence number, log_time, publish_time."""
 _RECORD = struct.Struct("<BQ")
 _FOOTER_SIZE = _RECORD.size + 20 + len(MAGIC)
-_CANDIDATE = re.compile(rb"\x05.{4}\x00{4}[\x01-\x04]\x00|\x06.{4}\x00{4}", re.DOTALL)
+_CANDIDATE = re.compile(rb"\x05.{4}\x00{4}[\x01-\x05]\x00|\x06.{4}\x00{4}", re.DOTALL)
 """Where a message or a chunk may begin: opcode, a length below 4 GiB, one of our channels."""
 _CHUNK_LIMIT = 1 << 30
 _MALFORMED = (Damaged, McapError, struct.error, ValueError, KeyError, TypeError, IndexError, OverflowError,
@@ -74,12 +77,14 @@ def read(path: str | Path, start_ns: int | None = None, end_ns: int | None = Non
     header, end = file.header(), file.end()
     window = _Window(start_ns, end_ns, len(header.ids), file.problems)
     spikes, samples = window.columns(found[SPIKES]), window.columns(found[SAMPLES])
+    weights = window.weights(found[WEIGHTS])
     stimuli, events = window.entries(found[STIMULI]), window.entries(found[EVENTS])
-    times = [int(part.t[-1]) for part in (spikes, samples) if part.t.size]
+    times = [int(part.t[-1]) for part in (spikes, samples, weights) if part.t.size]
     times += [entry.t_ns for entry in (*stimuli, *events)]
     return Log(
         path=file.path, header=header, spikes_t=spikes.t, spikes_i=spikes.i, receipt=spikes.receipt,
-        samples=samples, stimuli=stimuli, events=events, end_ns=end.end_ns if end else max(times, default=0),
+        samples=samples, weights=weights, stimuli=stimuli, events=events,
+        end_ns=end.end_ns if end else max(times, default=0),
         complete=not file.problems, problems=file.problems,
     )  # fmt: skip
 
@@ -192,6 +197,14 @@ def _columns(f: Fields) -> Columns:
     return t, i, v, receipt
 
 
+def _weights(f: Fields) -> Weights:
+    pre, post = np.frombuffer(f["pre"], "<u4"), np.frombuffer(f["post"], "<u4")
+    w = np.frombuffer(f["w"], "<f8")
+    if not pre.size == post.size == w.size:
+        raise Damaged("its columns differ in length")
+    return Weights(np.full(w.size, f["t"], np.int64), pre, post, w, np.full(w.size, f["r"], np.int64))
+
+
 def _stimulus(f: Fields) -> Entry[Stimulus]:
     return Entry(f["t"], f["r"], Stimulus(f["neuron"], f["t"], f["weight"], f["origin"]))
 
@@ -201,7 +214,7 @@ def _report(f: Fields) -> Entry[Report]:
 
 
 _PARSE: dict[str, Callable[[Fields], Any]] = {
-    SPIKES: _columns, SAMPLES: _columns, STIMULI: _stimulus, EVENTS: _report,
+    SPIKES: _columns, SAMPLES: _columns, STIMULI: _stimulus, EVENTS: _report, WEIGHTS: _weights,
 }  # fmt: skip
 
 
@@ -215,16 +228,30 @@ class _Window:
         """One table sorted by (t, i). Spikes come as potentials without values."""
         nothing = np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0), np.empty(0, np.int64)
         t, i, v, receipt = (np.concatenate(column) for column in zip(nothing, *batches, strict=True))
-        keep = i < self.n_ids
-        if not keep.all():
-            self.problems.append(f"{int((~keep).sum())} items name a neuron beyond the id table")
+        chosen = self._chosen(t, i < self.n_ids)
+        order = chosen[np.lexsort((i[chosen], t[chosen]))]
+        return Potentials(t[order], i[order], v[order] if v.size else v, receipt[order])
+
+    def weights(self, told: list[Weights]) -> Weights:
+        """As one, in the order of `Weights`; each process tells those of a pair in the order declared."""
+        none = np.empty(0, np.uint32)
+        parts = [Weights(np.empty(0, np.int64), none, none, np.empty(0), np.empty(0, np.int64)), *told]
+        names = Weights.__dataclass_fields__
+        whole = Weights(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        chosen = self._chosen(whole.t, np.maximum(whole.pre, whole.post) < self.n_ids)
+        part = whole.only(chosen)
+        return part.only(np.lexsort((part.pre, part.post, part.t)))
+
+    def _chosen(self, t: Int64s, known: npt.NDArray[np.bool_]) -> Int64s:
+        """Which items are in the window, of those that name a `known` neuron."""
+        if not known.all():
+            self.problems.append(f"{int((~known).sum())} items name a neuron beyond the id table")
+        keep = known.copy()
         if self.start_ns is not None:
             keep &= t >= self.start_ns
         if self.end_ns is not None:
             keep &= t < self.end_ns
-        chosen = np.flatnonzero(keep)
-        order = chosen[np.lexsort((i[chosen], t[chosen]))]
-        return Potentials(t[order], i[order], v[order] if v.size else v, receipt[order])
+        return np.flatnonzero(keep)
 
     def entries(self, entries: list[Entry[T]]) -> list[Entry[T]]:
         low = -(1 << 63) if self.start_ns is None else self.start_ns

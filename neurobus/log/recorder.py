@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurobus.events import Event, Numbers, Report, Samples, Spikes, Stimulus
+from neurobus.node.weighing import VERB as RECORDED
+from neurobus.wire.bus import Malformed, integer
 
 if TYPE_CHECKING:
     from neurobus.log.writer import LogWriter
@@ -28,10 +30,11 @@ class Collector:
 
     def __init__(self, log: LogWriter, ids: Sequence[str]):
         self.log = log
-        self.spikes = self.samples = self.stimuli = self.events = 0
+        self.spikes = self.samples = self.weights = self.stimuli = self.events = 0
         self.unknown: Counter[str] = Counter()
         self.t_ns = 0
         """The latest model time seen."""
+        self._weighed: dict[str, int] = {}
         self._index = {name: index for index, name in enumerate(ids)}
         self._spikes, self._samples = _Batch(log.spikes), _Batch(log.samples)
 
@@ -48,10 +51,32 @@ class Collector:
         elif isinstance(event, Stimulus):
             self.stimuli += 1
             self.log.stimulus(event, receipt_ns)
+        elif isinstance(event, Report) and event.verb == RECORDED:
+            self._take_weights(event, receipt_ns)
         elif isinstance(event, Report):
             self.events += 1
             t_ns = event.data.get("t_ns")
             self.log.event(event, t_ns if isinstance(t_ns, int) else self.t_ns, receipt_ns)
+
+    def _take_weights(self, event: Report, receipt_ns: int) -> None:
+        """Weights of a process at a time of its own. One restarted may tell again what it had told."""
+        t_ns = integer(event.data, "t_ns")
+        columns = [event.data.get(name, b"") for name in ("pre", "post", "weight")]
+        if not all(isinstance(column, bytes) for column in columns):
+            raise Malformed("weights are pre, post and weight as bytes")
+        if not 2 * len(columns[0]) == 2 * len(columns[1]) == len(columns[2]) or len(columns[2]) % 8:
+            raise Malformed("columns of weights differ in length")
+        if t_ns <= self._weighed.get(event.origin, -1):
+            return
+        self._weighed[event.origin] = t_ns
+        self.t_ns = max(self.t_ns, t_ns)
+        pre, post, weight = (np.frombuffer(column, dtype) for column, dtype in
+                             zip(columns, ("<u4", "<u4", "<f8"), strict=True))  # fmt: skip
+        if weight.size and max(pre.max(), post.max()) >= len(self._index):
+            self.unknown[event.origin] += weight.size
+            return
+        self.weights += weight.size
+        self.log.weights(t_ns, pre, post, weight, receipt_ns)
 
     def due_ns(self) -> int | None:
         """When `tick` must be called at the latest, or None while nothing waits."""

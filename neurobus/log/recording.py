@@ -22,9 +22,10 @@ from neurobus.ledger import REFUSED, Ledger
 from neurobus.log.format import Header, LogError
 from neurobus.log.recorder import Collector
 from neurobus.log.writer import LogWriter
+from neurobus.node.weighing import VERB as RECORDED
 from neurobus.wire import bus as wire
 
-KEPT_REPORTS = frozenset({"ready", "final", "snapshot", "trouble"})
+KEPT_REPORTS = frozenset({"ready", "final", "snapshot", "trouble", RECORDED})
 JOINED = "joined"
 """The event by which a log says that it began in the middle of a run."""
 
@@ -78,6 +79,8 @@ class Recording:
     def _write(self, write: Callable[[], None]) -> None:
         try:
             write()
+        except wire.Malformed:
+            self.malformed += 1
         except LogError as error:
             self.failure = self.failure or error
 
@@ -118,7 +121,8 @@ class Recording:
         missed = self.ledger.totals()["lost"] + self.sample_ledger.totals()["lost"] + self.log.lost
         return {
             "path": str(self.path), "spikes": self.collector.spikes, "samples": self.collector.samples,
-            "stimuli": self.collector.stimuli, "lost": missed, "malformed": self.malformed,
+            "weights": self.collector.weights, "stimuli": self.collector.stimuli,
+            "lost": missed, "malformed": self.malformed,
             "duplicates": self.ledger.totals()["duplicates"], "notes": notes,
             "gaps": self.ledger.gaps(),
         }  # fmt: skip

@@ -21,6 +21,7 @@ from neurobus.log.format import (
     SAMPLES,
     SPIKES,
     STIMULI,
+    WEIGHTS,
     End,
     Header,
     Log,
@@ -79,6 +80,15 @@ class LogWriter:
         fields = {"t": t_ns, "origin": report.origin, "verb": report.verb, "data": report.data,
                   "r": receipt_ns}  # fmt: skip
         self._write(EVENTS, t_ns, t_ns, receipt_ns, fields, 1)
+
+    def weights(self, t_ns: int, pre: npt.ArrayLike, post: npt.ArrayLike, weight: npt.ArrayLike,
+                receipt_ns: int) -> None:  # fmt: skip
+        """Weights of one process at one model time, shapes (N,): neuron indices of both ends, and the weight
+        in the unit of the second."""
+        w = np.asarray(weight, "<f8")
+        ends = {"pre": np.asarray(pre, "<u4").tobytes(), "post": np.asarray(post, "<u4").tobytes()}
+        fields = {"t": t_ns, **ends, "w": w.tobytes(), "r": receipt_ns}
+        self._write(WEIGHTS, t_ns, t_ns, receipt_ns, fields, w.size)
 
     def close(self, end_ns: int | None = None) -> Path:
         """Ends the log at model time `end_ns` (default: that of the last item) and compresses it.

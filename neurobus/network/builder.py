@@ -17,7 +17,7 @@ from neurobus.model import Array, Model, Shown, Source
 from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
-from neurobus.network.wiring import Graded, Kinds, Wiring
+from neurobus.network.wiring import Chemical, Graded, Kinds, Wiring
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Network:
     in the unit of the postsynaptic model, delay in steps, receptor and kind as in `wiring.Chemical`.
     Junctions `gap_*` stand once each, in nS. `graded`: as in `wiring.Graded`.
     `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
+    `weighed`: neurons whose weights a log is told every `weight_interval` steps.
     `min_delay` is also the delay of electrical samples. `skipped`: file → rows with unknown ids.
     `groups`: what a config may call by name (group, neuron, source, pattern) → its members.
     `spaces`: group, or member of one → where it stands. `at_mm` (N, 2): places, NaN where there are none.
@@ -64,6 +65,8 @@ class Network:
     background_rate_hz: Array
     background_weight: Array
     recorded: Int32s
+    weighed: Int32s
+    weight_interval: int
     potential_delta_mv: float
     potential_interval: int
     min_delay: int
@@ -113,6 +116,8 @@ def build(config: Config, seed: int | None = None) -> Network:
         background_rate_hz=background_rate_hz,
         background_weight=background_weight,
         recorded=_recorded(who),
+        weighed=_weighed(who, made),
+        weight_interval=read.steps(("run", "weight_interval"), config.run.weight_interval, least=1),
         potential_delta_mv=config.run.potential_delta_mv,
         potential_interval=-(-config.run.potential_interval_ns // read.dt_ns),
         min_delay=int(delay.min(initial=delay.max(initial=0))) or one_ms,
@@ -157,6 +162,20 @@ def _background(who: Population, wiring: Wiring) -> tuple[Array, Array]:
         rate[members] = hz
         weight[members] = wiring.weights((*place, "weight"), source.weight, members, "")
     return rate, weight
+
+
+def _weighed(who: Population, made: Chemical) -> Int32s:
+    """The neurons of `record_weights`. Raises InputError where nothing that could change ends on a name's."""
+    owns = [issubclass(model, Model) and model.arrive is not None for model in who.models]
+    learning = made.post[(made.kind >= 0) | np.isin(who.model_of[made.post], np.flatnonzero(owns))]
+    found = [np.empty(0, np.int32)]
+    for n, name in enumerate(who.config.run.record_weights):
+        place = ("run", "record_weights", n)
+        found.append(who.named(place, name))
+        if not np.isin(found[-1], learning).any():
+            message = f"no synapse on '{name}' can change; it takes a type, such as synapse = \"nodes.stdp\""
+            raise who.error(place, message)
+    return np.unique(np.concatenate(found))
 
 
 def _recorded(who: Population) -> Int32s:

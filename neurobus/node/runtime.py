@@ -24,6 +24,9 @@ from neurobus.node import table as T
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
 from neurobus.node.lender import VERBS as LENDING
 from neurobus.node.lender import Lender
+from neurobus.node.weighing import ORDER as RECORD
+from neurobus.node.weighing import VERB as RECORDED
+from neurobus.node.weighing import told
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
 
@@ -73,6 +76,9 @@ class Role:
     index_of: dict[str, int] = field(default_factory=dict)
     sends_samples: bool = False
     n_ids: int = 0
+    weighed: list[int] = field(default_factory=list)
+    """The wire indices among these whose weights are told every `weigh_every` steps."""
+    weigh_every: int = 0
     snapshots: Path | None = None
     late_start: bool = False
     """Joins a run that is under way (restarted, or started by hand)."""
@@ -155,7 +161,7 @@ class Runtime:
         self._new_sample_mv: list[float] = []
         self._new_pokes: list[tuple[int, int, float]] = []
         self._capture: dict[str, Any] | None = None
-        self._capture_at = NEVER
+        self._capture_at = self._weigh_at = NEVER
         self._kept: Any = None
         self._kept_in: Path | None = None
         self.lender = Lender(self)
@@ -368,7 +374,7 @@ class Runtime:
             and self._t0_ns is not None
             and self._lines is not None
             and self._lines[-1] != 0
-            and not (self.ended or self._new or self.role.keeps or self._done.is_set())
+            and not (self.ended or self._new or self.role.keeps or self.role.weighed or self._done.is_set())
             and self._capture is None
             and self._capture_at == NEVER
             and self.lender.loan is None
@@ -628,6 +634,9 @@ class Runtime:
                 self.core.resume_at(max(0, self._step_now() - self._grace))
             elif self.role.late_start:
                 self.core.advance(max(0, self._step_now()))
+            if self.role.weighed:
+                self._weigh_at = -(-self.core.k // self.role.weigh_every) * self.role.weigh_every
+                self._weigh()
             self._act(False)
         elif event.verb == "report":
             step = event.args.get("step")
@@ -711,6 +720,30 @@ class Runtime:
         return (now_ns() - self._t0_ns) // self.role.dt_ns
 
     def _advance(self, to: int) -> None:
+        while self.role.weighed and self._weigh_at <= to:
+            self._go(self._weigh_at)
+            self._tell_weights()
+            self._weigh_at += self.role.weigh_every
+        self._go(to)
+
+    def _weigh(self) -> None:
+        """Stand at the next step of which weights are told as soon as nothing in time can change it."""
+        self._readable(stay=False)
+        if self.ended:
+            return
+        if self._step_now() - self._behind >= self._weigh_at:
+            self._advance(min(self._step_now() - self._behind, self._limit))
+            self._act(False)
+        self.loop.call_at(self.time_of(self._weigh_at + self._behind + 1), self._weigh)
+
+    def _tell_weights(self) -> None:
+        """The weights that are recorded, as they are at the committed step."""
+        core = self.core
+        assert isinstance(core, Core)
+        at = {"step": core.k, "t_ns": core.k * self.role.dt_ns}
+        self.report(RECORDED, {**at, **told(core.weights(), self.role.weighed)})
+
+    def _go(self, to: int) -> None:
         if self.core.k < self._capture_at <= to:
             self._emit(self.core.advance(self._capture_at))
             self._take_capture()
@@ -766,12 +799,12 @@ class Runtime:
             return False
         if self._new_pokes or self._new_sample_keys or self._capture is not None or self._capture_at < NEVER:
             return False
-        if self.lender.loan is not None:
+        if self.lender.loan is not None or (self._weigh_at < NEVER and self._step_now() >= self._weigh_at):
             return False
         keys, more, limit = self._new_keys, True, self._limit
         timer = not self._new
         while more:
-            now = self._step_now()
+            now = min(self._step_now(), self._weigh_at)
             if timer:
                 done, timer = core.due(now, limit), False
             else:
@@ -1007,6 +1040,8 @@ class Runtime:
             return NOTHING
         if order == "snapshot" and self.role.snapshots is not None:
             self._save(self._state())
+        elif order == RECORD:
+            self._tell_weights()
         return emission
 
 

@@ -62,7 +62,8 @@ class Duty(NamedTuple):
     `number` counts within an epoch, from `epoch << EPOCH_BITS` on.
     `keys` are spikes as int64 `step << 32 | neuron`; `sample_keys`, `sample_mv` potentials likewise;
     `stimuli` rows `[step, neuron, weight]`; `order` None or one of: "snapshot" (write the state at
-    `horizon`), "catch-up" (take this, a restarted process's past, and emit nothing), "stop" (the last duty).
+    `horizon`), "record" (tell the weights at `horizon`), "catch-up" (take this, a restarted process's past,
+    and emit nothing), "stop" (the last duty).
     """
 
     number: int

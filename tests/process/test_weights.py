@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from neurobus.config import load
-from neurobus.network import build
+from neurobus.log import read
+from neurobus.network import Network, build
 from neurobus.node.runtime import read_snapshot
 from neurobus.placement import place
 from tests.helpers import Ensemble, run_table, spikes_in, table, until
@@ -75,6 +76,104 @@ def test_a_run_in_two_pieces_learns_what_one_run_learns(config, run):
     second = run(path, "--clock", "virtual", "--for", "700 ms", "--resume", first.summary["state"])
     step = json.loads((Path(second.summary["state"]) / "resume.json").read_text())["step"]
     assert np.array_equal(in_state(path, second.summary["state"]), expected(path, step))
+
+
+# -- weights in a log --------------------------------------------------------------------------------------
+
+RECORDED = NETWORK.replace("[run]", '[run]\nrecord_weights = ["e"]\nweight_interval = "100 ms"')
+
+
+def in_log(path: Path, net: Network) -> dict[int, np.ndarray]:
+    """Step → weights of the synapses that may change, in the network's order."""
+    times, pre, post, weight = read(path).weights.table()
+    mine = np.flatnonzero(net.kind >= 0)
+    mine = mine[np.lexsort((net.pre[mine], net.post[mine]))]
+    assert np.array_equal(net.pre[mine], pre) and np.array_equal(net.post[mine], post)
+    order = np.argsort(mine)
+    return {int(t) // net.dt_ns: row[order] for t, row in zip(times, weight, strict=True)}
+
+
+@pytest.mark.parametrize("per", [1, 2])
+def test_a_log_holds_the_weights_of_each_step_and_changes_none(config, run, neurobus, tmp_path, per):
+    path, plain = config(RECORDED), config(NETWORK, name="plain.toml")
+    log, blind = tmp_path / "w.mcap", tmp_path / "blind.mcap"
+    packed = ("--clock", "virtual", "--set", f"run.neurons_per_process={per}", "--for", "550 ms")
+    done = run(path, *packed, "--record", log)
+    run(plain, *packed, "--record", blind)
+    assert spikes_in(log) == spikes_in(blind) and len(spikes_in(log)) > 100
+    net = build(load(path))
+    changing = net.kind >= 0
+    found = in_log(log, net)
+    assert list(found) == [0, 1000, 2000, 3000, 4000, 5000]
+    for step, weights in found.items():
+        assert np.array_equal(weights, expected(path, step)[changing]), step
+    assert np.mean(found[5000] != found[4000]) > 0.9
+    assert done.summary["observers"]["recording"]["weights"] == 6 * changing.sum()
+    verified = neurobus("log", "verify", log)
+    assert verified.returncode == 0 and f"and {6 * changing.sum()} weights identical" in verified.stdout
+    out = neurobus("log", "export", log, tmp_path / "w.csv", "--weights")
+    assert out.returncode == 0, out.stderr
+    rows = (tmp_path / "w.csv").read_text().splitlines()
+    assert rows[:2] == ["time_ms,pre,post,weight", "0,p.0,e.0,2.0"] and len(rows) == 1 + 6 * changing.sum()
+    refused = neurobus("log", "export", blind, tmp_path / "w.csv", "--weights")
+    assert refused.returncode == 2 and "holds no weights" in refused.stderr
+
+
+def test_a_killed_neuron_tells_each_weight_once(config, launch, tmp_path):
+    path, log = config(RECORDED), tmp_path / "killed.mcap"
+    cluster = launch(path, "--clock", "virtual", "--pace", "1", "--for", "2 s", "--record", log)
+    until(lambda: list((tmp_path / "states").rglob("e.1.*.snap")), 20, "a snapshot")
+    cluster.kill("e.1")
+    ended = cluster.end()
+    assert ended.code == 0 and ended.summary["restarts"] == 1
+    net, got = build(load(path)), read(log)
+    found = in_log(log, net)
+    assert got.complete and list(found) == list(range(0, 20_001, 1000))
+    for step in (0, 9000, 20_000):
+        assert np.array_equal(found[step], expected(path, step)[net.kind >= 0]), step
+
+
+def test_a_resumed_run_goes_on_telling(config, run, tmp_path):
+    path, log = config(RECORDED), tmp_path / "second.mcap"
+    first = run(path, "--clock", "virtual", "--for", "250 ms")
+    run(path, "--clock", "virtual", "--for", "200 ms", "--resume", first.summary["state"], "--record", log)
+    net, found = build(load(path)), in_log(log, build(load(path)))
+    assert list(found) == [3000, 4000]
+    for step, weights in found.items():
+        assert np.array_equal(weights, expected(path, step)[net.kind >= 0])
+
+
+def test_under_the_wall_clock_weights_are_of_one_step_too(config, run, tmp_path):
+    """The last look is at the step of the last snapshot: the same weights, however late anything came.
+    Where nothing did, all are those of the virtual clock."""
+    path, log = config(RECORDED), tmp_path / "wall.mcap"
+    done = run(path, "--clock", "wall", "--for", "1 s", "--record", log)
+    net, found = build(load(path)), in_log(log, build(load(path)))
+    changing = net.kind >= 0
+    assert list(found) == list(range(0, 10_001, 1000))
+    assert all(np.isfinite(weights).all() for weights in found.values())
+    assert np.array_equal(found[10_000], in_state(path, done.summary["state"])[changing])
+    assert np.mean(found[10_000] != found[5000]) > 0.9
+    if done.summary["late"] == 0:
+        for step, weights in found.items():
+            assert np.array_equal(weights, expected(path, step)[changing]), step
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('record_weights = ["p"]', "'p' is a source"),
+        ('record_weights = ["quiet"]', "no synapse on 'quiet' can change"),
+        ('record_weights = ["f"]', "there is no 'f' in this network"),
+        ('weight_interval = "0 ms"', "weight_interval must be > 0, not '0 ms'"),
+        ('weight_interval = "0.25 ms"', "weight_interval '0.25 ms' is no multiple of dt"),
+        ('weight_interval = "3 mV"', "weight_interval: '3 mV' is voltage"),
+    ],
+)
+def test_what_cannot_be_recorded_is_said_with_its_line(config, neurobus, line, says):
+    quiet = table("neurons", id="quiet", model="nodes.lif")
+    done = neurobus("check", config(NETWORK.replace("[run]", f"[run]\n{line}") + quiet))
+    assert done.returncode == 2 and "net.toml:2: " in done.stderr and says in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("clock", ["wall", "virtual"])

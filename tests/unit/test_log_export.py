@@ -12,7 +12,8 @@ import pytest
 from neurobus.errors import InputError
 from neurobus.events import Report, Stimulus
 from neurobus.log import Header, Log, LogWriter, read
-from neurobus.log.export import export
+from neurobus.log.diff import same_weights
+from neurobus.log.export import export, weights_csv
 from neurobus.log.info import describe, render
 from neurobus.log.plot import plot
 
@@ -122,3 +123,48 @@ def test_sources_are_no_neurons(tmp_path: Path) -> None:
     facts = describe(log)
     assert (facts["neurons"], facts["sources"], facts["spikes"], facts["mean_rate_hz"]) == (1, 1, 10, 1.0)
     assert "1 neurons" in plot(log, tmp_path / "x.svg").read_text()
+
+
+# -- weights -----------------------------------------------------------------------------------------------
+
+
+def weighed(path: Path, n: int, looks: int = 3, other: float = 0.0) -> Log:
+    """`n` synapses from each of a, b onto b, told at 0, 10, … ms; the very last weight is off by `other`."""
+    header = Header("w.toml", "", 3, 100_000, "virtual", ["a", "b"], 10**18)
+    writer = LogWriter(path, header)
+    for k in range(looks):
+        w = np.arange(2 * n) / 8 + k
+        w[-1] += other * (k == looks - 1)
+        writer.weights(10 * k * MS, [0] * n + [1] * n, [1] * (2 * n), w, 0)
+    return read(writer.close(end_ns=100 * MS))
+
+
+def test_weights_as_csv(tmp_path: Path) -> None:
+    out = weights_csv(weighed(tmp_path / "x.mcap", 1, 2), tmp_path / "deep" / "w.csv")
+    expected = ["time_ms,pre,post,weight", "0,a,b,0.0", "0,b,b,0.125", "10,a,b,1.0", "10,b,b,1.125", ""]
+    assert out.read_text() == "\n".join(expected)
+
+
+def test_facts_of_weights(tmp_path: Path, log: Log) -> None:
+    facts = describe(weighed(tmp_path / "w.mcap", 2))
+    assert facts["weights"] == {"synapses": 4, "times": 3, "min": 0.0, "max": 2.375}
+    assert "weights    4 synapses at 3 times, 0 to 2.375" in render(facts)
+    assert describe(log)["weights"] is None and "\nweights " not in render(describe(log))
+
+
+@pytest.mark.parametrize(("n", "looks"), [(2, 1), (2, 3), (60, 1), (60, 4)])
+def test_a_picture_of_weights(tmp_path: Path, log: Log, n: int, looks: int) -> None:
+    text = plot(weighed(tmp_path / "w.mcap", n, looks), tmp_path / "w.svg").read_text()
+    assert ">weight<" in text
+    assert ("120 synapses: distribution" in text) == (n == 60)
+    assert ">weight<" not in plot(log, tmp_path / "x.svg").read_text()
+
+
+def test_whether_two_logs_hold_the_same_weights(tmp_path: Path, log: Log) -> None:
+    a = weighed(tmp_path / "a.mcap", 2)
+    assert same_weights(a, weighed(tmp_path / "b.mcap", 2)) == (12, 0)
+    assert same_weights(a, weighed(tmp_path / "b.mcap", 2, 4)) == (12, 0), "what A does not hold is not asked"
+    assert same_weights(a, weighed(tmp_path / "b.mcap", 2, 3, 1e-15)) == (12, 1)
+    assert same_weights(a, weighed(tmp_path / "b.mcap", 2, 2)) == (12, 4)
+    assert same_weights(a, weighed(tmp_path / "b.mcap", 3)) == (12, 12)
+    assert same_weights(log, a) == (0, 0)

@@ -134,6 +134,64 @@ def test_a_window_of_a_long_log_reads_few_chunks(tmp_path: Path) -> None:
     assert early.complete and early.spikes_t.size == 100
 
 
+def weighed(path: Path, n: int = 20, close: bool = True) -> LogWriter:
+    """Looks k = 0 … n - 1 at k ms: two synapses of one pair and one more on b, then two on c."""
+    log = LogWriter(path, HEADER)
+    for k in range(n):
+        log.spikes([k * 10**6], [0], k)
+        log.weights(k * 10**6, [2, 0, 0], [1, 1, 1], [k + 0.25, k + 0.5, k + 0.75], 7_000 + k)
+        log.weights(k * 10**6, [0, 1], [2, 2], [-k, k * 1e-300], 8_000 + k)
+    if close:
+        log.close()
+    return log
+
+
+def test_weights_come_back_by_time_and_synapse(tmp_path: Path) -> None:
+    got = read(weighed(tmp_path / "x.mcap").path)
+    assert got.complete and got.weights.t.size == 100
+    times, pre, post, weight = got.weights.table()
+    assert (times / 1e6).tolist() == list(range(20))
+    assert (pre.tolist(), post.tolist()) == ([0, 0, 2, 0, 1], [1, 1, 1, 2, 2])
+    assert weight[3].tolist() == [3.5, 3.75, 3.25, -3, 3e-300]
+    assert got.weights.receipt[:5].tolist() == [7000, 7000, 7000, 8000, 8000]
+    part = read(got.path, 3 * 10**6, 5 * 10**6)
+    assert np.unique(part.weights.t).tolist() == [3 * 10**6, 4 * 10**6] and part.weights.t.size == 10
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_weights_of_a_cut_log_can_be_read_and_saved(tmp_path: Path, share: float) -> None:
+    log = weighed(tmp_path / "x.mcap", close=False)
+    whole, data = read(log.path), log.path.read_bytes()
+    log.close()
+    begin = data.index(b"\xa1t")  # the first message
+    (tmp_path / "cut.mcap").write_bytes(data[: begin + int(share * (len(data) - begin))])
+    got = read(tmp_path / "cut.mcap")
+    n = got.weights.t.size
+    assert not got.complete and 0.5 * share * 100 < n < 100
+    assert np.array_equal(got.weights.weight[:n], whole.weights.weight[:n])
+    saved = recover(tmp_path / "cut.mcap", tmp_path / "saved.mcap")
+    assert np.array_equal(saved.weights.weight, got.weights.weight) and saved.weights.t.size == n
+
+
+def test_what_damage_is_skipped_to_find_weights(tmp_path: Path) -> None:
+    """With the lengths of records gone, messages of weights are found like all others."""
+    log = weighed(tmp_path / "x.mcap", close=False)
+    data = bytearray(log.path.read_bytes())
+    at = data.index(b"\xa1t", len(data) // 2)
+    data[at - 40 : at] = bytes(40)
+    log.close()
+    log.path.write_bytes(data)
+    got = read(log.path)
+    assert not got.complete and got.weights.t.size >= 95 and got.weights.t[-1] == 19 * 10**6
+
+
+def test_a_weight_of_nobody_is_a_problem(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path / "x.mcap", HEADER)
+    log.weights(0, [0, 3], [1, 1], [1.0, 2.0], 0)
+    got = read(log.close())
+    assert got.weights.weight.tolist() == [1.0] and "beyond the id table" in got.problems[0]
+
+
 def is_prefix(got: Log, whole: list[tuple[int, int]]) -> bool:
     return spikes(got) == whole[: len(spikes(got))]
 

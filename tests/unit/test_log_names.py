@@ -19,6 +19,7 @@ def log(tmp_path: Path) -> Log:
     )
     writer.spikes([1, 2, 3, 4], [3, 2, 0, 2], 0)
     writer.samples([5, 6], [1, 2], [-60.0, -61.0], 0)
+    writer.weights(5, [3, 0, 1, 3], [1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0], 0)
     writer.stimulus(Stimulus("a", 7, 1.0), 0)
     writer.stimulus(Stimulus("exc.1", 8, 1.0), 0)
     return read(writer.close())
@@ -35,6 +36,8 @@ def test_a_part_of_a_log_is_a_log(log: Log) -> None:
     assert part.spikes_t.tolist() == [1, 2, 4] and part.spikes_i.tolist() == [1, 0, 0]
     assert part.samples.t.tolist() == [6] and part.samples.i.tolist() == [0]
     assert [entry.item.neuron for entry in part.stimuli] == ["exc.1"]
+    assert (part.weights.pre.tolist(), part.weights.post.tolist()) == ([1], [0])
+    assert part.weights.weight.tolist() == [4.0], "of the synapses between them"
 
 
 def test_a_part_of_nobody_is_refused(log: Log) -> None:

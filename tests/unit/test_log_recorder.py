@@ -8,6 +8,7 @@ import pytest
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.log import Header, LogWriter, read
 from neurobus.log.recorder import BATCH, HOLD_NS, Collector
+from neurobus.wire.bus import Malformed
 
 IDS = [f"n{k}" for k in range(10)]
 
@@ -69,6 +70,42 @@ def test_all_kinds_of_events(log: LogWriter) -> None:
     )
     assert [entry.t_ns for entry in got.events] == [700, 42]
     assert (collector.spikes, collector.samples, collector.stimuli, collector.events) == (2, 1, 1, 2)
+
+
+def told(t_ns: object, pre: list[int], post: list[int], weight: list[float]) -> Report:
+    columns = {"pre": np.array(pre, "<u4"), "post": np.array(post, "<u4"), "weight": np.array(weight, "<f8")}
+    return Report("p0", "recorded", {"t_ns": t_ns, **{name: c.tobytes() for name, c in columns.items()}})
+
+
+def test_weights_are_taken_once(log: LogWriter) -> None:
+    """One that died after it had told, and before that was known, tells the same again."""
+    collector = Collector(log, IDS)
+    for report in (told(0, [1, 2], [0, 0], [0.5, 1.5]), told(10, [1, 2], [0, 0], [0.6, 1.6]),
+                   told(10, [1, 2], [0, 0], [0.6, 1.6]), told(20, [], [], [])):  # fmt: skip
+        collector.take(report, 7)
+    got = read(log.close())
+    assert collector.weights == 4 and got.weights.t.tolist() == [0, 0, 10, 10] and not got.events
+    assert got.weights.weight.tolist() == [0.5, 1.5, 0.6, 1.6] and collector.t_ns == 20
+
+
+@pytest.mark.parametrize(
+    "report",
+    [told(None, [1], [0], [0.5]), told(0, [1, 2], [0], [0.5]), told(0, [1], [0], [0.5, 1]),
+     Report("p0", "recorded", {}),
+     Report("p0", "recorded", {"t_ns": 0, "pre": [1], "post": [0], "weight": [1]})],
+)  # fmt: skip
+def test_weights_that_are_none_are_malformed(log: LogWriter, report: Report) -> None:
+    collector = Collector(log, IDS)
+    with pytest.raises(Malformed):
+        collector.take(report, 0)
+    log.close()
+
+
+def test_weights_of_strangers_are_counted(log: LogWriter) -> None:
+    collector = Collector(log, IDS)
+    collector.take(told(0, [1, 10], [0, 0], [0.5, 1.5]), 0)
+    assert collector.unknown == {"p0": 2} and log.messages == 0
+    log.close()
 
 
 def test_what_names_no_neuron_is_counted(log: LogWriter) -> None:
