@@ -95,7 +95,7 @@ class Row:
 
 def number(value: float) -> str:
     """Four significant digits; whole numbers whole."""
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e7 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) < 1e7 and value == round(value) else f"{value:.4g}"
 
 
 def _with(words: str, unit: str) -> str:
@@ -106,15 +106,16 @@ class Exhibit(ABC):
     """One exhibit. `measure` keeps on `self` what `draw` needs.
 
     `title` a few words; `claim` one sentence; `source` the paper. `quick`: below ten seconds, and so part of
-    the tests; the others run with `make papers`. `controls`: changes to the config (`PATH=VALUE`), each of
-    which must make a row fail: they show that the exhibit can. `size_in`: width and height of the picture.
+    the tests; the others run with `make papers`. `controls`: changes to the config (`PATH=VALUE`, or several
+    of them), each of which must make a row fail: they show that the exhibit can. `size_in`: width and height
+    of the picture.
     """
 
     title: ClassVar[str]
     claim: ClassVar[str]
     source: ClassVar[str]
     quick: ClassVar[bool] = True
-    controls: ClassVar[tuple[str, ...]] = ()
+    controls: ClassVar[tuple[str | tuple[str, ...], ...]] = ()
     size_in: ClassVar[tuple[float, float]] = (9.6, 5.4)
 
     @abstractmethod

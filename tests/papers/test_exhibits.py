@@ -37,10 +37,23 @@ def test_a_quick_exhibit_meets_its_numbers(name: str, neurobus, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "change"), [(name, change) for name in QUICK for change in ALL[name].controls]
 )
-def test_a_control_fails(name: str, change: str) -> None:
-    shown = show(name, None, [change])
+def test_a_control_fails(name: str, change: str | tuple[str, ...]) -> None:
+    shown = show(name, None, [change] if isinstance(change, str) else change)
     assert not shown.passed
     assert any(row.passed is False for row in shown.rows)
+
+
+def test_with_symmetric_inhibition_the_order_of_states_is_chance(neurobus, tmp_path: Path) -> None:
+    """The units go on taking turns: it is their order that the exhibit judges, and that can fail. What failed
+    is drawn all the same."""
+    changes = [word for change in ALL["winnerless"].controls[0] for word in ("--set", change)]
+    done = neurobus("exhibit", "winnerless", "--json", "-o", tmp_path, *changes, timeout_s=110)
+    assert done.returncode == 1, done.stderr
+    rows = {row["what"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["switches in five rings, nu = 1.5"]["passed"]
+    order = rows["of these in the order of the inhibition"]
+    assert order["passed"] is False and 40 < order["measured"] < 60
+    assert (tmp_path / "winnerless.png").stat().st_size > 20_000
 
 
 def test_a_failure_is_said_and_is_exit_code_1(neurobus, tmp_path: Path) -> None:
@@ -104,6 +117,7 @@ def test_rows_judge_at_their_limits() -> None:
     assert not Row.below("", 1, 1).passed and not Row.above("", 1, 1).passed
     assert not Row.near("", float("nan"), 0, 1).passed and not Row.between("", float("nan"), 0, 1).passed
     assert Row.near("", 52.31, 52.3, 0.5, "Hz").text() == "52.31 Hz"
+    assert Row.near("", float("nan"), 0, 1, "ms").text() == "nan ms", "where there was nothing to measure"
     assert json.dumps(asdict(Row.near("", np.float64(1), np.float64(1), 0))), "numpy's numbers are welcome"
     assert Row.near("", 52.31, 52.3, 0.5, "Hz").expected == "52.3 ± 0.5 Hz"
 
