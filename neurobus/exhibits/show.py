@@ -43,7 +43,8 @@ class Shown:
             "passed": self.passed,
             "claim": self.claim,
             "source": self.source,
-            "rows": [asdict(row) for row in self.rows],
+            # NaN, where there was nothing to measure, is no JSON.
+            "rows": [{key: None if v != v else v for key, v in asdict(row).items()} for row in self.rows],
             "runs": self.runs,
             "wall_s": round(self.wall_s, 2),
             "picture": str(self.picture) if self.picture else None,

@@ -213,11 +213,14 @@ class Weights:
         # Which of several synapses of one pair: its place in the run of equal (t, pair).
         begins = np.flatnonzero(np.diff(self.t, prepend=-1) | np.diff(pair, prepend=-1))
         nth = np.arange(pair.size) - np.repeat(begins, np.diff(begins, append=pair.size))
-        synapses, column = np.unique(np.stack([pair, nth]), axis=1, return_inverse=True)
-        weight = np.full((times.size, synapses.shape[1]), np.nan)
-        weight[row, column.ravel()] = self.weight
-        pre, post = synapses[0] & 0xFFFFFFFF, synapses[0] >> 32
-        return times, pre.astype(np.uint32), post.astype(np.uint32), weight
+        order = np.lexsort((nth, pair))
+        first = (np.diff(pair[order], prepend=-1) | np.diff(nth[order], prepend=-1)) != 0
+        column = np.empty(pair.size, np.int64)
+        column[order] = np.cumsum(first) - 1
+        synapses = order[first]
+        weight = np.full((times.size, synapses.size), np.nan)
+        weight[row, column] = self.weight
+        return times, self.pre[synapses], self.post[synapses], weight
 
 
 @dataclass(frozen=True)

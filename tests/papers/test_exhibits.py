@@ -128,4 +128,6 @@ def test_a_verdict_needs_a_judged_row() -> None:
 
     good, bad, told = Row.near("a", 1, 1, 0), Row.near("b", 2, 1, 0), Row.told("c", 3.0)
     assert shown(good, told).passed and not shown(good, bad).passed and not shown(told).passed
+    facts = shown(Row.near("d", float("nan"), 0, 1)).facts()
+    assert json.loads(json.dumps(facts, allow_nan=False))["rows"][0]["measured"] is None
     assert "✗ b" in render(shown(good, bad)) and "failed" in render(shown(good, bad))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from neurobus.log import read
-from tests.helpers import run_table, spikes_in, table, until
+from tests.helpers import Ensemble, net, run_table, spikes_in, table, until
 
 LIVELY = (
     table("groups", id="e", count=8, model="nodes.lif", params='{ I_e = { uniform = ["380 pA", "450 pA"] } }')
@@ -116,3 +117,35 @@ def test_a_poke_by_the_virtual_clock_is_stamped_and_acts(config, launch, neurobu
     cluster.stop()
     (stimulus,) = read(log).stimuli
     assert stimulus.t_ns < spikes_in(log)[0][0] < stimulus.t_ns + 5_000_000
+
+
+# -- graded synapses ---------------------------------------------------------------------------------------
+
+GRADED = "".join([
+    run_table(potential_delta="0.05 mV", potential_interval="0.1 ms", record_potentials='["n"]'),
+    table("groups", id="n", count=4, model="nodes.lif",
+          params='{ I_e = { uniform = ["300 pA", "460 pA"] } }'),
+    table("graded", pre="n", post="n", rule="all_to_all", transfer="sigmoid", threshold="-60 mV",
+          slope="3 mV", conductance='{ uniform = ["1 nS", "6 nS"] }',
+          reversal='{ choice = ["-80 mV", "-45 mV"] }'),
+])  # fmt: skip
+
+
+def test_graded_conductances_in_processes(config, run, neurobus, tmp_path):
+    """The same spikes and samples as without processes, packed or not, stopped and resumed; and verified."""
+    path, virtual = config(GRADED), ("--clock", "virtual", "--for")
+    expected = Ensemble(net(GRADED), 4).run(3000).emission
+    assert len(expected.keys) > 0 and len(expected.sample_keys) > 1000
+    for per in (1, 3):
+        log = tmp_path / f"{per}.mcap"
+        run(path, *virtual, "300 ms", "--set", f"run.neurons_per_process={per}", "--record", log)
+        samples = read(log).samples
+        assert np.array_equal(samples.t // 100_000 << 32 | samples.i, expected.sample_keys)
+        assert np.array_equal(samples.v_mv, expected.sample_mv)
+        assert len(spikes_in(log)) == len(expected.keys)
+    verified = neurobus("log", "verify", log)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    first, log = run(path, *virtual, "120 ms"), tmp_path / "second.mcap"
+    run(path, *virtual, "180 ms", "--resume", first.summary["state"], "--record", log)
+    later = expected.sample_keys >> 32 > 1200
+    assert np.array_equal(read(log).samples.v_mv, expected.sample_mv[later])

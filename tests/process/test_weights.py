@@ -159,6 +159,23 @@ def test_under_the_wall_clock_weights_are_of_one_step_too(config, run, tmp_path)
             assert np.array_equal(weights, expected(path, step)[changing]), step
 
 
+def test_a_neuron_killed_under_the_wall_clock_goes_on_telling(config, launch, tmp_path):
+    """What it had not told when it died is missing; from its restart on its weights are there again."""
+    path, log = config(RECORDED), tmp_path / "killed.mcap"
+    cluster = launch(path, "--clock", "wall", "--for", "3 s", "--record", log)
+    until(lambda: list((tmp_path / "states").rglob("e.1.*.snap")), 20, "a snapshot")
+    cluster.kill("e.1")
+    ended = cluster.end()
+    assert ended.code == 0 and ended.summary["restarts"] == 1
+    net = build(load(path))
+    found = in_log(log, net)
+    assert list(found) == list(range(0, 30_001, 1000))
+    mine = net.post[net.kind >= 0] == net.ids.index("e.1")
+    told = np.array([np.isfinite(weights) for weights in found.values()])
+    assert told[:, ~mine].all() and told[-5:].all()
+    assert np.array_equal(found[30_000], in_state(path, ended.summary["state"])[net.kind >= 0])
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
