@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from neurobus.classroom import brain
+from neurobus.log import read
 from tests.conftest import Neurobus
 from tests.helpers import Cluster, run_table, spikes_in, table, until
 from tests.process.table import Boards
@@ -89,9 +90,11 @@ def test_readers_on_boards_learn_what_readers_without_boards_learn(
 def test_a_cable_pulled_while_it_learns_costs_no_weight(
     neurobus: Neurobus, table_of: Table, tmp_path: Path, state_dir: Path
 ) -> None:
-    out = tmp_path / "pulled.brain"
+    out, log, calm = tmp_path / "pulled.brain", tmp_path / "pulled.mcap", tmp_path / "calm.mcap"
     boards = table_of("paper", chip="race")
-    cluster = begun(neurobus, out, "--train", 220, "--test", 0, "--pace", 1)
+    course = ("--train", 220, "--test", 0, "--set", 'run.record_weights=["reader"]',
+              "--set", "run.weight_interval=500 ms")  # fmt: skip
+    cluster = begun(neurobus, out, *course, "--pace", 1, "--record", log)
     attached(neurobus, boards, "reader.7")
     boards.unplug()
     until(lambda: owner(cluster, "reader.7") is None, what="the shadow to own the neuron")
@@ -101,6 +104,10 @@ def test_a_cable_pulled_while_it_learns_costs_no_weight(
     assert end.code == 0, end.err
     assert np.array_equal(learnt(out), reference(220, 0)[0])
     assert sum("reader.7 is board" in note for note in end.summary["notes"]) == 2
+    assert begun(neurobus, tmp_path / "calm.brain", *course, "--record", calm).end(100).code == 0
+    with_board, without = (read(path).weights for path in (log, calm))
+    assert np.unique(with_board.t).size == 15 and np.array_equal(with_board.t, without.t)
+    assert np.array_equal(with_board.weight, without.weight), "a board's weights are told by its shadow"
 
 
 @pytest.mark.calm
