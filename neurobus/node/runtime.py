@@ -386,7 +386,7 @@ class Runtime:
         return self.ledger.accounts, self.sample_ledger.accounts
 
     def _heard_now(self) -> tuple[Any, ...]:
-        """What `_hear` would tell, by identity: a new core, or books, or one stream more."""
+        """What `_hear` would tell, by identity: another core, or other books, or one stream more."""
         return id(self.core), *((id(book), len(book)) for book in self._books())
 
     def _hear(self, core: Core) -> None:
@@ -400,6 +400,7 @@ class Runtime:
         ]
         core.hears(self._spike_topic, self._sample_topic, streams)
         self._hearing = self._heard_now()
+        self._told = core, self._books()  # alive, so that nothing new has their identity
         self._at_home(core)
 
     def _at_home(self, core: Core) -> None:

@@ -9,6 +9,7 @@ independent ones. The wire's part is that of the bytes of INPUT and SPIKE.
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 
@@ -80,6 +81,8 @@ def _probe() -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         peer = table.peer()
         peer.subscribe(wire.topic(wire.SPIKES, "m"))
         peer.join("bench")
+        gc.collect()
+        gc.freeze()  # whoever measures must not pause
         try:
             for seq in range(PROBES):
                 x_ms = rng.uniform(0.0, MOST_MS)
@@ -96,6 +99,7 @@ def _probe() -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
                 time.sleep(APART_S)
             (board,) = table.boards()
         finally:
+            gc.unfreeze()
             peer.close()
         table.stop()
     # Those in time all fire so many steps after their effect; one that fires later was late.
