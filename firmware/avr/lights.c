@@ -100,7 +100,7 @@ APART void lights_frame(void)
     NEAR(struct state, my, state);
     if (my->since != 255)
         my->since++;
-    my->now.level = run_held == LINK_HELD_EMPTY ? 0 : chip_level();
+    my->now.level = run_state.held == LINK_HELD_EMPTY ? 0 : chip_level();
     my->now.blink = 0;
     if (my->identify) {
         my->now.blink = my->identify & BLINK ? 2 : 1;

@@ -258,7 +258,7 @@ class Carrier:
                 self.figures.late += 1
                 self._disturbed(now)
             case link_session.Poked(tick, weight):
-                self._pressed(tick, weight, now)
+                self._pressed(tick, weight)
             case link_session.Image(_, data):
                 self._read(data)
             case link_session.Loaded(tick):
@@ -451,18 +451,15 @@ class Carrier:
         self.world.bus(wire.encode(spikes))
         self._seq += len(ticks)
 
-    def _pressed(self, tick: int, weight: int, now: float) -> None:
-        """The button: the shadow, and whoever records, hears of it as of any stimulus."""
+    def _pressed(self, tick: int, weight: int) -> None:
+        """The button: the shadow, and whoever records, hears of it as of a stimulus. Under the virtual clock
+        so does the board: the conductor says in which update it acts, and it comes with a duty."""
         if self.lent is None or self.stage not in (Stage.OWNING, Stage.CEDING, Stage.BESIDE):
             return
         self.figures.pokes += 1
-        if not self.world.wall:
-            # The conductor cannot go back to that update; the shadow learns of it by the board's state.
-            self._disturbed(now)
-            return
         felt = weight * self.lent.chip.unit
-        event = Stimulus(self.neuron, tick * self.world.dt_ns, felt, self._origin)
-        self.world.bus(wire.encode(event))
+        t_ns = tick * self.world.dt_ns if self.world.wall else -1
+        self.world.bus(wire.encode(Stimulus(self.neuron, t_ns, felt, self._origin)))
 
     def palette(self, colours: dict[str, int], now: float) -> None:
         """Colours of the strip, by field of PALETTE; a board that comes back gets them again."""
@@ -524,13 +521,14 @@ class Carrier:
                     self.session.input(tick, int(lent.chip.number[j]))
 
     def stimulus(self, event: Stimulus) -> None:
-        """A poke of this neuron. The board knows of its own button."""
-        if event.origin == self._origin or self.lent is None:
+        """A poke of this neuron. The board knows of its own button; under the virtual clock it is duties that
+        bring pokes."""
+        if event.origin == self._origin or self.lent is None or not self.world.wall:
             return
         tick = event.t_ns // self.world.dt_ns
         if self._marked and self.stage is Stage.COPYING and self._state is None:
             self._since.append(("poke", tick, event.weight))
-        elif self._state is not None and self.world.wall:
+        elif self._state is not None:
             self.session.kick(max(tick, self._state.tick), self.lent.chip.kick(event.weight))
 
     def control(self, event: Control) -> None:

@@ -139,7 +139,8 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Poked:
-    """Somebody pressed the button: `weight` (image units) acts in update `tick`."""
+    """Somebody pressed the button: `weight` (image units) acts in update `tick` where the board runs. A
+    stepped one stands at `tick`, and does nothing about it until it is given as a `kick`."""
 
     tick: int
     weight: int

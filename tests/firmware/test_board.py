@@ -262,6 +262,27 @@ def test_a_press_of_the_button_is_a_poke_and_its_spike_follows(meet: Meet, kind:
     assert spikes and 0 < spikes[0] - pokes[0]["tick"] < 50
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_press_on_a_stepped_board_is_told_and_acts_when_the_host_says(meet: Meet, kind: str) -> None:
+    host = meet(kind)
+    whole = image([9000], V_th=2 << 16, poke=25_000, t_ref=200)
+    host.load(whole)
+    host.go(50)
+    before = host.read(len(whole))
+    host.heard.clear()
+    host.rig.press(ms=60)
+    host.pump(200)
+    (poke,) = [p.values for p in host.heard if p.message is link.POKE]
+    assert (poke["tick"], poke["weight"]) == (50, 25_000)
+    assert host.read(len(whole)) == before
+    host.go(400)
+    assert not [p for p in host.heard if p.message is link.SPIKE]
+    host.send(link.KICK, tick=500, weight=poke["weight"])
+    host.go(700)
+    spikes = [p.values["tick"] for p in host.heard if p.message is link.SPIKE]
+    assert spikes and 0 < spikes[0] - 500 < 50
+
+
 # -- bytes ------------------------------------------------------------------------------------------
 
 

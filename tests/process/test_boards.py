@@ -251,3 +251,32 @@ def test_the_button_reaches_the_shadow_and_the_log(config, launch, attach, table
     whole(cluster.stop(), log)
     stimuli = read(log).stimuli
     assert 1 <= len(stimuli) <= 3
+
+
+@pytest.mark.parametrize("kind", ["paper", "simulated"])
+def test_under_the_virtual_clock_a_press_is_a_poke_like_any_other(
+    config, run, launch, attach, boards_now, neurobus, table_of, tmp_path, kind
+):
+    """Stamped by the conductor, felt by board and shadow in the same update, recorded, and repeated."""
+    from neurobus.log import read
+
+    path, log, calm_log = config(network()), tmp_path / "pressed.mcap", tmp_path / "calm.mcap"
+    boards = table_of(kind)
+    cluster = launch(path, "--clock", "virtual", "--pace", "1", "--record", log)
+    attach(boards.ports[0])
+    for n in range(1, 6):
+        boards.press()
+        until(lambda n=n: boards_now()[0]["pokes"] == n, what=f"press {n} to be heard")
+        time.sleep(0.15)  # contacts bounce for so long, and the button is let go
+    (now,) = boards_now()
+    assert (now["stage"], now["disagreements"], now["mended"]) == ("owns the neuron", 0, 0)
+    done = cluster.stop()
+    whole(done, log)
+    stimuli = [entry.item for entry in read(log).stimuli]
+    assert [(s.neuron, s.origin) for s in stimuli] == [("m", "board-000000B0")] * 5
+    assert len({s.t_ns for s in stimuli}) == 5 and min(s.t_ns for s in stimuli) > 0
+    verified = neurobus("log", "verify", log)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    end = read(log).end_ns
+    run(path, "--clock", "virtual", "--for", f"{end} ns", "--record", calm_log)
+    assert spikes_in(calm_log) != spikes_in(log), "no press has done anything"
