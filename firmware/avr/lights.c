@@ -52,6 +52,8 @@ void lights_palette(const uint8_t *colours)
         for (j = 0; j < 3; j++)
             palette[i][WS_PLACE(j)] = *colours++;
     my->age = REFRESH;
+    my->owed = 1;
+    my->since = 0; /* not before the strip has been told */
 }
 
 void lights_mirror(uint8_t frames)

@@ -485,12 +485,12 @@ class Bridge:
 
     def _do_palette(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
         """`colours`: of rest, warm, cool, flash, three numbers each."""
-        colours = [int(value) for part in args.get("colours", ()) for value in part]
-        if len(colours) != len(link.PALETTE.fields) or not all(0 <= c <= 255 for c in colours):
+        colours: Any = tuple(tuple(int(value) for value in part) for part in args.get("colours", ()))
+        of_bytes = all(0 <= value <= 255 for part in colours for value in part)
+        if [len(part) for part in colours] != [3] * 4 or not of_bytes:
             raise InputError("a palette is four colours: rest, warm, cool, flash")
-        values = {field.name: value for field, value in zip(link.PALETTE.fields, colours, strict=True)}
         for carrier in self._chosen(args):
-            self._touch(carrier).palette(values, self._loop.time())
+            self._touch(carrier).palette(colours, self._loop.time())
         return {"done": True}
 
     def describe(self, carrier: Carrier) -> dict[str, Any]:

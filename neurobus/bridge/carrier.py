@@ -192,8 +192,7 @@ class Carrier:
         self._weighing = self._weighed = False
         self._on_scales: State | None = None
         self._strip_at_ns = 0
-        self._palette: dict[str, int] = {}
-        self._colours: led.Palette = led.STRIP
+        self._palette: led.Palette | None = None
 
     # -- to the bus -----------------------------------------------------------------------------------
 
@@ -301,9 +300,9 @@ class Carrier:
             # Reset twice in a row, it may answer twice: let go of what was begun, or the neuron stays lent.
             self._lose("the board has begun anew", now)
         self.session.send(link.IDENTIFY, now, seconds=BLINK_S)
-        self.session.send(link.MIRROR, now, every=MIRROR_EVERY if hello.leds else 0)
-        if self._palette:
-            self.session.send(link.PALETTE, now, **self._palette)
+        if self._palette is not None:
+            self.session.palette(self._palette, now)
+        self.session.mirror(MIRROR_EVERY if hello.leds else 0, now)
         self._lend(now)
 
     def _refused(self, why: str, now: float) -> None:
@@ -461,12 +460,10 @@ class Carrier:
         t_ns = tick * self.world.dt_ns if self.world.wall else -1
         self.world.bus(wire.encode(Stimulus(self.neuron, t_ns, felt, self._origin)))
 
-    def palette(self, colours: dict[str, int], now: float) -> None:
-        """Colours of the strip, by field of PALETTE; a board that comes back gets them again."""
+    def palette(self, colours: led.Palette, now: float) -> None:
+        """Colours of the strip; a board that comes back gets them again."""
         self._palette = colours
-        values = list(colours.values())
-        self._colours = tuple(tuple(values[at : at + 3]) for at in range(0, len(values), 3))  # type: ignore[assignment]
-        self.session.send(link.PALETTE, now, **colours)
+        self.session.palette(colours, now)
 
     @property
     def _origin(self) -> str:
@@ -476,7 +473,8 @@ class Carrier:
         if self.hello is None:
             return
         t_ns = max(0, int((now - self.world.t0_s()) * 1e9)) if self.world.wall else self._strip_at_ns
-        colours = led.strip(lights.level, lights.flash, lights.blink, self.hello.leds, self._colours)
+        palette = lights.palette or led.STRIP
+        colours = led.strip(lights.level, lights.flash, lights.blink, self.hello.leds, palette)
         self.world.bus(
             wire.encode(Led(self.neuron, t_ns, bytes(part for colour in colours for part in colour)))
         )

@@ -69,6 +69,8 @@ Free-running (real time)
 
 Lights
     LIGHTS says what the strip shows, if MIRROR asked for it; `neurobus.led.strip` makes the colours of it.
+    Whatever it says has been on the strip by then, and in the palette last acknowledged: after PALETTE it
+    comes once the strip has been told. One that is sent again with others the host drops.
 """
 
 from __future__ import annotations

@@ -240,6 +240,24 @@ def test_a_palette_colours_the_strip(meet: Meet) -> None:
     assert on_the_pin(host)[-1] == shown(host, palette)[-1] != shown(host)[-1]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_palette_at_rest_is_told_once_the_strip_shows_it(meet: Meet, kind: str) -> None:
+    host = meet(kind)
+    host.send(link.MIRROR, every=1)
+    host.pump(200)
+    palette = ((1, 2, 3), (200, 100, 50), (5, 6, 7), (255, 254, 253))
+    fields = [field.name for field in link.PALETTE.fields]
+    host.heard.clear()
+    frames = host.rig.leds()["frames"]
+    host.send(link.PALETTE, **dict(zip(fields, sum(palette, ()), strict=True)))
+    while not (said := shown(host, palette)):
+        host.pump(0.25)
+    assert host.rig.leds()["frames"] > frames
+    assert on_the_pin(host)[-1] == said[-1]
+    host.pump(200)
+    assert len(shown(host)) == 1
+
+
 # -- the button -------------------------------------------------------------------------------------
 
 
