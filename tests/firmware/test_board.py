@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from neurobus.bridge import hardware
 from neurobus.wire import framing, link
 from tests.firmware import attached, trials
 from tests.firmware.boards import board
+from tests.firmware.build import AVR
 from tests.firmware.conftest import Start
 from tests.firmware.host import Host, image
 
@@ -309,9 +311,12 @@ def test_a_press_on_a_stepped_board_is_told_and_acts_when_the_host_says(meet: Me
     [
         ("uno", 250_000),
         ("uno", 500_000),
+        ("uno", 1_000_000),
         ("atmega8", 250_000),
         ("atmega8", 500_000),
+        ("atmega8", 1_000_000),
         ("atmega8-8mhz", 250_000),
+        ("atmega8-8mhz", 500_000),
     ],
 )
 def test_no_byte_is_lost_while_the_strip_is_written(meet: Meet, kind: str, baud: int) -> None:
@@ -334,6 +339,23 @@ def test_no_byte_is_lost_while_the_strip_is_written(meet: Meet, kind: str, baud:
     assert leds["frames"] - frames > 5
     assert leds["violations"] == {}
     assert stats["stack_free"] > 0
+
+
+@pytest.mark.parametrize(
+    ("firmware", "baud", "why"),
+    [
+        ("uno", 2_000_000, "too fast for this clock: bytes would be lost while the strip is told"),
+        ("atmega8-8", 1_000_000, "too fast for this clock: bytes would be lost while the strip is told"),
+        ("uno", 115_200, "this clock does not divide to this baud rate"),
+    ],
+)
+def test_a_rate_that_would_lose_bytes_is_not_built(
+    tools: None, tmp_path: Path, firmware: str, baud: int, why: str
+) -> None:
+    command = ["make", "-s", "-C", str(AVR), f"FIRMWARE={tmp_path}", f"BOARDS={firmware}"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    done = subprocess.run([*command, f"BAUD={baud}"], capture_output=True, text=True)
+    assert done.returncode != 0 and why in done.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)
