@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +47,7 @@ ASKED = 3
 
 @dataclass
 class Search:
-    """For a board whose port is gone. `home`: that port's name. `known`: ports that were there all along
+    """For a board whose port is gone. `home`: that port's name. `known`: ports that were there before
     and so are not its. `asked`: how often one that has come since was asked in vain."""
 
     home: str
@@ -87,6 +88,8 @@ class Bridge:
         """What there is to tell of boards that have been detached."""
         self._at_end: set[int] = set()
         self._idle_s = 0.0
+        self._ports = deque([set(ports.names())], 2)
+        """Which there were at the last looks, every ALIVE_S."""
         self._limit: int | None = None
         self._baud: dict[int, int] = {}
         single = [i for i, stream in enumerate(manifest.streams) if stream == manifest.ids[i]]
@@ -150,6 +153,7 @@ class Bridge:
         while folders.alive(self.manifest.pid) and folder.is_dir():
             await asyncio.sleep(ALIVE_S)
             now = self._loop.time()
+            self._ports.append(set(ports.names()))
             if self.carriers:
                 self._idle_s = now
             elif now - self._idle_s > IDLE_S:
@@ -329,8 +333,9 @@ class Bridge:
     async def _await_back(self, carrier: Carrier) -> None:
         """Until the board is there again, by its serial number: at its port, or at one that has come since.
         Who is there is asked without disturbing, as it may be another neuron's, or nobody's."""
-        # Ports of other boards of ours may go and come too, faster than anybody looks.
-        search = Search(carrier.port, set(ports.names()) - {c.port for c in self.carriers})
+        # Ports may go and come faster than anybody looks: this one, and those of other boards of ours.
+        known = set.intersection(*self._ports) - {c.port for c in self.carriers}
+        search = Search(carrier.port, known)
         while carrier in self.carriers:
             await asyncio.sleep(REOPEN_S)
             there = set(ports.names()) | {name for name in (search.home,) if os.path.exists(name)}
@@ -503,7 +508,8 @@ class Bridge:
             "clock_hz": hello.clock_hz if hello else None, "baud": self._baud.get(id(carrier)),
             "link": carrier.link_figures(), "spikes": f.spikes, "inputs": f.inputs, "late": f.late,
             "disagreements": f.disagreements, "mended": f.mended, "hand_overs": f.hand_overs,
-            "losses": f.losses, "attempts": f.attempts, "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
+            "losses": f.losses, "unplugged": f.unplugged, "attempts": f.attempts,
+            "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
             "pokes": f.pokes, "weighed": f.weighed, "weights_off": f.weights_off,
             "missed": carrier.ledger.totals()["lost"],
             "errors": carrier.lent.errors if carrier.lent else {}, "counts": carrier.stats,

@@ -104,6 +104,8 @@ class Figures:
     attempts: int = 0
     hand_overs: int = 0
     losses: int = 0
+    unplugged: int = 0
+    """How often its port was gone."""
     gap_ms: float | None = None
     catch_up_ms: float | None = None
     pokes: int = 0
@@ -773,6 +775,7 @@ class Carrier:
 
     def unplugged(self, why: str, now: float) -> None:
         """The port is gone."""
+        self.figures.unplugged += 1
         if self.figures.hand_overs:
             self._lose(f"unplugged: {why}", now)
         elif self.stage is not Stage.OVER:
