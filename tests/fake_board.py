@@ -455,10 +455,11 @@ class FakeBoard:
             neuron.input(synapse)
 
     def press(self, now: float, weight: int = 300) -> None:
-        """The button."""
+        """The button. On a stepped board it does not act: the host says when."""
         if self.chip is not None:
             self._say(link.POKE, now, tick=self.chip.tick & 0xFFFF, weight=weight)
-            self._inputs.append((self.chip.tick, None, weight))
+            if self._running:
+                self._inputs.append((self.chip.tick, None, weight))
 
     # -- time ---------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ OUTPUT = Path("build/tests")
 CLUSTERS = "tests/process"
 NEST, COURSES, BOARDS = (
     tuple(f"{CLUSTERS}/test_{name}.py" for name in names)
-    for names in (("nest",), ("train", "mixed", "weights"), ("boards", "mixed", "top"))
+    for names in (("nest",), ("train", "mixed", "weights"), ("boards", "colours", "mixed", "top"))
 )
 LANES = {
     "units": ("tests/unit", "tests/firmware"),

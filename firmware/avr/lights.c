@@ -52,6 +52,8 @@ void lights_palette(const uint8_t *colours)
         for (j = 0; j < 3; j++)
             palette[i][WS_PLACE(j)] = *colours++;
     my->age = REFRESH;
+    my->owed = 1;
+    my->since = 0; /* not before the strip has been told */
 }
 
 void lights_mirror(uint8_t frames)
@@ -100,7 +102,7 @@ APART void lights_frame(void)
     NEAR(struct state, my, state);
     if (my->since != 255)
         my->since++;
-    my->now.level = run_held == LINK_HELD_EMPTY ? 0 : chip_level();
+    my->now.level = run_state.held == LINK_HELD_EMPTY ? 0 : chip_level();
     my->now.blink = 0;
     if (my->identify) {
         my->now.blink = my->identify & BLINK ? 2 : 1;

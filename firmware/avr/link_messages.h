@@ -239,7 +239,7 @@ struct link_late {
     /* then u16 synapses[]: those of the INPUT; NO_SYNAPSE for a KICK */
 } LINK_PACKED;
 
-/* board: Somebody pressed the button: a stimulus acts in update `tick`. */
+/* board: Somebody pressed the button: a stimulus acts in update `tick`, on a stepped board when the host kicks. */
 #define LINK_POKE 0x62
 struct link_poke {
     uint16_t tick;

@@ -10,18 +10,10 @@
 
 #define AT_ONCE 16 /* updates at one go, and twice so many between two looks at what else there is to do */
 
-uint8_t run_held = LINK_HELD_EMPTY;
 uint8_t run_queued;
 uint8_t run_paused;
 uint32_t run_period;
-
-static struct state {
-    uint8_t resting, stalled, owes_done, poked;
-    uint16_t limit; /* updates before this one may be run; never more than 32767 away */
-    /* The clock: update `clocked` is due at `due` (+ due_part / 65536). */
-    uint16_t clocked, due_part;
-    uint32_t due;
-} state;
+struct run_state run_state;
 
 /* What waits for its update: a spike on a synapse, or a kick of this weight. */
 static struct waiting {
@@ -37,43 +29,43 @@ static int16_t ahead_of_now(uint16_t tick)
 
 static APART uint8_t is_due(void)
 {
-    return ahead_of_now(state.limit) > 0;
+    return ahead_of_now(run_state.limit) > 0;
 }
 
 void run_halt(void)
 {
-    NEAR(struct state, my, state);
-    if (run_held == LINK_HELD_RUNNING)
-        run_held = LINK_HELD_WHOLE;
+    NEAR(struct run_state, my, run_state);
+    if (my->held == LINK_HELD_RUNNING)
+        my->held = LINK_HELD_WHOLE;
     my->limit = chip_now16();
     my->owes_done = 0;
 }
 
 void run_empty(void)
 {
-    NEAR(struct state, my, state);
-    run_held = LINK_HELD_EMPTY;
+    NEAR(struct run_state, my, run_state);
+    my->held = LINK_HELD_EMPTY;
     run_queued = run_paused = my->poked = my->owes_done = 0;
 }
 
 void run_whole(void)
 {
-    NEAR(struct state, my, state);
-    run_held = LINK_HELD_WHOLE;
+    NEAR(struct run_state, my, run_state);
+    my->held = LINK_HELD_WHOLE;
     my->limit = chip_now16();
     my->resting = my->stalled = 0;
 }
 
 void run_raise(uint16_t tick)
 {
-    NEAR(struct state, my, state);
+    NEAR(struct run_state, my, run_state);
     if ((int16_t)(tick - my->limit) > 0)
         my->limit = tick;
 }
 
 void run_owe_done(void)
 {
-    NEAR(struct state, my, state);
+    NEAR(struct run_state, my, run_state);
     my->owes_done = 1;
 }
 
@@ -82,9 +74,9 @@ void run_owe_done(void)
 /* `tick` may be one that is done already: what is due is counted on from there when the clock is looked at. */
 void run_free(const struct link_run *run)
 {
-    NEAR(struct state, my, state);
+    NEAR(struct run_state, my, run_state);
 
-    run_held = LINK_HELD_RUNNING;
+    my->held = LINK_HELD_RUNNING;
     run_period = run->period;
     my->clocked = run->tick;
     my->due = run->at;
@@ -94,14 +86,14 @@ void run_free(const struct link_run *run)
 #if GOES_ON
 void run_resume(void)
 {
-    if (run_held == LINK_HELD_WHOLE && run_period)
-        run_held = LINK_HELD_RUNNING; /* `due` and `clocked` are 0 */
+    if (run_state.held == LINK_HELD_WHOLE && run_period)
+        run_state.held = LINK_HELD_RUNNING; /* `due` and `clocked` are 0 */
 }
 #endif
 
 static APART void look_at_clock(void)
 {
-    NEAR(struct state, my, state);
+    NEAR(struct run_state, my, run_state);
     uint32_t now = clock_now(), at = my->due, counts = run_period >> 16;
     uint16_t tick = my->clocked, part = my->due_part;
 
@@ -124,7 +116,7 @@ static APART void look_at_clock(void)
 
 static void act(uint16_t value, uint8_t is_kick)
 {
-    state.resting = 0;
+    run_state.resting = 0;
     if (is_kick)
         chip_kick(value);
     else
@@ -150,7 +142,7 @@ APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t i
         link_end();
     } else if (ahead > 0 || run_paused) {
         /* An image that is being read must not change. */
-        if (run_held == LINK_HELD_WHOLE && !run_paused) {
+        if (run_state.held == LINK_HELD_WHOLE && !run_paused) {
             run_raise(f->tick);
         } else if (run_queued + n <= QUEUE) {
             for (; n; n--) {
@@ -172,13 +164,13 @@ APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t i
 
 void run_poke(void)
 {
-    NEAR(struct state, my, state);
+    NEAR(struct run_state, my, run_state);
     my->poked = 1;
 }
 
 static APART void take_poke(void)
 {
-    NEAR(struct state, my, state);
+    NEAR(struct run_state, my, run_state);
     int16_t weight = chip_poke();
 
     if (link_session()) {
@@ -189,8 +181,9 @@ static APART void take_poke(void)
         link_put16(weight);
         link_end();
     }
-    my->poked = my->resting = 0;
-    chip_kick(weight);
+    my->poked = 0;
+    if (my->held == LINK_HELD_RUNNING)
+        act(weight, 1); /* stepped, it is the host who says in which update, by KICK */
 }
 
 /* Give the chip what waits for the update that comes; ticks until something else does. */
@@ -225,13 +218,13 @@ static APART void fired(void)
 
 APART void run_poll(void)
 {
-    NEAR(struct state, my, state);
+    NEAR(struct run_state, my, run_state);
     uint8_t most = 2, said;
 
     clock_alarmed = 0;
-    if (run_held == LINK_HELD_EMPTY || run_paused)
+    if (my->held == LINK_HELD_EMPTY || run_paused)
         return;
-    if (run_held == LINK_HELD_RUNNING)
+    if (my->held == LINK_HELD_RUNNING)
         look_at_clock();
     if (my->poked)
         take_poke();
@@ -270,17 +263,17 @@ APART void run_poll(void)
 
 APART uint8_t run_may_sleep(uint8_t blocked)
 {
-    NEAR(struct state, my, state);
+    NEAR(struct run_state, my, run_state);
     uint32_t next = my->due;
     uint8_t calm;
 
-    if (run_held == LINK_HELD_EMPTY || run_paused)
+    if (my->held == LINK_HELD_EMPTY || run_paused)
         return 1;
     if (is_due())
         return my->stalled;
     calm = run_queued || blocked ? 1 : chip_calm();
     /* What can wait for longer is looked at in the next frame. */
-    if (run_held == LINK_HELD_RUNNING && !(FAST ? my->resting && calm > 1 : calm == CHIP_CALM)) {
+    if (my->held == LINK_HELD_RUNNING && !(FAST ? my->resting && calm > 1 : calm == CHIP_CALM)) {
 #if FAST
         next += (uint32_t)(uint8_t)(calm - 1) * (uint16_t)(run_period >> 16);
 #endif

@@ -11,10 +11,17 @@
 /* What becomes of a message that must wait for something. */
 enum run_answer { RUN_TAKEN, RUN_HOLD, RUN_REFUSE };
 
-extern uint8_t run_held;    /* LINK_HELD_* */
 extern uint8_t run_queued;  /* inputs that wait for their tick */
 extern uint8_t run_paused;  /* the image is being read: nothing may change it */
 extern uint32_t run_period; /* of the clock, last given; 0: never */
+extern struct run_state {   /* for others only `held`; side by side they take less code to reach */
+    uint8_t held; /* LINK_HELD_* */
+    uint8_t resting, stalled, owes_done, poked;
+    uint16_t limit; /* updates before this one may be run; never more than 32767 away */
+    /* The clock: update `clocked` is due at `due` (+ due_part / 65536). */
+    uint16_t clocked, due_part;
+    uint32_t due;
+} run_state;
 
 void run_halt(void);               /* stay at this tick */
 void run_empty(void);              /* the chip has no image */

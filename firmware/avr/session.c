@@ -95,7 +95,7 @@ static void say_hello(void)
     link_begin(LINK_HELLO);
     link_put16(hello_token);
     link_put_flash(&facts.version, offsetof(struct link_hello, held) - offsetof(struct link_hello, version));
-    link_put(run_held);
+    link_put(run_state.held);
     link_put(session_reset_flags);
     store_put_identity();
 }
@@ -265,7 +265,7 @@ static uint8_t wrong(uint8_t id, uint8_t *more)
     *more = link_size - (size & ~MORE);
     if (size & MORE ? *more > LINK_CHUNK : *more)
         return LINK_FAULT_LENGTH;
-    if (id >= LINK_READ && id <= LINK_SAVE && run_held == LINK_HELD_EMPTY)
+    if (id >= LINK_READ && id <= LINK_SAVE && run_state.held == LINK_HELD_EMPTY)
         return LINK_FAULT_EMPTY;
     return 0;
 }

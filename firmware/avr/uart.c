@@ -11,6 +11,10 @@
 #error "this clock does not divide to this baud rate"
 #endif
 
+#if F_CPU / BAUD < 16
+#error "too fast for this clock: bytes would be lost while the strip is told; at most F_CPU / 16"
+#endif
+
 #if RX_RING & (RX_RING - 1) || TX_RING & (TX_RING - 1) || RX_RING > 256 || TX_RING > 256
 #error "rings are powers of 2, at most 256"
 #endif

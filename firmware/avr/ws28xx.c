@@ -14,6 +14,10 @@
 #define LINES STRIP_DATA
 #endif
 
+/* Cycles of a byte on the strip, with what lies between two, and of one on the line. */
+#define BYTE (8 * (F_CPU / 800000) + 40)
+#define UART_BYTE (10 * (F_CPU / BAUD))
+
 void ws_init(void)
 {
     STRIP_DDR |= LINES;
@@ -75,6 +79,9 @@ void ws_write(const uint8_t *colours, uint8_t whole)
         for (hue = 3; hue; hue--) {
             put(*colour++, high, low);
             uart_poll_receive();
+#if BYTE > UART_BYTE
+            uart_poll_receive(); /* the next may have come meanwhile */
+#endif
         }
     }
     SREG = sreg;

@@ -18,7 +18,13 @@ void cable_make(cable_t *c, const char *folder, const char *name)
 {
 	memset(c, 0, sizeof *c);
 	c->master = c->slave = -1;
-	snprintf(c->path, sizeof c->path, "%s/%s", folder, name);
+	snprintf(c->folder, sizeof c->folder, "%s", folder);
+	cable_name(c, name);
+}
+
+void cable_name(cable_t *c, const char *name)
+{
+	snprintf(c->path, sizeof c->path, "%s/%.60s", c->folder, name);
 }
 
 static bool raw(int fd)
@@ -52,8 +58,8 @@ bool cable_plug(cable_t *c)
 	c->slave = device ? open(device, O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
 	if (c->slave < 0 || !raw(c->slave) || fcntl(c->master, F_SETFL, O_NONBLOCK))
 		goto failed;
-	char scratch[sizeof c->path + 8];
-	snprintf(scratch, sizeof scratch, "%s.new", c->path);
+	char scratch[sizeof c->folder + 8];
+	snprintf(scratch, sizeof scratch, "%s/.new", c->folder); /* no name of a port, should somebody look */
 	unlink(scratch);
 	if (symlink(device, scratch) || rename(scratch, c->path))
 		goto failed;

@@ -1,5 +1,5 @@
 /* The cable: a pty under a name of its own. Unplugged, the host reads its end and writes EIO, and the name
- * is gone; plugged in again, it is another pty under the same name. */
+ * is gone; plugged in again, it is another pty under the same name, or another. */
 #ifndef CABLE_H
 #define CABLE_H
 
@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 typedef struct cable {
-	char path[256];
+	char folder[192], path[256];
 	int master, slave;  /* -1: unplugged. The slave is held so that a host may come and go */
 	uint64_t dropped;   /* bytes that the host did not take in time */
 	uint64_t in, out;   /* bytes from and to the host since the cable was plugged in */
@@ -16,6 +16,7 @@ typedef struct cable {
 } cable_t;
 
 void cable_make(cable_t *c, const char *folder, const char *name);
+void cable_name(cable_t *c, const char *name); /* of the port, from the next time it is plugged in */
 bool cable_plug(cable_t *c);
 void cable_unplug(cable_t *c);
 

@@ -9,7 +9,7 @@
 
 static const char HELP[] =
 	"boards | stats B | leds B | frames B [SINCE] | bursts B | marks B [clear] | profile B [ADDRESS] | "
-	"unplug B [keep-power] | plug B | reset B | power B on|off | press B [MS] | "
+	"unplug B [keep-power] | plug B [NAME] | reset B | power B on|off | press B [MS] | "
 	"errors B IN OUT [SEED] | eeprom B get [FROM N] | eeprom B set FROM HEX | ram B FROM N | line B | "
 	"pace real [FACTOR] | pace free [LINGER_MS] | pace hold | run MS [B] | quit; "
 	"B is a board's name, its number, or all";
@@ -60,6 +60,11 @@ static bool do_unplug(request_t *r, board_t *b)
 
 static bool do_plug(request_t *r, board_t *b)
 {
+	if (r->n > 2 && b->cable.master < 0) {
+		if (!strcmp(r->word[1], "all") || strchr(r->word[2], '/') || r->word[2][0] == '.')
+			return wrong(r, "plug B NAME: one board, and a name for its port");
+		cable_name(&b->cable, r->word[2]);
+	}
 	board_plug(b);
 	return b->cable.master >= 0 || wrong(r, "%s: no pty to be had", b->name);
 }

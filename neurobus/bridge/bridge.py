@@ -12,12 +12,15 @@ import contextlib
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from neurobus.bridge import port as ports
 from neurobus.bridge.carrier import Carrier, Stage, World, refuse
-from neurobus.bridge.port import Line, Port, PortError
+from neurobus.bridge.identify import State, identify
+from neurobus.bridge.port import Found, Line, Port, PortError
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, NeurobusError
@@ -36,6 +39,27 @@ IDLE_S = 3.0
 AT_LEAST_S = 0.0002
 END_S = 0.004
 """After the last step of a run the boards have this time to tell what they did in it."""
+HELD_S = 0.2
+"""Where another program has the port we look again after so long."""
+ASKED = 3
+"""A port that has come and says nothing is asked so often who is there."""
+
+
+@dataclass
+class Search:
+    """For a board whose port is gone. `home`: that port's name. `known`: ports that were there before
+    and so are not its. `asked`: how often one that has come since was asked in vain."""
+
+    home: str
+    known: set[str]
+    asked: dict[str, int] = field(default_factory=dict)
+
+    def where(self, there: set[str]) -> list[str]:
+        """Of the ports that are there those to try: its own, then what has come since."""
+        self.known &= there
+        self.asked = {name: times for name, times in self.asked.items() if name in there}
+        names = sorted(there - self.known, key=lambda name: (name != self.home, name))
+        return [name for name in names if self.asked.get(name, 0) < ASKED]
 
 
 class Bridge:
@@ -64,6 +88,8 @@ class Bridge:
         """What there is to tell of boards that have been detached."""
         self._at_end: set[int] = set()
         self._idle_s = 0.0
+        self._ports = deque([set(ports.names())], 2)
+        """Which there were at the last looks, every ALIVE_S."""
         self._limit: int | None = None
         self._baud: dict[int, int] = {}
         single = [i for i, stream in enumerate(manifest.streams) if stream == manifest.ids[i]]
@@ -127,6 +153,7 @@ class Bridge:
         while folders.alive(self.manifest.pid) and folder.is_dir():
             await asyncio.sleep(ALIVE_S)
             now = self._loop.time()
+            self._ports.append(set(ports.names()))
             if self.carriers:
                 self._idle_s = now
             elif now - self._idle_s > IDLE_S:
@@ -304,19 +331,39 @@ class Bridge:
         self._flush()
 
     async def _await_back(self, carrier: Carrier) -> None:
-        """Until a port is there again under its name, or a new one that may be the same board's."""
-        before = set(ports.names())
-        while carrier in self.carriers and id(carrier) not in self._lines:
+        """Until the board is there again, by its serial number: at its port, or at one that has come since.
+        Who is there is asked without disturbing, as it may be another neuron's, or nobody's."""
+        # Ports may go and come faster than anybody looks: this one, and those of other boards of ours.
+        known = set.intersection(*self._ports) - {c.port for c in self.carriers}
+        search = Search(carrier.port, known)
+        while carrier in self.carriers:
             await asyncio.sleep(REOPEN_S)
-            now = set(ports.names())
-            here = [carrier.port] if os.path.exists(carrier.port) else sorted(now - before)
-            before &= now
-            for name in here:
-                with contextlib.suppress(PortError):
-                    port = Port(name, self._baud[id(carrier)])
-                    carrier.port = name
-                    self._open(carrier, port)
+            there = set(ports.names()) | {name for name in (search.home,) if os.path.exists(name)}
+            there -= {c.port for c in self.carriers if id(c) in self._lines}
+            for name in search.where(there):
+                if await self._is_back(carrier, name, search):
                     return
+
+    async def _is_back(self, carrier: Carrier, name: str, search: Search) -> bool:
+        """Whether there is nothing to wait for any more."""
+        if carrier not in self.carriers:
+            return True
+        who = await identify(Found(name, simulated=name in ports.simulated()))
+        if carrier not in self.carriers:
+            return True
+        if who.state is State.BOARD and who.hello["serial"] != carrier.serial:
+            search.asked[name] = ASKED
+        elif who.state is State.SILENT and name != search.home:
+            search.asked[name] = search.asked.get(name, 0) + 1
+        elif who.state is State.HELD:
+            await asyncio.sleep(HELD_S)
+        elif who.state is State.BOARD or (who.state is State.OTHER and name == search.home):
+            with contextlib.suppress(PortError):
+                port = Port(name, who.baud or self._baud[id(carrier)])
+                carrier.port, self._baud[id(carrier)] = name, port.baud
+                self._open(carrier, port)
+                return True
+        return False
 
     def _lost(self, carrier: Carrier, why: str) -> None:
         """A board that owned its neuron, or was about to, is gone. If its port is still there, ask again."""
@@ -399,9 +446,9 @@ class Bridge:
         refuse(neuron, manifest.ids, manifest.n_neurons, manifest.streams)
         if self._ending:
             raise InputError("the run is at its end")
-        if any(c.port == name for c in self.carriers):
-            other = next(c for c in self.carriers if c.port == name)
-            raise InputError(f"{name} is '{other.neuron}' already; neurobus detach {other.neuron}")
+        for other in self.carriers:
+            if other.port == name and id(other) in self._lines:
+                raise InputError(f"{name} is '{other.neuron}' already; neurobus detach {other.neuron}")
         baud = args.get("baud") if type(args.get("baud")) is int else BAUD
         port = Port(name, int(baud))  # type: ignore[arg-type]
         for kind in (wire.CONTROL, wire.REPORT, wire.STIMULUS, *(() if self.wall else (wire.DUTY,))):
@@ -443,12 +490,12 @@ class Bridge:
 
     def _do_palette(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
         """`colours`: of rest, warm, cool, flash, three numbers each."""
-        colours = [int(value) for part in args.get("colours", ()) for value in part]
-        if len(colours) != len(link.PALETTE.fields) or not all(0 <= c <= 255 for c in colours):
+        colours: Any = tuple(tuple(int(value) for value in part) for part in args.get("colours", ()))
+        of_bytes = all(0 <= value <= 255 for part in colours for value in part)
+        if [len(part) for part in colours] != [3] * 4 or not of_bytes:
             raise InputError("a palette is four colours: rest, warm, cool, flash")
-        values = {field.name: value for field, value in zip(link.PALETTE.fields, colours, strict=True)}
         for carrier in self._chosen(args):
-            self._touch(carrier).palette(values, self._loop.time())
+            self._touch(carrier).palette(colours, self._loop.time())
         return {"done": True}
 
     def describe(self, carrier: Carrier) -> dict[str, Any]:
@@ -461,7 +508,8 @@ class Bridge:
             "clock_hz": hello.clock_hz if hello else None, "baud": self._baud.get(id(carrier)),
             "link": carrier.link_figures(), "spikes": f.spikes, "inputs": f.inputs, "late": f.late,
             "disagreements": f.disagreements, "mended": f.mended, "hand_overs": f.hand_overs,
-            "losses": f.losses, "attempts": f.attempts, "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
+            "losses": f.losses, "unplugged": f.unplugged, "attempts": f.attempts,
+            "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
             "pokes": f.pokes, "weighed": f.weighed, "weights_off": f.weights_off,
             "missed": carrier.ledger.totals()["lost"],
             "errors": carrier.lent.errors if carrier.lent else {}, "counts": carrier.stats,

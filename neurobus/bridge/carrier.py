@@ -104,6 +104,8 @@ class Figures:
     attempts: int = 0
     hand_overs: int = 0
     losses: int = 0
+    unplugged: int = 0
+    """How often its port was gone."""
     gap_ms: float | None = None
     catch_up_ms: float | None = None
     pokes: int = 0
@@ -192,8 +194,7 @@ class Carrier:
         self._weighing = self._weighed = False
         self._on_scales: State | None = None
         self._strip_at_ns = 0
-        self._palette: dict[str, int] = {}
-        self._colours: led.Palette = led.STRIP
+        self._palette: led.Palette | None = None
 
     # -- to the bus -----------------------------------------------------------------------------------
 
@@ -258,7 +259,7 @@ class Carrier:
                 self.figures.late += 1
                 self._disturbed(now)
             case link_session.Poked(tick, weight):
-                self._pressed(tick, weight, now)
+                self._pressed(tick, weight)
             case link_session.Image(_, data):
                 self._read(data)
             case link_session.Loaded(tick):
@@ -301,9 +302,9 @@ class Carrier:
             # Reset twice in a row, it may answer twice: let go of what was begun, or the neuron stays lent.
             self._lose("the board has begun anew", now)
         self.session.send(link.IDENTIFY, now, seconds=BLINK_S)
-        self.session.send(link.MIRROR, now, every=MIRROR_EVERY if hello.leds else 0)
-        if self._palette:
-            self.session.send(link.PALETTE, now, **self._palette)
+        if self._palette is not None:
+            self.session.palette(self._palette, now)
+        self.session.mirror(MIRROR_EVERY if hello.leds else 0, now)
         self._lend(now)
 
     def _refused(self, why: str, now: float) -> None:
@@ -451,25 +452,20 @@ class Carrier:
         self.world.bus(wire.encode(spikes))
         self._seq += len(ticks)
 
-    def _pressed(self, tick: int, weight: int, now: float) -> None:
-        """The button: the shadow, and whoever records, hears of it as of any stimulus."""
+    def _pressed(self, tick: int, weight: int) -> None:
+        """The button: the shadow, and whoever records, hears of it as of a stimulus. Under the virtual clock
+        so does the board: the conductor says in which update it acts, and it comes with a duty."""
         if self.lent is None or self.stage not in (Stage.OWNING, Stage.CEDING, Stage.BESIDE):
             return
         self.figures.pokes += 1
-        if not self.world.wall:
-            # The conductor cannot go back to that update; the shadow learns of it by the board's state.
-            self._disturbed(now)
-            return
         felt = weight * self.lent.chip.unit
-        event = Stimulus(self.neuron, tick * self.world.dt_ns, felt, self._origin)
-        self.world.bus(wire.encode(event))
+        t_ns = tick * self.world.dt_ns if self.world.wall else -1
+        self.world.bus(wire.encode(Stimulus(self.neuron, t_ns, felt, self._origin)))
 
-    def palette(self, colours: dict[str, int], now: float) -> None:
-        """Colours of the strip, by field of PALETTE; a board that comes back gets them again."""
+    def palette(self, colours: led.Palette, now: float) -> None:
+        """Colours of the strip; a board that comes back gets them again."""
         self._palette = colours
-        values = list(colours.values())
-        self._colours = tuple(tuple(values[at : at + 3]) for at in range(0, len(values), 3))  # type: ignore[assignment]
-        self.session.send(link.PALETTE, now, **colours)
+        self.session.palette(colours, now)
 
     @property
     def _origin(self) -> str:
@@ -479,7 +475,8 @@ class Carrier:
         if self.hello is None:
             return
         t_ns = max(0, int((now - self.world.t0_s()) * 1e9)) if self.world.wall else self._strip_at_ns
-        colours = led.strip(lights.level, lights.flash, lights.blink, self.hello.leds, self._colours)
+        palette = lights.palette or led.STRIP
+        colours = led.strip(lights.level, lights.flash, lights.blink, self.hello.leds, palette)
         self.world.bus(
             wire.encode(Led(self.neuron, t_ns, bytes(part for colour in colours for part in colour)))
         )
@@ -524,13 +521,14 @@ class Carrier:
                     self.session.input(tick, int(lent.chip.number[j]))
 
     def stimulus(self, event: Stimulus) -> None:
-        """A poke of this neuron. The board knows of its own button."""
-        if event.origin == self._origin or self.lent is None:
+        """A poke of this neuron. The board knows of its own button; under the virtual clock it is duties that
+        bring pokes."""
+        if event.origin == self._origin or self.lent is None or not self.world.wall:
             return
         tick = event.t_ns // self.world.dt_ns
         if self._marked and self.stage is Stage.COPYING and self._state is None:
             self._since.append(("poke", tick, event.weight))
-        elif self._state is not None and self.world.wall:
+        elif self._state is not None:
             self.session.kick(max(tick, self._state.tick), self.lent.chip.kick(event.weight))
 
     def control(self, event: Control) -> None:
@@ -777,6 +775,7 @@ class Carrier:
 
     def unplugged(self, why: str, now: float) -> None:
         """The port is gone."""
+        self.figures.unplugged += 1
         if self.figures.hand_overs:
             self._lose(f"unplugged: {why}", now)
         elif self.stage is not Stage.OVER:

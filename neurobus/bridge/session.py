@@ -20,6 +20,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
+from neurobus import led
 from neurobus.bridge.clocksync import WRAP, ClockSync
 from neurobus.bridge.transport import Foreign, Transport
 from neurobus.wire import link
@@ -139,7 +140,8 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Poked:
-    """Somebody pressed the button: `weight` (image units) acts in update `tick`."""
+    """Somebody pressed the button: `weight` (image units) acts in update `tick` where the board runs. A
+    stepped one stands at `tick`, and does nothing about it until it is given as a `kick`."""
 
     tick: int
     weight: int
@@ -162,9 +164,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Lights:
+    """What the strip shows. `palette`: in these colours, None for those that a board begins with."""
+
     level: int
     flash: int
     blink: int
+    palette: led.Palette | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,10 @@ class Session:
         self._epoch_s = self._dt_s = 0.0
         self._batch = 1
         self._reading: tuple[int, bytearray, int] | None = None
+        self._mirrored = 0
+        self._palettes: deque[tuple[int, led.Palette]] = deque()
+        """Sent, and not known to have been taken: seq and colours."""
+        self._palette: led.Palette | None = None
         self._busy_s = 0.0
         """Since when an answer can be expected."""
 
@@ -243,8 +252,19 @@ class Session:
         self.transport.ask(now)
 
     def send(self, message: Message, now: float, **values: int) -> None:
-        """A message that changes nothing here: IDENTIFY, PALETTE, MIRROR, SAVE, TELL, NAME, CHECK."""
+        """A message that changes nothing here: IDENTIFY, SAVE, TELL, NAME, CHECK."""
         self.transport.send(message, now, **values)
+
+    def mirror(self, every: int, now: float) -> None:
+        """`Lights` follow whenever the strip shows something else, but in each `every` frames one at most."""
+        self._mirrored = every
+        self.transport.send(link.MIRROR, now, every=every)
+
+    def palette(self, colours: led.Palette, now: float) -> None:
+        """Other colours of the strip. What was under way meanwhile still tells of the old ones."""
+        flat = [part for colour in colours for part in colour]
+        values = {field.name: value for field, value in zip(link.PALETTE.fields, flat, strict=True)}
+        self._palettes.append((self.transport.send(link.PALETTE, now, **values), colours))
 
     def load(self, image: bytes, chip: int, now: float) -> None:
         """Empty the board and give it this image: parameters, state, weights. `Loaded` follows."""
@@ -373,7 +393,10 @@ class Session:
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Bytes from the port."""
         events: list[Event] = []
+        copies = self.transport.counts.copies
         for packet in self.transport.receive(data, now):
+            if self._palettes and isinstance(packet, Packet) and packet.message is not link.HELLO:
+                self._coloured(packet.ack)
             if isinstance(packet, Foreign):
                 self.stage = Stage.CLOSED
                 events.append(Refused(_reflash(packet)))
@@ -388,8 +411,15 @@ class Session:
                         self._send_run(now)
             else:
                 self._heard(packet, now, events)
+        if self.transport.counts.copies > copies and self._mirrored and self.transport.ready:
+            self.mirror(self._mirrored, now)  # should one of them have been no copy
         self._release(now)
         return events
+
+    def _coloured(self, ack: int) -> None:
+        """A board that had taken a palette when it said something was showing it."""
+        while self._palettes and (ack - self._palettes[0][0]) & 0xFF < 128:
+            self._palette = self._palettes.popleft()[1]
 
     def _greeted(self, packet: Packet, now: float, events: list[Event]) -> None:
         hello = hello_of(packet)
@@ -402,6 +432,10 @@ class Session:
             cause = " and ".join(hello.reset) or "an unknown cause"
             events.append(Reset(f"the board was reset ({cause})"))
         self._forget()
+        self._palettes.clear()
+        self._mirrored = 0
+        if hello.nonce != self._nonce:
+            self._palette = None
         self._nonce, self.hello = hello.nonce, hello
         if packet.values["token"] == 0:
             self.open(now)
@@ -446,7 +480,7 @@ class Session:
         elif message is link.CHECKED:
             events.append(Checked(v["tick"], v["length"], v["crc"]))
         elif message is link.LIGHTS:
-            events.append(Lights(v["level"], v["flash"], v["blink"]))
+            events.append(Lights(v["level"], v["flash"], v["blink"], self._palette))
         elif message is link.PROBLEM:
             events.append(Problem(_name_of(link.FAULT, v["fault"]), v["detail"]))
         elif message is link.STATS:

@@ -163,8 +163,11 @@ class Rig:
     def unplug(self, board: int = 0, keep_power: bool = False) -> None:
         self.ask("unplug", board, *(["keep-power"] if keep_power else []))
 
-    def plug(self, board: int = 0) -> None:
-        self.ask("plug", board)
+    def plug(self, board: int = 0, name: str | None = None) -> None:
+        """`name`: the system finds another name for its port, as it may, this one."""
+        self.ask("plug", board, *([] if name is None else [name]))
+        if name is not None:
+            self.ports[board] = str(self.folder / name)
 
     def reset(self, board: int = 0) -> None:
         self.ask("reset", board)

@@ -24,6 +24,9 @@ RESEND_S = link.RESEND_MS * 1e-3
 RESEND_MOST_S = 0.24
 """Frames that are not acknowledged are sent again after a pause that doubles up to this: a board that is
 slow, or a simulated one on a busy machine, is not helped by more of the same."""
+COPIES_S = 0.02
+"""A board that sends again sends all that lies in its ring, in less than this. Lights behind a frame that
+had been taken before have been heard before too."""
 HOST_FREE = 255
 HELLO_HEAD = 3 + 2 + 1 + 4
 """id, seq, ack, token, version, schema: what never moves in a HELLO."""
@@ -40,7 +43,8 @@ class Foreign:
 @dataclass(slots=True)
 class Counts:
     """What went over the line. `bad`: frames with a wrong crc; `gaps`: frames of another seq than expected;
-    `resent`: times we sent again; `asked`: times we asked for that."""
+    `resent`: times we sent again; `asked`: times we asked for that; `copies`: lights that came
+    with a repetition, and had been heard before."""
 
     sent: int = 0
     received: int = 0
@@ -48,6 +52,7 @@ class Counts:
     gaps: int = 0
     resent: int = 0
     asked: int = 0
+    copies: int = 0
     malformed: int = 0
 
 
@@ -92,6 +97,7 @@ class Transport:
         self._patience_s = RESEND_S
         self._again_s = -1.0
         self._resend_asked = False
+        self._copies_to = -1.0
         self.ready = False
 
     # -- what we send -------------------------------------------------------------------------------
@@ -112,14 +118,16 @@ class Transport:
         self._asking = now + ASK_S
         self._emit(link.ASK, 0, link.payload(link.ASK, token=self.token, take=1)[3:])
 
-    def send(self, message: Message, now: float, **values: Any) -> None:
-        """A message to the board; sequenced ones wait for credit and come through in order."""
+    def send(self, message: Message, now: float, **values: Any) -> int:
+        """A message to the board; sequenced ones wait for credit and come through in order. Its seq."""
         body = link.payload(message, **values)[3:]
         if not message.sequenced:
             self._emit(message, 0, body)
-            return
+            return 0
         self._queue.append((message, body))
+        seq = (self._seq + len(self._queue)) & 0xFF
         self._pump(now)
+        return seq
 
     @property
     def waiting(self) -> int:
@@ -236,15 +244,20 @@ class Transport:
                 self._again(now)
             return
         if not packet.message.sequenced:
-            found.append(packet)
+            if packet.message is link.LIGHTS and now < self._copies_to:
+                self.counts.copies += 1
+            else:
+                found.append(packet)
             return
         if packet.seq != (self._taken + 1) & 0xFF:
             self.counts.gaps += 1
             self._ack_due = self._ack_due or now + ACK_S
             if 0 < (packet.seq - self._taken) & 0xFF < 128:
                 self._want_resend()  # one before it is missing; an old one wants an ack only
+            else:
+                self._copies_to = now + COPIES_S
             return
-        self._taken = packet.seq
+        self._taken, self._copies_to = packet.seq, -1.0
         self._resend_asked = False
         if self._ack_due is None:
             self._ack_due = now + ACK_S

@@ -54,7 +54,8 @@ State
 Stepped (catching up, and the virtual clock)
     After COMMIT the board is stepped. INPUTs come sorted by tick, and so each says that all inputs of
     earlier updates are sent: it raises the horizon to its own tick. HORIZON(T) says so without an input.
-    When the board is at T it says DONE(T), after every SPIKE before. It runs as fast as it can.
+    When the board is at T it says DONE(T), after every SPIKE before. It runs as fast as it can. A press of
+    the button is told by POKE and does not act: whoever steps the board says by KICK when it does.
 
 Free-running (real time)
     PING/PONG give pairs of host time and board clock (HELLO.timer_hz, 32 bits, wraps); the host fits them.
@@ -68,6 +69,8 @@ Free-running (real time)
 
 Lights
     LIGHTS says what the strip shows, if MIRROR asked for it; `neurobus.led.strip` makes the colours of it.
+    Whatever it says has been on the strip by then, and in the palette last acknowledged: after PALETTE it
+    comes once the strip has been told. One that is sent again with others the host drops.
 """
 
 from __future__ import annotations
@@ -292,7 +295,8 @@ LATE = _message(
     "u16 synapses*: those of the INPUT; NO_SYNAPSE for a KICK",
 )  # fmt: skip
 POKE = _message(
-    0x62, "POKE", "board", "Somebody pressed the button: a stimulus acts in update `tick`.",
+    0x62, "POKE", "board",
+    "Somebody pressed the button: a stimulus acts in update `tick`, on a stepped board when the host kicks.",
     "u16 tick", "i16 weight: as in KICK",
 )  # fmt: skip
 DONE = _message(0x63, "DONE", "board", "The board is at this tick, as HORIZON or STOP asked.", "u32 tick")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from neurobus.bridge import hardware
 from neurobus.wire import framing, link
 from tests.firmware import attached, trials
 from tests.firmware.boards import board
+from tests.firmware.build import AVR
 from tests.firmware.conftest import Start
 from tests.firmware.host import Host, image
 
@@ -240,6 +242,24 @@ def test_a_palette_colours_the_strip(meet: Meet) -> None:
     assert on_the_pin(host)[-1] == shown(host, palette)[-1] != shown(host)[-1]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_palette_at_rest_is_told_once_the_strip_shows_it(meet: Meet, kind: str) -> None:
+    host = meet(kind)
+    host.send(link.MIRROR, every=1)
+    host.pump(200)
+    palette = ((1, 2, 3), (200, 100, 50), (5, 6, 7), (255, 254, 253))
+    fields = [field.name for field in link.PALETTE.fields]
+    host.heard.clear()
+    frames = host.rig.leds()["frames"]
+    host.send(link.PALETTE, **dict(zip(fields, sum(palette, ()), strict=True)))
+    while not (said := shown(host, palette)):
+        host.pump(0.25)
+    assert host.rig.leds()["frames"] > frames
+    assert on_the_pin(host)[-1] == said[-1]
+    host.pump(200)
+    assert len(shown(host)) == 1
+
+
 # -- the button -------------------------------------------------------------------------------------
 
 
@@ -262,6 +282,27 @@ def test_a_press_of_the_button_is_a_poke_and_its_spike_follows(meet: Meet, kind:
     assert spikes and 0 < spikes[0] - pokes[0]["tick"] < 50
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_press_on_a_stepped_board_is_told_and_acts_when_the_host_says(meet: Meet, kind: str) -> None:
+    host = meet(kind)
+    whole = image([9000], V_th=2 << 16, poke=25_000, t_ref=200)
+    host.load(whole)
+    host.go(50)
+    before = host.read(len(whole))
+    host.heard.clear()
+    host.rig.press(ms=60)
+    host.pump(200)
+    (poke,) = [p.values for p in host.heard if p.message is link.POKE]
+    assert (poke["tick"], poke["weight"]) == (50, 25_000)
+    assert host.read(len(whole)) == before
+    host.go(400)
+    assert not [p for p in host.heard if p.message is link.SPIKE]
+    host.send(link.KICK, tick=500, weight=poke["weight"])
+    host.go(700)
+    spikes = [p.values["tick"] for p in host.heard if p.message is link.SPIKE]
+    assert spikes and 0 < spikes[0] - 500 < 50
+
+
 # -- bytes ------------------------------------------------------------------------------------------
 
 
@@ -270,9 +311,12 @@ def test_a_press_of_the_button_is_a_poke_and_its_spike_follows(meet: Meet, kind:
     [
         ("uno", 250_000),
         ("uno", 500_000),
+        ("uno", 1_000_000),
         ("atmega8", 250_000),
         ("atmega8", 500_000),
+        ("atmega8", 1_000_000),
         ("atmega8-8mhz", 250_000),
+        ("atmega8-8mhz", 500_000),
     ],
 )
 def test_no_byte_is_lost_while_the_strip_is_written(meet: Meet, kind: str, baud: int) -> None:
@@ -295,6 +339,23 @@ def test_no_byte_is_lost_while_the_strip_is_written(meet: Meet, kind: str, baud:
     assert leds["frames"] - frames > 5
     assert leds["violations"] == {}
     assert stats["stack_free"] > 0
+
+
+@pytest.mark.parametrize(
+    ("firmware", "baud", "why"),
+    [
+        ("uno", 2_000_000, "too fast for this clock: bytes would be lost while the strip is told"),
+        ("atmega8-8", 1_000_000, "too fast for this clock: bytes would be lost while the strip is told"),
+        ("uno", 115_200, "this clock does not divide to this baud rate"),
+    ],
+)
+def test_a_rate_that_would_lose_bytes_is_not_built(
+    tools: None, tmp_path: Path, firmware: str, baud: int, why: str
+) -> None:
+    command = ["make", "-s", "-C", str(AVR), f"FIRMWARE={tmp_path}", f"BOARDS={firmware}"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    done = subprocess.run([*command, f"BAUD={baud}"], capture_output=True, text=True)
+    assert done.returncode != 0 and why in done.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)

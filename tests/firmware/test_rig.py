@@ -225,6 +225,26 @@ def test_unplugged_the_port_is_gone_and_plugged_it_has_its_name(probe: Probe, st
     assert rig.stats()["resets"]["power"] == 2
 
 
+def test_it_can_be_plugged_in_under_another_name(probe: Probe, start: Start) -> None:
+    rig = start(probe(), probe(), pace="real")
+    before = rig.ports[0]
+    rig.plug(0)  # it is plugged in
+    for wrong in ("../ttySIM9", ".ttySIM9"):
+        rig.unplug()
+        with pytest.raises(RigError, match="a name for its port"):
+            rig.ask("plug", 0, wrong)
+    rig.plug(name="ttySIM90")
+    assert rig.ports[0] != before and not os.path.lexists(before)
+    assert sorted(ports.simulated()) == sorted(rig.ports)
+    with opened(rig) as port:
+        until(lambda: rig.stats()["state"] == "asleep", 5)
+        port.write(b"there")
+        assert until(port.read, 5)
+    rig.unplug()
+    rig.plug()
+    assert os.path.lexists(rig.ports[0])
+
+
 @pytest.mark.parametrize("own_supply", [False, True])
 def test_the_cable_takes_the_power_with_it_unless_there_is_another(
     probe: Probe, start: Start, own_supply: bool

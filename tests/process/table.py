@@ -63,9 +63,9 @@ class Paper:
 class Simulated(Rig):
     """Boards in simavr."""
 
-    def __init__(self, n: int, chip: str = "lif"):
-        elf = simboard.firmware(UNO, neuron=chip)
-        super().__init__([SimBoard(elf, serial=0xB0 + i) for i in range(n)])
+    def __init__(self, n: int, chip: str = "lif", strip: tuple[str, int] = ("ws2812", 8)):
+        elf = simboard.firmware(UNO, *strip, neuron=chip)
+        super().__init__([simboard.with_strip(SimBoard(elf, serial=0xB0 + i), *strip) for i in range(n)])
 
     def deaf(self, board: int = 0) -> None:
         self.power(False, board)

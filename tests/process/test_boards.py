@@ -7,6 +7,7 @@ doubled, and the run says what happened.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -167,6 +168,79 @@ def test_a_board_that_is_gone_costs_no_spike_and_takes_its_neuron_back(
 
 
 @calm
+@pytest.mark.parametrize("clock", ["wall", "virtual"])
+def test_a_board_that_returns_at_another_port_takes_its_neuron_back(
+    config, run, launch, attach, boards_now, table_of, tmp_path, clock
+):
+    path, log, alone = config(network()), tmp_path / "moved.mcap", tmp_path / "alone.mcap"
+    boards = table_of("simulated")
+    cluster = launch(
+        path, "--clock", clock, *(["--pace", "1"] if clock == "virtual" else []), "--record", log
+    )
+    attach(boards.ports[0])
+    names = [Path(boards.ports[0]).name, "ttySIM70", "ttySIM71"]
+    for before, after in itertools.pairwise(names):
+        until(
+            lambda before=before: owner(cluster) == f"board 000000B0 ({before})", what="the board to own it"
+        )
+        time.sleep(0.3)
+        boards.unplug()
+        until(lambda: owner(cluster) is None, what="the shadow to own the neuron")
+        boards.plug(name=after)
+        assert not os.path.lexists(Path(boards.ports[0]).with_name(before))
+    until(lambda: owner(cluster) == "board 000000B0 (ttySIM71)", what="the board to take its neuron back")
+    time.sleep(0.3)
+    (now,) = boards_now()
+    assert (now["port"], now["board"], now["stage"]) == (boards.ports[0], "000000B0", "owns the neuron")
+    assert now["hand_overs"] >= 3 and now["losses"] >= 2
+    done = cluster.stop()
+    whole(done, log)
+    assert sum("(unplugged" in note and "none lost" in note for note in done.summary["notes"]) >= 2
+    if clock == "virtual":
+        last = spikes_in(log)[-1][0]
+        run(path, "--clock", "virtual", "--for", f"{last} ns", "--record", alone)
+        assert [s for s in spikes_in(log) if s[0] < last] == [s for s in spikes_in(alone) if s[0] < last]
+
+
+def test_boards_that_return_at_each_others_ports_are_told_apart(config, launch, attach, table_of, tmp_path):
+    log = tmp_path / "swapped.mcap"
+    boards = table_of("simulated", 2)
+    cluster = launch(config(network()), "--clock", "virtual", "--pace", "1", "--record", log)
+    attach(boards.ports[0], "m")
+    attach(boards.ports[1], "k")
+    one, other = (Path(port).name for port in boards.ports)
+    for board in (0, 1):
+        boards.unplug(board)
+    until(lambda: not owner(cluster, "m") and not owner(cluster, "k"), what="the shadows to own the neurons")
+    boards.plug(0, name=other)
+    boards.plug(1, name=one)
+    until(lambda: owner(cluster, "m") == f"board 000000B0 ({other})", what="the board to take m back")
+    until(lambda: owner(cluster, "k") == f"board 000000B1 ({one})", what="the board to take k back")
+    done = cluster.stop()
+    for neuron in ("m", "k"):
+        whole(done, log, neuron)
+
+
+def test_a_port_that_comes_while_a_board_is_away_is_not_taken_for_its(
+    config, launch, attach, boards_now, neurobus, table_of, tmp_path
+):
+    boards = table_of("simulated", 2)
+    boards.unplug(1)
+    cluster = launch(config(network()), "--clock", "virtual", "--pace", "1")
+    attach(boards.ports[0])
+    boards.unplug(0)
+    until(lambda: owner(cluster) is None, what="the shadow to own the neuron")
+    boards.plug(1, name="ttySIM70")
+    time.sleep(0.5)
+    (now,) = boards_now()
+    assert (now["stage"], now["port"]) == ("away", boards.ports[0])
+    assert attach(boards.ports[1], "k")["board"] == "000000B1"  # nobody holds it
+    boards.plug(0)
+    until(lambda: owner(cluster), what="the board to take its neuron back")
+    assert owner(cluster) == f"board 000000B0 ({Path(boards.ports[0]).name})"
+
+
+@calm
 def test_a_killed_bridge_costs_no_spike(config, launch, attach, table_of, tmp_path):
     log = tmp_path / "killed.mcap"
     boards = table_of("paper")
@@ -251,3 +325,32 @@ def test_the_button_reaches_the_shadow_and_the_log(config, launch, attach, table
     whole(cluster.stop(), log)
     stimuli = read(log).stimuli
     assert 1 <= len(stimuli) <= 3
+
+
+@pytest.mark.parametrize("kind", ["paper", "simulated"])
+def test_under_the_virtual_clock_a_press_is_a_poke_like_any_other(
+    config, run, launch, attach, boards_now, neurobus, table_of, tmp_path, kind
+):
+    """Stamped by the conductor, felt by board and shadow in the same update, recorded, and repeated."""
+    from neurobus.log import read
+
+    path, log, calm_log = config(network()), tmp_path / "pressed.mcap", tmp_path / "calm.mcap"
+    boards = table_of(kind)
+    cluster = launch(path, "--clock", "virtual", "--pace", "1", "--record", log)
+    attach(boards.ports[0])
+    for n in range(1, 6):
+        boards.press()
+        until(lambda n=n: boards_now()[0]["pokes"] == n, what=f"press {n} to be heard")
+        time.sleep(0.15)  # contacts bounce for so long, and the button is let go
+    (now,) = boards_now()
+    assert (now["stage"], now["disagreements"], now["mended"]) == ("owns the neuron", 0, 0)
+    done = cluster.stop()
+    whole(done, log)
+    stimuli = [entry.item for entry in read(log).stimuli]
+    assert [(s.neuron, s.origin) for s in stimuli] == [("m", "board-000000B0")] * 5
+    assert len({s.t_ns for s in stimuli}) == 5 and min(s.t_ns for s in stimuli) > 0
+    verified = neurobus("log", "verify", log)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    end = read(log).end_ns
+    run(path, "--clock", "virtual", "--for", f"{end} ns", "--record", calm_log)
+    assert spikes_in(calm_log) != spikes_in(log), "no press has done anything"

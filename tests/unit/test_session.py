@@ -217,3 +217,35 @@ def test_garbage_is_dropped_and_counted(junk):
     table.events += table.session.receive(junk + b"\0", table.now)
     table.session.go(50, table.now)
     assert table.until(s.Done).tick == 50
+
+
+def test_lights_are_of_the_palette_that_the_board_had_taken_when_it_told_them():
+    table, red = Table().loaded([5]), ((255, 0, 0),) * 4
+    table.board._say(link.LIGHTS, table.now, level=3, flash=0, blink=0)
+    table.session.palette(red, table.now)
+    under_way = table.until(s.Lights)
+    assert (under_way.level, under_way.palette) == (3, None)
+    table.turn(0.05)
+    table.board._say(link.LIGHTS, table.now, level=4, flash=0, blink=0)
+    assert table.until(s.Lights).palette == red
+    table.board.reset()  # and forgets it
+    table.until(s.Here)
+    table.board._say(link.LIGHTS, table.now, level=5, flash=0, blink=0)
+    assert table.until(s.Lights).palette is None
+
+
+def test_lights_that_come_with_a_repetition_are_not_heard_again():
+    table = Table().loaded([5])
+    table.session.mirror(5, table.now)
+    table.turn(0.05)
+    assert table.board._lit.count("MIRROR") == 1
+    table.board.press(table.now)
+    table.board._say(link.LIGHTS, table.now, level=3, flash=0, blink=0)
+    said, later = table.board.take_out(), table.now + link.RESEND_MS * 1e-3
+    events = table.session.receive(said, table.now) + table.session.receive(said, later)
+    assert [type(event) for event in events] == [s.Poked, s.Lights]
+    assert table.session.transport.counts.copies == 1
+    table.turn(0.05)
+    assert table.board._lit.count("MIRROR") == 2  # it might have been no copy: what is it now?
+    table.board._say(link.LIGHTS, table.now, level=4, flash=0, blink=0)
+    assert table.until(s.Lights).level == 4
