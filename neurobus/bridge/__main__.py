@@ -11,7 +11,6 @@ import time
 
 from neurobus.bridge.bridge import Bridge, started
 from neurobus.cluster import folder as folders
-from neurobus.node.runtime import step_loop
 
 
 def main() -> int:
@@ -27,7 +26,7 @@ def main() -> int:
     # All that was imported stays. To look through it again takes 8 ms, at which boards and bus would wait.
     gc.collect()
     gc.freeze()
-    loop = step_loop()
+    loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(Bridge(manifest, _log).run())

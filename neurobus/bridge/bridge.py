@@ -36,7 +36,8 @@ HELLO_S = 0.01
 ALIVE_S = 0.5
 IDLE_S = 3.0
 """A bridge without boards stays for so long."""
-AT_LEAST_S = 0.0002
+AT_LEAST_S = 0.001
+"""What is not due at once is in no hurry; so what many boards want is done together."""
 END_S = 0.004
 """After the last step of a run the boards have this time to tell what they did in it."""
 HELD_S = 0.2
@@ -281,21 +282,26 @@ class Bridge:
         return carrier
 
     def _flush(self) -> None:
-        """Write what the sessions that were touched have to say, and see when any wants to be woken."""
-        for number, carrier in self._touched.items():
+        """Do what is due already of those that were touched, write what their sessions have to say, and see
+        when any wants to be woken."""
+        now = self._loop.time()
+        for number, carrier in list(self._touched.items()):
             line = self._lines.get(number)
-            out = carrier.session.take_out()
+            out, next_s = carrier.session.take_out(), carrier.next_s()
             if line is None:
                 self._next.pop(number, None)
                 continue
+            if next_s <= now:
+                carrier.tick(now)
+                out, next_s = out + carrier.session.take_out(), carrier.next_s()
             if out:
                 line.send(out)
-            self._next[number] = carrier.next_s()
+            self._next[number] = next_s
         self._touched.clear()
         first = min(self._next.values(), default=float("inf"))
         if first == float("inf"):
             return
-        when = max(first, self._loop.time() + AT_LEAST_S)
+        when = max(first, now + AT_LEAST_S)
         if self._timer is not None:
             if self._timer_at <= when:
                 return

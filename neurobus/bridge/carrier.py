@@ -882,11 +882,11 @@ class Carrier:
 
     def next_s(self) -> float:
         """When `tick` is to be called next."""
-        times = [self.session.next_s()]
-        times += [time for time in (self._ask_at, self._return_by) if time is not None]
-        if self.stage is Stage.OWNING:
-            times.append(self._tell_at)
-        return min(times)
+        first = self.session.next_s()
+        for time in (self._ask_at, self._return_by, self._tell_at if self.stage is Stage.OWNING else None):
+            if time is not None and time < first:
+                first = time
+        return first
 
     @property
     def horizon(self) -> int | None:

@@ -355,7 +355,7 @@ class Session:
 
     def _release(self, now: float) -> None:
         """Running: send what is due soon, as much as the board can hold."""
-        if self.stage is not Stage.RUNNING:
+        if self.stage is not Stage.RUNNING or not (self._waiting or self._kicks):
             return
         here = int((now - self._epoch_s) / self._dt_s)
         while self._under_way and self._under_way[0] < here:
@@ -512,7 +512,7 @@ class Session:
             if now >= self._rerun_due:
                 self._send_run(now)
             if now >= self._beat_due:
-                self._beat_due = now + BEAT_S
+                self._beat_due = (now // BEAT_S + 1) * BEAT_S  # all boards are asked in one go
                 # Where it is for certain by now, so that the answer comes at once.
                 tick = int((now - self._epoch_s) / self._dt_s) - self._batch - 1
                 if tick > self.at:
@@ -535,24 +535,26 @@ class Session:
 
     def next_s(self) -> float:
         """When `tick` is to be called next."""
-        times = [self.transport.next_s()]
+        # Asked after all that happens: no list is made of it.
+        first = self.transport.next_s()
         if self.stage is Stage.ASKING:
-            times.append(self._give_up)
-        elif self.stage is not Stage.CLOSED:
-            times.append(self._ping_due)
-            if self.stage is Stage.RUNNING:
-                times += [self._beat_due, self._rerun_due]
-                if self._kicks:
-                    times.append(self._epoch_s + self._kicks[0][0] * self._dt_s - KICK_LEAD_S)
-                if self._waiting:
-                    # When it may be sent, or when the board has room for it.
-                    full = self._under_way and len(self._under_way) >= (self.hello.queue if self.hello else 1)
-                    first = self._under_way[0] + 1 if full else self._waiting[0][0]
-                    times.append(self._epoch_s + first * self._dt_s - (0.0 if full else LEAD_S))
-            if not self._silent and (self.transport.waiting or self.stage is Stage.RUNNING):
-                patience_s = self.silence_s if self.stage is Stage.RUNNING else PATIENCE_S
-                times.append(max(self.transport.heard_s, self._busy_s) + patience_s + 1e-4)
-        return min(times)
+            return min(first, self._give_up)
+        if self.stage is Stage.CLOSED:
+            return first
+        first = min(first, self._ping_due)
+        patience_s = PATIENCE_S
+        if self.stage is Stage.RUNNING:
+            first, patience_s = min(first, self._beat_due, self._rerun_due), self.silence_s
+            if self._kicks:
+                first = min(first, self._epoch_s + self._kicks[0][0] * self._dt_s - KICK_LEAD_S)
+            if self._waiting:
+                # When it may be sent, or when the board has room for it.
+                full = self._under_way and len(self._under_way) >= (self.hello.queue if self.hello else 1)
+                step = self._under_way[0] + 1 if full else self._waiting[0][0]
+                first = min(first, self._epoch_s + step * self._dt_s - (0.0 if full else LEAD_S))
+        if not self._silent and (self.stage is Stage.RUNNING or self.transport.waiting):
+            first = min(first, max(self.transport.heard_s, self._busy_s) + patience_s + 1e-4)
+        return first
 
 
 def _reflash(found: Foreign) -> str:

@@ -286,7 +286,7 @@ class Transport:
 
     def next_s(self) -> float:
         """When `tick` is to be called next, inf for never."""
-        times = [time for time in (self._asking, self._ack_due) if time is not None]
-        if self._outstanding:
-            times.append(self._moved_s + self._patience_s)
-        return min(times, default=float("inf"))
+        first = float("inf") if self._asking is None else self._asking
+        if self._ack_due is not None and self._ack_due < first:
+            first = self._ack_due
+        return min(first, self._moved_s + self._patience_s) if self._outstanding else first
