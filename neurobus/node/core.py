@@ -39,8 +39,6 @@ FEW_SPIKES, FAR_DELAYS, FARTHEST_LOOK = 16, 8, 1000
 smallest delays, a look goes on to its end, but no farther than `FARTHEST_LOOK` steps."""
 MORE_THAN_A_FEW = 36 + 8 * FEW_SPIKES
 """Bytes of such a duty."""
-PATIENCE = 10
-"""With a thousand processes a round takes longer than one is patient."""
 SOURCE_BLOCK = 1000
 """Steps that sources are asked for at a time, at least."""
 STEP_BITS = 32
@@ -618,7 +616,7 @@ class Core:
 
     def converse(self, plain: bool) -> int:
         """Receive and carry out plain duties and send the answers, in one call of the kernel, until a frame
-        comes that is none, or no frame came for `PATIENCE` times the socket's own.
+        comes that is none, or no frame came for as long as the socket is patient.
 
         Returns `T.NOBODY`; or `T.TELL`: see `served`; or `T.OTHER`: the frame is `frame()`. `plain` False:
         every frame is another one.
@@ -638,7 +636,7 @@ class Core:
             T.CONVERSE,
             topic,
             head,
-            PATIENCE if plain else 1,
+            0,
             self._answer_address,
         ):
             raise RuntimeError(f"the step of {self.part.model_name} raised an exception")

@@ -30,11 +30,12 @@ from neurobus.node.weighing import told
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
 
-LINGER_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 20, 16
+LINGER_VIRTUAL_MS, PLAIN_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 500, 20, 16
 ATTENDS_NS = 250_000_000
 """A process that has just taken a frame waits so long for the next in ZeroMQ's own blocking call, before
 it goes back to sleep in the event loop; under the wall clock at most so many times on end, and a neuron that
-attends in compiled code no longer than this."""
+attends in compiled code no longer than this. While all duties are plain, nothing else is waited for, and with
+a thousand processes a round takes 100 ms: to look up five times meanwhile costs as much as the duty."""
 SHADOW_BEHIND_NS = 20_000_000
 """A shadow is in no hurry: what comes late to it by less than this is felt when it should have been."""
 END_SHADOW_NS = 100_000_000
@@ -149,6 +150,7 @@ class Runtime:
         self._t0_ns: int | None = None
         self._lines: tuple[int, ...] | None = None
         self._hearing: tuple[Any, ...] = ()
+        self._patient = False
         self._limit = NEVER
         self._next = NEVER
         self._timer: asyncio.TimerHandle | None = None
@@ -434,7 +436,11 @@ class Runtime:
     def _converse(self) -> None:
         """As `Peer.converse`, but plain duties never leave the kernel."""
         while not self._done.is_set() and isinstance(core := self.core, Core):
-            outcome = core.converse(self._single and self.lender.loan is None)
+            plain = self._single and self.lender.loan is None
+            if plain != self._patient:
+                self._patient = plain
+                self.bus.patience(PLAIN_VIRTUAL_MS if plain else LINGER_VIRTUAL_MS)
+            outcome = core.converse(plain)
             if outcome == T.NOBODY:
                 return
             if outcome == T.TELL:

@@ -60,7 +60,7 @@ SERVE: carry out the duty in the frame of c bytes at address b, whose topic has 
 behind the topic that stands at address d.
 CONVERSE: receive frames and SERVE those whose topic, of b bytes, stands at address a, and send each
 answer, which is written behind the topic at address d, until a frame is none of these (OTHER, TELL) or none
-came for c times the socket's patience (NOBODY).
+came for as long as the socket is patient (NOBODY).
 ATTEND: until time a, receive spikes and samples and REACT to them as they come, and do what is DUE as time
 goes on, until a frame is something else (OTHER), or what was heard takes more than one call (LONGER), or the
 end is near.

@@ -240,19 +240,15 @@ def entrance() -> Any:
         t[T.N_SERVED] += n_out
         t[T.SERVED] = t[T.HEAD] + end + 19
 
-    @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
-    def converse(t, topic, head, patience, answer):  # type: ignore[no-untyped-def]
+    @njit("void(int64[::1], int64, int64, int64)", **BARE)
+    def converse(t, topic, head, answer):  # type: ignore[no-untyped-def]
         """See `neurobus.node.table`: CONVERSE."""
-        mine, silent = view(topic, head, np.uint8), 0
+        mine = view(topic, head, np.uint8)
         while True:
             size = msg_recv(t[T.RECEIVE], t[T.MESSAGE], t[T.DENDRITES], 0)
             if size < 0:
-                silent += 1
-                if silent >= patience:
-                    t[T.SERVED] = T.NOBODY
-                    return
-                continue
-            silent = 0
+                t[T.SERVED] = T.NOBODY
+                return
             frame = msg_data(t[T.DATA], t[T.MESSAGE])
             t[T.SIZE], t[T.FRAME], t[T.SERVED] = size, frame, T.OTHER
             if size <= head or size > t[T.PLAIN]:
@@ -356,7 +352,7 @@ def entrance() -> Any:
         elif op == T.SERVE:
             serve(t, a, b, c, d)
         elif op == T.CONVERSE:
-            converse(t, a, b, c, d)
+            converse(t, a, b, d)
         elif op == T.ATTEND:
             attend(t, a)
         elif op == T.STILL:
