@@ -405,6 +405,8 @@ class Launcher:
             if self._stopping or self._finals:
                 return
             step = (time.monotonic_ns() - self._t0_ns + STOP_LEAD_NS) // self.built["dt_ns"]
+            if self._stop_step is not None and step > self._stop_step:
+                return  # that of the end is still to come; nobody goes beyond it
             self._control(wire.EVERYONE, "snapshot", {"step": step})
 
     async def _last_snapshot(self, step: int) -> None:
