@@ -94,7 +94,8 @@ def alive(pid: int) -> bool:
     return True
 
 
-def _owner(folder: Path) -> int | None:
+def owner_of(folder: Path) -> int | None:
+    """The launcher that made the folder."""
     try:
         return int((folder / "pid").read_text())
     except (OSError, ValueError):
@@ -103,7 +104,7 @@ def _owner(folder: Path) -> int | None:
 
 def live(folder: Path) -> bool:
     """Whether the process that made the folder still runs."""
-    owner = _owner(folder)
+    owner = owner_of(folder)
     return owner is not None and alive(owner)
 
 
@@ -114,7 +115,7 @@ def create(stem: str) -> Path:
     stem = re.sub(r"[^A-Za-z0-9_.-]", "-", stem)[:40] or "run"
     for n in range(1, 1000):
         folder = base / (stem if n == 1 else f"{stem}-{n}")
-        owner = _owner(folder)
+        owner = owner_of(folder)
         if folder.exists() and owner is not None and not alive(owner):
             remove(folder)
         # Filled before it gets its name, so that no other launcher takes it for one left behind.
@@ -135,8 +136,11 @@ def create(stem: str) -> Path:
     raise InputError(f"no free run folder in {base}")
 
 
-def remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def remove(folder: Path, owner: int | None = None) -> None:
+    """Remove a run folder, unless it is another launcher's than `owner` by now: that of a run which was killed
+    has its name free for the next one before the last of its processes is gone."""
+    if owner is None or owner_of(folder) in (None, owner):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def running() -> list[Manifest]:

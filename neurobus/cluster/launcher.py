@@ -502,7 +502,7 @@ class Launcher:
             if self._nursery.stdin is not None:
                 self._nursery.stdin.close()
             await self._reader
-        folders.remove(self.folder)
+        folders.remove(self.folder, os.getpid())
 
 
 def summable(name: str, final: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Nursery:
     """State of the one nursery of a run."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.owner = folder, folders.owner_of(folder)
         self.options = Options.read(folder)
         self.endpoints = Endpoints.in_folder(folder)
         self.children: dict[int, str] = {}
@@ -239,7 +239,7 @@ class Nursery:
 
     def _hub_end(self) -> None:
         self._wait_lifeline()
-        folders.remove(self.folder)
+        folders.remove(self.folder, self.owner)
 
     def _conduct(self) -> None:
         conductor = Conductor(self._score(), self.endpoints, self._alive, self.lifeline)
@@ -248,7 +248,7 @@ class Nursery:
         conductor.serve_until_exit()
         conductor.close()
         if not self._alive():
-            folders.remove(self.folder)
+            folders.remove(self.folder, self.owner)
 
     def _score(self) -> Score:
         plan, net = self.plan, self.network
@@ -444,7 +444,7 @@ class Nursery:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)
-        folders.remove(self.folder)
+        folders.remove(self.folder, self.owner)
 
     @property
     def single_streams(self) -> dict[str, int]:
