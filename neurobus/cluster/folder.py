@@ -137,8 +137,8 @@ def create(stem: str) -> Path:
 
 
 def remove(folder: Path, owner: int | None = None) -> None:
-    """Remove a run folder, unless it is another launcher's than `owner` by now: that of a run which was killed
-    has its name free for the next one before the last of its processes is gone."""
+    """Remove a run folder, unless it is another launcher's than `owner` by now: the name of a run which was
+    killed is free for the next one before the last of its processes is gone."""
     if owner is None or owner_of(folder) in (None, owner):
         shutil.rmtree(folder, ignore_errors=True)
 
