@@ -15,7 +15,7 @@ OUTPUT = Path("build/tests")
 CLUSTERS = "tests/process"
 COURSES, BOARDS = (
     tuple(f"{CLUSTERS}/test_{name}.py" for name in names)
-    for names in (("train", "mixed", "weights", "nest", "verbs"), ("boards", "colours", "train", "top"))
+    for names in (("train", "mixed", "weights", "nest", "verbs"), ("boards", "colours", "mixed"))
 )
 LANES = {
     "units": ("tests/unit", "tests/firmware"),

@@ -325,7 +325,7 @@ def test_no_byte_is_lost_while_the_strip_is_written(meet: Meet, kind: str, baud:
     host.step_ms = 0.25
     host.load(image([25_000, 8000], V_th=2 << 16))
     before, frames, tick = host.rig.stats(), host.rig.leds()["frames"], 0
-    while host.rig.stats()["received"] - before["received"] < 10_000:
+    while host.rig.stats()["received"] - before["received"] < 3000 or host.rig.leds()["frames"] - frames < 6:
         if not host.transport.unsent:
             host.send(link.PALETTE, **{field.name: tick % 251 for field in link.PALETTE.fields})
             for _ in range(20):
@@ -336,7 +336,6 @@ def test_no_byte_is_lost_while_the_strip_is_written(meet: Meet, kind: str, baud:
     told, stats, leds = host.stats(), host.rig.stats(), host.rig.leds()
     assert (stats["overruns"], told["overruns"], told["overflows"]) == (0, 0, 0), (told, stats)
     assert told["bad"] == host.transport.counts.bad == 0
-    assert leds["frames"] - frames > 5
     assert leds["violations"] == {}
     assert stats["stack_free"] > 0
 
