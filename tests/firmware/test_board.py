@@ -325,7 +325,7 @@ def test_no_byte_is_lost_while_the_strip_is_written(meet: Meet, kind: str, baud:
     host.step_ms = 0.25
     host.load(image([25_000, 8000], V_th=2 << 16))
     before, frames, tick = host.rig.stats(), host.rig.leds()["frames"], 0
-    while host.rig.stats()["received"] - before["received"] < 3000 or host.rig.leds()["frames"] - frames < 6:
+    while host.rig.stats()["received"] - before["received"] < 2000 or host.rig.leds()["frames"] - frames < 6:
         if not host.transport.unsent:
             host.send(link.PALETTE, **{field.name: tick % 251 for field in link.PALETTE.fields})
             for _ in range(20):
@@ -379,7 +379,7 @@ def test_unplugged_and_plugged_it_is_another_start(meet: Meet) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_power_lost_while_saving_leaves_the_old_or_the_new(meet: Meet, kind: str) -> None:
-    trials.power_losses(meet(kind), 15, seed=kind)
+    trials.power_losses(meet(kind), 8, seed=kind)
 
 
 def test_a_copy_and_a_save_survive_resets(meet: Meet) -> None:
