@@ -7,7 +7,9 @@ the nursery lives a few lives before it forks.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -25,8 +27,8 @@ LIVES = 12
 class Stage:
     """A bus that says what is in its script, a batch a wake, and sends a peer back its own hello."""
 
-    def __init__(self, script: Iterable[list[bytes]], hello: bytes):
-        self._script, self._hello = iter(script), hello
+    def __init__(self, script: Iterable[list[bytes]], hello: bytes, attended: bool = False):
+        self._script, self._hello, self._attended = iter(script), hello, attended
         self._batch: list[bytes] = []
         self.fd, self._end = os.pipe()
         os.write(self._end, b"!")  # always readable
@@ -40,7 +42,28 @@ class Stage:
     def patience(self, ms: int) -> None: ...
 
     def lines(self) -> tuple[int, ...] | None:
-        return None
+        """For compiled code that attends: the script, by functions of C that stand for ZeroMQ's. There is
+        never anything to wait for."""
+        if not self._attended or sys.platform != "linux":
+            return None
+        pointer, number = ctypes.c_void_p, ctypes.c_int
+        made = (
+            ctypes.CFUNCTYPE(number, pointer, pointer, number)(self._receive_at),
+            ctypes.CFUNCTYPE(pointer, pointer)(lambda _: ctypes.addressof(self._frame)),
+            ctypes.CFUNCTYPE(number, pointer, pointer, ctypes.c_size_t, number)(lambda *_: 0),
+            ctypes.CFUNCTYPE(number, pointer, ctypes.c_ulong, pointer, pointer)(lambda *_: -1),
+        )
+        self._functions = made  # alive as long as this
+        receive, data, send, poll = (ctypes.cast(one, pointer).value or 0 for one in made)
+        clock = ctypes.cast(ctypes.CDLL(None).clock_gettime, pointer).value or 0
+        return receive, data, send, 0, 0, 0, clock, poll
+
+    def _receive_at(self, *_: object) -> int:
+        data = self.receive()
+        if data is None:
+            return -1
+        self._frame = ctypes.create_string_buffer(data, max(len(data), 1))
+        return len(data)
 
     def receive(self) -> bytes | None:
         if self._batch:
@@ -70,7 +93,7 @@ def rehearse(role: Role, grow: Callable[[], Core | SourceCore]) -> None:
     for _ in range(LIVES):
         play = _by_the_wall(role) if role.wall else _by_duties(role)
         script = [[], [begin], *play, [ask], [exit]]
-        Runtime(role, grow()).run(Stage(script, wire.topic(wire.HELLO, role.name)))
+        Runtime(role, grow()).run(Stage(script, wire.topic(wire.HELLO, role.name), role.wall))
 
 
 def _by_the_wall(role: Role) -> list[list[bytes]]:
