@@ -51,7 +51,7 @@ void link_reset(uint8_t on)
     my->session = on;
     my->taken = my->last_seq = my->acked = my->let_go = my->again = my->waited = 0;
     my->ack_due = my->resend_due = my->resend_said = 0;
-    my->held = 0;
+    my->held = my->heard = 0;
     /* Not in the middle of a frame: what is under way goes out whole and is then forgotten. */
     while (!uart_quiet())
         ;
@@ -261,9 +261,13 @@ static APART uint8_t judge(void)
     NEAR(struct state, my, state);
     uint8_t id = link_frame[0], ahead;
 
-    my->heard = 0;
-    if (my->session)
-        hear_ack(link_frame[2]);
+    /* Who asks is not the one whose acks are waited for, and may have to wait until his session is over: the
+     * ring can be full. */
+    if (id != LINK_ASK) {
+        my->heard = 0;
+        if (my->session)
+            hear_ack(link_frame[2]);
+    }
     if (id == LINK_RESEND) {
         my->again = my->session;
         return 0;

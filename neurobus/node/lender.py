@@ -50,6 +50,8 @@ def _longest(runtime: Runtime) -> int:
 VERBS = {"lend", "state", "consent", "cede", "beat", "mend", "weigh", "release"}
 SILENCE_S = 0.1
 """A bridge that has not been heard for so long is dead, or as good as that."""
+STALL_S = 1.0
+"""The same under the virtual clock, where all wait, and nothing comes late."""
 PATIENCE_S = 10.0
 """The same before anything has changed hands: a board may be slow to prepare."""
 
@@ -472,7 +474,9 @@ class Lender:
         loan, runtime = self.loan, self._runtime
         if loan is None:
             return
-        patience_s = PATIENCE_S if loan.stage is Stage.PREPARING else SILENCE_S
+        patience_s = SILENCE_S if runtime.role.wall else STALL_S
+        if loan.stage is Stage.PREPARING:
+            patience_s = PATIENCE_S
         if runtime.loop.time() - self._beaten > patience_s:
             runtime.hear()
             if self.loan is loan and runtime.loop.time() - self._beaten > patience_s:

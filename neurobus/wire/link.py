@@ -27,8 +27,8 @@ Order and loss
     last ack) mod 256 <= number of frames outstanding; else it is an old one.
     The host acknowledges a sequenced frame within 5 ms: on any frame that it sends anyway, else by ACK.
     Messages below 0x40 have seq 0 and may be lost; one that lies between others may come twice.
-    A board that hears nothing for `SILENCE_MS` ends the session: it goes on by itself if it was free-running,
-    keeps no spikes, and answers whatever comes but ASK with HELLO, token 0.
+    A board that hears nothing but ASK for `SILENCE_MS` ends the session: it goes on by itself if it was
+    free-running, keeps no spikes, and answers whatever comes but ASK with HELLO, token 0.
 
 Credits
     Encoded bytes of sequenced frames not yet acknowledged <= HELLO.rx_ring - `RESERVE`; the reserve is for

@@ -43,10 +43,12 @@ def network() -> str:
 
 def misfortunes(cables: int, seed: Any) -> dict[str, int]:
     """Two boards in a network under the virtual clock; so many cables pulled and put back, at times into
-    another port, and between them resets, power cut, bits turned round, in any order. No spike is lost or
-    doubled, all are those of a run without boards, and the bridge knows of every cable."""
+    another port, some while the bridge is stopped, and between them resets, power cut, bits turned round, in
+    any order. No spike is lost or doubled, all are those of a run without boards, and the bridge knows of
+    every cable."""
     r = random.Random(seed)
-    happened = dict.fromkeys(("unplug", "reset", "power", "bit errors"), 0)
+    happened = dict.fromkeys(("unplug", "stall", "reset", "power", "bit errors"), 0)
+    seen: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/tmp") as place:
         # A name that no other test's cluster has.
         config, log, alone = (
@@ -67,14 +69,17 @@ def misfortunes(cables: int, seed: Any) -> dict[str, int]:
                         for port, neuron in zip(rig.ports, ("m", "k"), strict=True)
                     ]
                     bridge.all(asked, PATIENCE_S)
-                    while happened["unplug"] < cables:
-                        what = "unplug" if r.random() < 0.7 else r.choice(list(happened))
+                    while happened["unplug"] + happened["stall"] < cables:
+                        what = r.choices(list(happened), (14, 3, 1, 1, 1))[0]
                         happened[what] += 1
                         # A cable that is back at once has been missed nevertheless: wait for that.
-                        pulled = happened["unplug"]
-                        _misfortune(rig, what, r)
+                        pulled = happened["unplug"] + happened["stall"]
+                        if what == "stall":
+                            _while_stopped(_bridges(manifest.name)[0], rig, r)
+                        else:
+                            _misfortune(rig, what, r)
                         until(
-                            lambda pulled=pulled: _all_own(bridge, pulled),
+                            lambda pulled=pulled: _all_own(bridge, pulled, seen),
                             PATIENCE_S,
                             f"the boards to own their neurons after {what}",
                         )
@@ -84,8 +89,10 @@ def misfortunes(cables: int, seed: Any) -> dict[str, int]:
             run.send_signal(signal.SIGINT)
             out, err = run.communicate(timeout=PATIENCE_S)
         except BaseException:
+            told = [path.read_text() for path in folders.runtime_dir().glob("*/bridge.log")]
             run.send_signal(signal.SIGINT)
             out, err = run.communicate(timeout=PATIENCE_S)
+            print(happened, *seen, *told, sep="\n", file=sys.stderr)
             print(*ended(run.returncode, out, err).summary.get("notes", []), err, sep="\n", file=sys.stderr)
             raise
         finally:
@@ -128,14 +135,24 @@ def _bridges(name: str) -> list[psutil.Process]:
     return [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-2:] == of]
 
 
-def _all_own(bridge: client.Client, pulled: int) -> bool:
-    """Again, after so many cables pulled."""
+def _all_own(bridge: client.Client, pulled: int, seen: list[dict[str, Any]]) -> bool:
+    """Again, after so many cables pulled. `seen` becomes what the bridge says of its boards."""
     try:
-        boards = bridge.end(bridge.begin("boards"))["boards"]
+        seen[:] = boards = bridge.end(bridge.begin("boards"))["boards"]
     except NeurobusError:
         return False
     told = sum(b["unplugged"] for b in boards)
     return len(boards) == 2 and told == pulled and all(b["stage"] == OWNS for b in boards)
+
+
+def _while_stopped(bridge: psutil.Process, rig: Rig, r: random.Random) -> None:
+    """A cable is pulled and put back, and nobody serves the boards, at times for longer than they wait."""
+    bridge.suspend()
+    try:
+        _misfortune(rig, "unplug", r)
+        time.sleep(r.uniform(0, 1.6))
+    finally:
+        bridge.resume()
 
 
 def _misfortune(rig: Rig, what: str, r: random.Random) -> None:

@@ -91,6 +91,26 @@ def test_a_question_changes_nothing(meet: Meet) -> None:
     assert host.wait(link.CHECKED).values["tick"] == 100
 
 
+def test_who_asks_is_answered_though_nobody_acknowledges(meet: Meet) -> None:
+    """A cable pulled and put back, the board kept its power: spikes fill the ring, HELLO has no room."""
+    host = meet()
+    host.load(image(V_th=1 << 12, b=1 << 20, t_ref=1))  # fires for ever
+    host.send(link.HORIZON, tick=20_000)
+    host.port.write(host.transport.take_out())
+    host.rig.run(300, host.board)
+    ask, said = link.encode(link.ASK, token=77, take=0), framing.Decoder()
+    host.port.read()
+    for _ in range(8):
+        host.port.write(b"\0" + ask)
+        host.rig.run(250, host.board)
+        hellos = [p for p in said.feed(host.port.read()) if p[0] == link.HELLO.id]
+        if any(link.decode(hello).values["token"] == 77 for hello in hellos):
+            break
+    else:
+        pytest.fail("no HELLO in 2 s")
+    assert host.rig.stats(host.board)["overruns"] == 0
+
+
 GOLDEN = json.loads((Path(__file__).parents[1] / "vectors" / "link.json").read_text())["frames"]
 
 

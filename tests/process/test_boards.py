@@ -192,10 +192,12 @@ def test_a_board_that_returns_at_another_port_takes_its_neuron_back(
     time.sleep(0.3)
     (now,) = boards_now()
     assert (now["port"], now["board"], now["stage"]) == (boards.ports[0], "000000B0", "owns the neuron")
-    assert now["hand_overs"] >= 3 and now["losses"] >= 2
+    assert now["hand_overs"] >= 3 and now["losses"] >= now["unplugged"] == 2
     done = cluster.stop()
     whole(done, log)
-    assert sum("(unplugged" in note and "none lost" in note for note in done.summary["notes"]) >= 2
+    # On a busy machine a board may seem silent at other times too.
+    returned = [note for note in done.summary["notes"] if "came back" in note]
+    assert len(returned) >= 2 and all("none lost" in note for note in returned)
     if clock == "virtual":
         last = spikes_in(log)[-1][0]
         run(path, "--clock", "virtual", "--for", f"{last} ns", "--record", alone)
@@ -349,8 +351,9 @@ def test_under_the_virtual_clock_a_press_is_a_poke_like_any_other(
         pokes = boards_now()[0]["pokes"]
         time.sleep(0.15)
     time.sleep(0.5)
+    until(lambda: owner(cluster), what="the board to own its neuron")
     (now,) = boards_now()
-    assert (now["stage"], now["disagreements"], now["mended"]) == ("owns the neuron", 0, 0)
+    assert (now["disagreements"], now["mended"]) == (0, 0)
     done = cluster.stop()
     whole(done, log)
     stimuli = [entry.item for entry in read(log).stimuli]
