@@ -48,6 +48,8 @@ from neurobus.placement import Plan, Process
 
 TERM_WAIT_S = 2.0
 HUB = "hub"
+FILLING = 200
+"""Objects of each size, as good as all that is free: more of them change nothing."""
 WEIGHTS = "@weights"
 """Among a log's files: the weights its run began with, where they are not the config's."""
 
@@ -66,6 +68,7 @@ class Nursery:
         self._code: dict[str, Callable[[Seat], None]] = {}
         self._runtimes: list[Runtime] = []
         self._buffer = b""
+        self.filling: list[list[object]] = []
 
     # -- building ---------------------------------------------------------------------------------
 
@@ -489,6 +492,16 @@ def _rename(name: str) -> None:
     os.close(comm)
 
 
+def filling() -> list[list[object]]:
+    """Objects for the places that are free in the pools of Python's allocator, one for each multiple of 16
+    bytes up to 512. What a child makes lies together then, and not in holes of pages it shared until then.
+    """
+    rows: list[list[object]] = [[object() for _ in range(FILLING)], [float(i) for i in range(FILLING)]]
+    for size in range(48, 513, 16):
+        rows.append([bytes(size - sys.getsizeof(b"")) for _ in range(FILLING)])
+    return rows
+
+
 def tell(**news: Any) -> None:
     """One line to the launcher."""
     with contextlib.suppress(BrokenPipeError):
@@ -511,6 +524,7 @@ def main() -> NoReturn:
     manifest.write(nursery.folder)
     # Everything made so far is shared with the children for as long as nobody writes to it.
     gc.collect()
+    nursery.filling = filling()
     gc.freeze()
     gc.disable()
     nursery.fork_bus()
