@@ -89,6 +89,7 @@ class Bridge:
         """What there is to tell of boards that have been detached."""
         self._at_end: set[int] = set()
         self._idle_s = 0.0
+        self._beat = b""
         self._ports = deque([set(ports.names())], 2)
         """Which there were at the last looks, every ALIVE_S."""
         self._limit: int | None = None
@@ -147,7 +148,8 @@ class Bridge:
             await asyncio.sleep(BEAT_S)
             if self.carriers:
                 at = {c.neuron: c.horizon for c in self.carriers if c.horizon is not None}
-                self._send(wire.encode(Control(NAME, "beat", {"at": at})))
+                self._beat = wire.encode(Control(NAME, "beat", {"at": at}))
+                self._send(self._beat)
 
     async def _watch(self) -> None:
         folder = folders.runtime_dir() / self.manifest.name
@@ -218,9 +220,11 @@ class Bridge:
             except (wire.Malformed, KeyError, TypeError, ValueError) as error:
                 self.malformed += 1
                 self._log(f"dropped a malformed frame: {type(error).__name__}: {error}")
-        self._flush()
+            self._flush()  # before the next is asked for: to find none takes longer than to send a spike on
 
     def _frame(self, data: bytes) -> None:
+        if data == self._beat:
+            return  # comes back to us fifty times a second
         now = self._loop.time()
         if data[:1] == wire.DUTY:
             _, name, payload = wire.split(data)
@@ -242,7 +246,7 @@ class Bridge:
         event = wire.decode(data)
         if isinstance(event, Spikes):
             for carrier in self._of_stream.get(event.stream, ()):
-                self._touch(carrier).spikes(event)
+                self._touch(carrier).spikes(event, now)
         elif isinstance(event, Stimulus):
             for carrier in self.carriers:
                 if carrier.neuron == event.neuron:

@@ -80,10 +80,10 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """What listens to what: of each synapse the source's index and delay (steps)."""
+    """`synapses`, by a source's index: how long after a stamp its spike acts (steps), on which synapse of the
+    chip."""
 
-    source: Any
-    delay: Any
+    synapses: dict[int, list[tuple[int, int]]]
     chip: Chip
     index: int
     heard: list[str]
@@ -483,7 +483,7 @@ class Carrier:
 
     # -- from the bus -----------------------------------------------------------------------------------
 
-    def spikes(self, event: Spikes) -> None:
+    def spikes(self, event: Spikes, now: float) -> None:
         """A batch of a stream that somebody here listens to, under the wall clock."""
         if event.stream == self.neuron:
             if self.lent is not None and event.epoch < self.lent.epoch:
@@ -507,18 +507,17 @@ class Carrier:
             self._since.append(("spikes", rows))
         elif self._state is not None:
             self._feel(rows)
+            self.session.release(now)
 
     def _feel(self, rows: list[tuple[int, int]]) -> None:
         """Spikes (stamp, source): every synapse of theirs, each with the update in which it acts."""
         assert self.lent is not None
         lent, at = self.lent, self._state.tick if self._state else 0
         for stamp, source in rows:
-            lo, hi = np.searchsorted(lent.source, (source, source + 1)).tolist()
-            for j in range(lo, hi):
-                tick = stamp + int(lent.delay[j]) - 1
-                if tick >= at:
+            for acts_after, synapse in lent.synapses.get(source, ()):
+                if stamp + acts_after >= at:
                     self.figures.inputs += 1
-                    self.session.input(tick, int(lent.chip.number[j]))
+                    self.session.input(stamp + acts_after, synapse)
 
     def stimulus(self, event: Stimulus) -> None:
         """A poke of this neuron. The board knows of its own button; under the virtual clock it is duties that
@@ -616,7 +615,10 @@ class Carrier:
         constants = model.prepare(params, data["dt_ns"] * 1e-6)
         source, delay, receptor = (np.frombuffer(data[k], np.int64) for k in ("source", "delay", "receptor"))
         chip = CHIPS[self.hello.chip](constants, receptor)
-        return Lent(source, delay, chip, data["index"], list(data["heard"]),
+        synapses: dict[int, list[tuple[int, int]]] = {}
+        for pre, steps, number in zip(source.tolist(), delay.tolist(), chip.number.tolist(), strict=True):
+            synapses.setdefault(pre, []).append((steps - 1, number))
+        return Lent(synapses, chip, data["index"], list(data["heard"]),
                     data["min_delay"], data["epoch"], dict(data["errors"]))  # fmt: skip
 
     def _on_state(self, data: dict[str, Any], now: float) -> None:

@@ -298,7 +298,7 @@ class Session:
         self._epoch_s, self._dt_s, self._batch, self._goal = epoch_s, dt_s, batch, None
         self._send_run(now)
         self._beat_due, self._busy_s, self._silent = now + BEAT_S, now, False
-        self._release(now)
+        self.release(now)
 
     def stop(self, now: float) -> None:
         """Running: stay where you are. `Done` follows, and the board is stepped."""
@@ -353,7 +353,7 @@ class Session:
         self._sent_to = to
         self.transport.send(link.HORIZON, now, tick=to)
 
-    def _release(self, now: float) -> None:
+    def release(self, now: float) -> None:
         """Running: send what is due soon, as much as the board can hold."""
         if self.stage is not Stage.RUNNING or not (self._waiting or self._kicks):
             return
@@ -366,8 +366,8 @@ class Session:
             self._flush(0, here + int(KICK_LEAD_S / self._dt_s) + 1, now)
         if room > 0 and self._waiting and self._waiting[0][0] < soon:
             # So many of them, the earliest first.
-            fits = heapq.nsmallest(room + 1, self._waiting)
-            if len(fits) > room:
+            if len(self._waiting) > room:
+                fits = heapq.nsmallest(room + 1, self._waiting)
                 soon = min(soon, max(fits[-1][0], fits[0][0] + 1))
             self._flush(soon, 0, now)
 
@@ -413,7 +413,7 @@ class Session:
                 self._heard(packet, now, events)
         if self.transport.counts.copies > copies and self._mirrored and self.transport.ready:
             self.mirror(self._mirrored, now)  # should one of them have been no copy
-        self._release(now)
+        self.release(now)
         return events
 
     def _coloured(self, ack: int) -> None:
@@ -520,7 +520,7 @@ class Session:
                         # Silence counts from the first question that nobody answered: it may be we who slept.
                         self._busy_s = now
                     self.transport.send(link.HORIZON, now, tick=tick)
-            self._release(now)
+            self.release(now)
         patience_s = self.silence_s if self.stage is Stage.RUNNING else PATIENCE_S
         busy = self.transport.waiting or self.stage is Stage.RUNNING
         quiet_s = now - max(self.transport.heard_s, self._busy_s)

@@ -79,6 +79,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from struct import Struct, error, pack, unpack
 from typing import Any, NamedTuple
 
 from neurobus.wire import framing
@@ -96,6 +98,8 @@ NO_SERIAL = 0xFFFFFFFF
 NO_SYNAPSE = 0xFFFF
 """In LATE: it was no synapse but a KICK."""
 
+_CODE = {"u8": "B", "i8": "b", "u16": "H", "i16": "h", "u32": "I", "i32": "i"}
+"""As `struct` writes them. Fields of 24 bits are in images only."""
 _SIZE = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "u24": 3, "i24": 3, "u32": 4, "i32": 4}
 
 
@@ -121,6 +125,7 @@ class Field:
         return self.type[0] == "i"
 
     def pack(self, value: int) -> bytes:
+        """Raises ValueError where it does not fit."""
         try:
             return value.to_bytes(self.size, "little", signed=self.signed)
         except OverflowError:
@@ -140,14 +145,33 @@ class Message:
     fields: tuple[Field, ...]
     doc: str
 
-    @property
+    @cached_property
     def sequenced(self) -> bool:
         return self.id >= 0x40
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of the fields that are always there."""
-        return sum(field.size for field in self.fields if not field.many)
+        return self.head.size
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset(field.name for field in self.fields)
+
+    @cached_property
+    def single(self) -> tuple[str, ...]:
+        """The fields that are always there."""
+        return tuple(field.name for field in self.fields if not field.many)
+
+    @cached_property
+    def head(self) -> Struct:
+        """Their bytes."""
+        return Struct("<" + "".join(_CODE[field.type] for field in self.fields if not field.many))
+
+    @cached_property
+    def many(self) -> Field | None:
+        """The last field, where there are zero or more of it."""
+        return self.fields[-1] if self.fields and self.fields[-1].many else None
 
 
 @dataclass(frozen=True)
@@ -158,7 +182,7 @@ class Layout:
     fields: tuple[Field, ...]
     doc: str
 
-    @property
+    @cached_property
     def size(self) -> int:
         return sum(field.size for field in self.fields)
 
@@ -425,14 +449,21 @@ class Packet(NamedTuple):
 
 def payload(message: Message, seq: int = 0, ack: int = 0, **values: Any) -> bytes:
     """Bytes of a message, not yet framed. Raises ValueError for a value that does not fit or is not there."""
-    if set(values) != {field.name for field in message.fields}:
+    if values.keys() != message.names:
         wanted = ", ".join(field.name for field in message.fields) or "nothing"
         raise ValueError(f"{message.name} takes {wanted}; not {', '.join(values) or 'nothing'}")
-    parts = [bytes((message.id, seq, ack))]
-    for field in message.fields:
-        given = values[field.name]
-        parts.extend(map(field.pack, given)) if field.many else parts.append(field.pack(given))
-    return b"".join(parts)
+    data = bytes((message.id, seq, ack))
+    try:
+        data += message.head.pack(*[values[name] for name in message.single])
+        if (many := message.many) is not None:
+            given = values[many.name]
+            data += bytes(given) if many.type == "u8" else pack(f"<{len(given)}{_CODE[many.type]}", *given)
+    except (error, ValueError):
+        for field in message.fields:
+            for value in values[field.name] if field.many else [values[field.name]]:
+                field.pack(value)
+        raise
+    return data
 
 
 def encode(message: Message, seq: int = 0, ack: int = 0, **values: Any) -> bytes:
@@ -445,24 +476,30 @@ def decode(data: bytes) -> Packet:
     message = _BY_ID.get(data[0]) if len(data) >= 3 else None
     if message is None:
         raise Malformed(f"no message has the id {data[:1].hex() or 'of nothing'}")
-    values: dict[str, Any] = {}
-    at = 3
-    for field in message.fields:
-        if field.many:
-            rest = data[at:]
-            if len(rest) % field.size:
-                raise Malformed(f"{message.name}: {len(rest)} bytes of {field.name}")
-            items = (rest[i : i + field.size] for i in range(0, len(rest), field.size))
-            values[field.name] = rest if field.type == "u8" else tuple(map(field.unpack, items))
-            at = len(data)
-        else:
-            if at + field.size > len(data):
-                raise Malformed(f"{message.name} ends before {field.name}")
-            values[field.name] = field.unpack(data[at : at + field.size])
-            at += field.size
-    if at != len(data):
-        raise Malformed(f"{message.name}: {len(data) - at} bytes too many")
+    end = 3 + message.size
+    if len(data) < end:
+        missing = _first_missing(message, len(data) - 3)
+        raise Malformed(f"{message.name} ends before {missing}")
+    values: dict[str, Any] = dict(zip(message.single, message.head.unpack_from(data, 3), strict=True))
+    if (many := message.many) is not None:
+        rest = data[end:]
+        if len(rest) % many.size:
+            raise Malformed(f"{message.name}: {len(rest)} bytes of {many.name}")
+        values[many.name] = (
+            rest if many.type == "u8" else unpack(f"<{len(rest) // many.size}{_CODE[many.type]}", rest)
+        )
+    elif len(data) > end:
+        raise Malformed(f"{message.name}: {len(data) - end} bytes too many")
     return Packet(message, data[1], data[2], values)
+
+
+def _first_missing(message: Message, n: int) -> str:
+    """The first field that is not whole in `n` bytes."""
+    for field in message.fields:
+        n -= field.size
+        if n < 0:
+            return field.name
+    raise ValueError(f"{message.name} is whole")
 
 
 def widen(low: int, near: int) -> int:
