@@ -14,14 +14,17 @@ import time
 
 import numpy as np
 
+from neurobus.bus.peer import Peer
 from neurobus.events import Spikes
 from neurobus.wire import bus as wire
 from neurobus.wire import link
+from tests.bench.cluster import Failed
 from tests.bench.desk import BYTE_S, desk
 from tests.bench.figure import Figure
 
 DELAY_MS = 30
-PROBES = 400
+PROBES, HOPS = 400, 100
+ECHO = "echo"
 APART_S = 0.05
 BACK_S = 1.0
 """On a busy machine the process may take its neuron back; then the board has time to return."""
@@ -52,11 +55,11 @@ def measure() -> list[Figure]:
         link.encode(link.SPIKE, tick=1),
     )
     wire_ms = 1000 * BYTE_S * sum(map(len, frames))
-    trips_ms, ping_ms = _probe()
+    trips_ms, parts = _probe()
     return [
         Figure(
             id, value, "ms", f"≤ wire + {more:g}", value <= wire_ms + more, "its bytes on the wire", wire_ms,
-            {"probes": len(trips_ms), "bridge_trip_ms": ping_ms},
+            {"probes": len(trips_ms), **parts},
         )
         for id, value, more in (
             ("spike_trip", float(np.percentile(trips_ms, 50)), P50_AT_MOST_MS),
@@ -65,8 +68,9 @@ def measure() -> list[Figure]:
     ]  # fmt: skip
 
 
-def _probe() -> tuple[np.ndarray, float]:
-    """Trips (ms), and the bridge's own round trip to the board (ms)."""
+def _probe() -> tuple[np.ndarray, dict[str, float]]:
+    """Trips (ms), and what parts of them take (ms): the bridge's own round trip to the board, and both ways
+    on the bus, there and here, as found with a frame that nobody else listens to."""
     trips: list[float] = []
     with desk(CONFIG) as table:
         dt = table.manifest.dt_ns
@@ -86,11 +90,29 @@ def _probe() -> tuple[np.ndarray, float]:
                     trips.append((answered_ns - sent_ns) * 1e-6)
                 time.sleep(APART_S)
             (board,) = table.boards()
+            bus_ms = 2 * float(np.median([_echo_ms(peer, seq) for seq in range(HOPS)]))
         finally:
             gc.unfreeze()
             peer.close()
         table.stop()
-    return np.array(trips), board["link"]["round_trip_ms"]
+    return np.array(trips), {
+        "bridge_trip_ms": board["link"]["round_trip_ms"],
+        "bus_there_and_here_ms": round(bus_ms, 3),
+    }
+
+
+def _echo_ms(peer: Peer, seq: int) -> float:
+    """From `peer` through the hub and back."""
+    if seq == 0:
+        peer.subscribe(wire.topic(wire.SPIKES, ECHO))
+        time.sleep(0.5)
+    time.sleep(APART_S)
+    sent_ns = time.monotonic_ns()
+    peer.send(wire.encode(Spikes(ECHO, 0, seq, [seq])))
+    while (data := peer.wait(1)) is not None:
+        if data.startswith(wire.topic(wire.SPIKES, ECHO)):
+            return (time.monotonic_ns() - sent_ns) * 1e-6
+    raise Failed("the bus does not answer")
 
 
 def _answered_ns(peer) -> int | None:  # type: ignore[no-untyped-def]
