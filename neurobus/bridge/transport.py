@@ -19,7 +19,9 @@ from neurobus.wire.link import Message, Packet
 ASK_S = 0.1
 """A board that has not said HELLO is asked again after so long: an Uno that was reset by opening its port
 listens to nobody for some 1.5 s."""
-ACK_S = 0.004
+ACK_S, ACK_BYTES = 0.012, 24
+"""A frame of the board's is acknowledged so late, if no frame of ours carries the ack before: it sends again
+from 20 ms on. Or when so much is not acknowledged: its ring may have 64 bytes."""
 RESEND_S = link.RESEND_MS * 1e-3
 RESEND_MOST_S = 0.24
 """Frames that are not acknowledged are sent again after a pause that doubles up to this: a board that is
@@ -93,6 +95,7 @@ class Transport:
         self._seq, self._acked = 0, 0
         self._taken = 0
         self._ack_due: float | None = None
+        self._unsaid = 0
         self._moved_s = 0.0
         self._patience_s = RESEND_S
         self._again_s = -1.0
@@ -155,7 +158,7 @@ class Transport:
         self._out.append(frame)
         self.counts.sent += 1
         if self.ready and message is not link.ASK:
-            self._ack_due = None  # every frame carries the ack
+            self._ack_due, self._unsaid = None, 0  # every frame carries the ack
         return len(frame)
 
     def _pump(self, now: float) -> None:
@@ -198,7 +201,7 @@ class Transport:
                 self.counts.malformed += 1
                 continue
             if self.ready:
-                self._packet(packet, now, found)
+                self._packet(packet, len(payload), now, found)
         if self._decoder.bad > bad:
             self.counts.bad += self._decoder.bad - bad
             self._want_resend()
@@ -229,7 +232,7 @@ class Transport:
             self._reset()
             found.append(packet)
 
-    def _packet(self, packet: Packet, now: float, found: list[Packet | Foreign]) -> None:
+    def _packet(self, packet: Packet, size: int, now: float, found: list[Packet | Foreign]) -> None:
         self.counts.received += 1
         self.heard_s = now
         if link.is_news(packet.ack, self._acked, len(self._outstanding)):
@@ -259,8 +262,11 @@ class Transport:
             return
         self._taken, self._copies_to = packet.seq, -1.0
         self._resend_asked = False
+        self._unsaid += size + 4  # crc, COBS, the closing zero
         if self._ack_due is None:
             self._ack_due = now + ACK_S
+        if self._unsaid >= ACK_BYTES:
+            self._ack_due = now
         found.append(packet)
 
     def _want_resend(self) -> None:

@@ -25,7 +25,8 @@ Order and loss
     another seq than expected or with a bad crc, and once more only after something was taken. A seq up to
     128 behind the one expected is a duplicate: dropped, and acknowledged again. An ack is news if (ack -
     last ack) mod 256 <= number of frames outstanding; else it is an old one.
-    The host acknowledges a sequenced frame within 5 ms: on any frame that it sends anyway, else by ACK.
+    The host acknowledges a sequenced frame within 15 ms, and when 24 bytes wait for it: on any frame that it
+    sends anyway, else by ACK.
     Messages below 0x40 have seq 0 and may be lost; one that lies between others may come twice.
     A board that hears nothing but ASK for `SILENCE_MS` ends the session: it goes on by itself if it was
     free-running, keeps no spikes, and answers whatever comes but ASK with HELLO, token 0.
