@@ -1,7 +1,8 @@
 """How a process lends its neuron to a board and takes it back. Part of the runtime; the book is `loan.Loan`.
 
 The process stays the authority on its neuron: it grants one claim at a time, it alone counts epochs on, and
-when it hears nothing from the bridge for `SILENCE_S` it owns the neuron again, whatever has happened there.
+when it hears nothing from the bridge for `SILENCE_S` (under the virtual clock `STALL_S`) it owns the neuron
+again, whatever has happened there.
 
 | control   | arguments           | is                                                             |
 |-----------|---------------------|----------------------------------------------------------------|
