@@ -89,7 +89,6 @@ class Bridge:
         """What there is to tell of boards that have been detached."""
         self._at_end: set[int] = set()
         self._idle_s = 0.0
-        self._beat = b""
         self._ports = deque([set(ports.names())], 2)
         """Which there were at the last looks, every ALIVE_S."""
         self._limit: int | None = None
@@ -148,8 +147,7 @@ class Bridge:
             await asyncio.sleep(BEAT_S)
             if self.carriers:
                 at = {c.neuron: c.horizon for c in self.carriers if c.horizon is not None}
-                self._beat = wire.encode(Control(NAME, "beat", {"at": at}))
-                self._send(self._beat)
+                self._send(wire.encode(Control(NAME, "beat", {"at": at})))
 
     async def _watch(self) -> None:
         folder = folders.runtime_dir() / self.manifest.name
@@ -223,8 +221,6 @@ class Bridge:
             self._flush()  # before the next is asked for: to find none takes longer than to send a spike on
 
     def _frame(self, data: bytes) -> None:
-        if data == self._beat:
-            return  # comes back to us fifty times a second
         now = self._loop.time()
         if data[:1] == wire.DUTY:
             _, name, payload = wire.split(data)
