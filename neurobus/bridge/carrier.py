@@ -175,6 +175,7 @@ class Carrier:
         self._agreed = 0
         self._from_step: int | None = None
         self._held: list[int] = []
+        self._told = 0
         self._seq = self._sample_seq = 0
         self._ceded_s: float | None = None
         self._mending = False
@@ -224,7 +225,7 @@ class Carrier:
         self._shadow.clear()
         self._doing, self._mending, self._cede_marked = None, False, False
         self._weighing = self._weighed = False
-        self._from_step, self._seq, self._sample_seq = None, 0, 0
+        self._from_step, self._told, self._seq, self._sample_seq = None, 0, 0, 0
         self._return_by = now + link_session.ASK_PATIENCE_S
         assert self.hello is not None
         model = CHIPS[self.hello.chip].model
@@ -336,6 +337,8 @@ class Carrier:
         if not self.world.wall:
             self._duty_done(now)
             return
+        if self.stage is Stage.OWNING:
+            self._told = max(self._told, tick)
         if self.stage is Stage.CATCHING_UP and tick >= self._goal:
             behind_s = now - self.world.t0_s() - tick * self.world.dt_ns * 1e-9
             if behind_s > CLOSE_S + self._lag_s or not self.session.sync.ready:
@@ -768,7 +771,7 @@ class Carrier:
         self.why = why
         self.figures.losses += owned
         if told and self.stage is not Stage.IDENTIFYING:
-            self._control("release", horizon=self.session.at if owned else 0, why=why)
+            self._control("release", horizon=self.horizon or 0, why=why)
         self.stage, self._state, self._marked = Stage.AWAY, None, False
         if self._leaving is not None:
             self._over(why)
@@ -802,9 +805,9 @@ class Carrier:
     def _release(self, now: float) -> None:
         assert self._leaving is not None
         self.why, self._after_return = self._leaving, Stage.OVER
+        f, horizon = self.figures, self.horizon or 0
         self.stage, self._return_by = Stage.RETURNING, now + RETURN_S
-        f = self.figures
-        self._control("release", horizon=self.session.at, why=self.why, weighed=f.weighed, off=f.weights_off)
+        self._control("release", horizon=horizon, why=self.why, weighed=f.weighed, off=f.weights_off)
 
     # Spikes tell nothing of a weight that no sample has asked for since it was learnt.
 
@@ -847,7 +850,7 @@ class Carrier:
 
     def _give_up(self, why: str, now: float, told: bool = True) -> None:
         if told:
-            self._control("release", horizon=self.session.at, why=why)
+            self._control("release", horizon=self.horizon or 0, why=why)
         self._over(why)
 
     def _over(self, why: str) -> None:
@@ -892,8 +895,8 @@ class Carrier:
 
     @property
     def horizon(self) -> int | None:
-        """What a beat says of this board."""
-        return self.session.at if self.stage is Stage.OWNING else None
+        """Up to here all that the board did has been published, as beats say. None: it owns nothing."""
+        return self._told if self.stage is Stage.OWNING else None
 
     def link_figures(self) -> dict[str, Any]:
         """The link as it is now."""

@@ -16,7 +16,9 @@ again, whatever has happened there.
 | `release` | claim, horizon, why | the loan is over; answers `owner`                              |
 
 All frames of a bus come to everybody in one order. So what a bridge hears after its own `state` is exactly
-what the state it is answered does not contain.
+what the state it is answered does not contain. And a process that takes its neuron back without a `release`
+learns what the bridge has got through: it publishes an empty batch of the epoch to come, after which nobody
+takes the board's spikes any more, and when it hears that itself it has heard all that anybody took.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ STALL_S = 1.0
 """The same under the virtual clock, where all wait, and nothing comes late."""
 PATIENCE_S = 10.0
 """The same before anything has changed hands: a board may be slow to prepare."""
+ENDED = "the run has ended"
 
 
 class Lender:
@@ -72,6 +75,10 @@ class Lender:
         self._last: tuple[int, int, Emission] | None = None
         self._held: tuple[int, int, Emission] | None = None
         """An answer of ours that waits for a board that does not own yet: the conductor goes no faster."""
+        self._reclaiming: str | None = None
+        """Why: the board's epoch is over, and the batch that says so is on its way to all, and to us."""
+        self._ahead: Loan | None = None
+        """One that is over, whose board had told more than there was yet: it ran ahead of time."""
         self._watching: asyncio.TimerHandle | None = None
         self._ceding: asyncio.TimerHandle | None = None
         self._disagreements = 0
@@ -86,6 +93,13 @@ class Lender:
             "disagreements": self._disagreements + (loan.disagreements if loan else 0),
             "returned": self._returned,
         }
+
+    @property
+    def looks_on(self) -> bool:
+        """Whether what the neuron hears and emits must pass through here."""
+        if self._ahead is not None and self._runtime.core.k >= self._ahead.told:
+            self._ahead = None
+        return self.loan is not None or self._ahead is not None
 
     # -- controls ---------------------------------------------------------------------------------
 
@@ -308,6 +322,7 @@ class Lender:
         loan, runtime = self.loan, self._runtime
         assert loan is not None
         if not self.shadow:
+            self._publish(loan.withheld())  # after the last step that was ours, and no board has it now
             self._over()
             runtime.report("owner", {"epoch": runtime.role.epoch, "by": "process", "board": loan.board,
                                      "claim": loan.claim, "why": why, "owned": False})  # fmt: skip
@@ -317,15 +332,13 @@ class Lender:
         if runtime.role.wall:
             runtime.settle()
             # What the board has told is told: run through it, so that none of it is found once more.
-            told = max([horizon or 0, loan.horizon, *loan.theirs])
-            runtime.commit(min(told, runtime.step()))
-            loan.compare(horizon or 0, runtime.core.k)
+            loan.horizon = max(horizon or 0, loan.horizon)
+            self._ahead = loan
+            runtime.commit(min(loan.told, runtime.step()))
+            loan.compare(loan.horizon, runtime.core.k)
             late = loan.withheld()
         runtime.own(loan.epoch + 1)
-        if late:
-            index = runtime.role.index[0]
-            runtime.count(len(late))
-            runtime.publish(np.array([step << STEP_BITS | index for step in late], np.int64))
+        self._publish(late)
         if self._last is not None:
             # Whether the bridge's answer to this duty came through is not known here. The conductor takes
             # one and drops the other; an epoch of its own keeps both accounts right.
@@ -343,6 +356,25 @@ class Lender:
         })  # fmt: skip
         runtime.act()
 
+    def _publish(self, steps: list[int]) -> None:
+        if steps:
+            index = self._runtime.role.index[0]
+            self._runtime.count(len(steps))
+            self._runtime.publish(np.array([step << STEP_BITS | index for step in steps], np.int64))
+
+    def reclaim(self, why: str) -> None:
+        """Take back what the bridge does not give."""
+        if not (self.shadow and self._runtime.role.wall):
+            self._take_back(why)
+        elif self._reclaiming is None:
+            self._reclaiming = why
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        loan, runtime = self.loan, self._runtime
+        assert loan is not None
+        runtime.bus.send(wire.encode(Spikes(runtime.role.name, loan.epoch + 1, 0, [])))
+
     def _consent(self, number: int) -> None:
         held = self._held
         if held is not None and held[0] <= number:
@@ -356,7 +388,7 @@ class Lender:
         if self._held is not None:
             self._consent(self._held[0])
         self._disagreements += loan.disagreements
-        self.loan, self.shadow, self._twin, self._last = None, False, None, None
+        self.loan, self.shadow, self._twin, self._last, self._reclaiming = None, False, None, None, None
         for timer in (self._watching, self._ceding):
             if timer is not None:
                 timer.cancel()
@@ -365,9 +397,9 @@ class Lender:
             runtime.bus.unsubscribe(wire.topic(wire.SPIKES, runtime.role.name))
 
     def end(self) -> None:
-        """The run is over for this process."""
+        """The run is over for this process, which owns its neuron."""
         if self.loan is not None:
-            self._take_back("the run has ended")
+            self._take_back(ENDED)
 
     # -- side by side ---------------------------------------------------------------------------------
 
@@ -381,6 +413,8 @@ class Lender:
     def withhold(self, keys: Keys) -> Keys:
         """The part of what the neuron emitted that is ours to publish."""
         loan = self.loan
+        if self._ahead is not None and self._ahead is not loan:
+            keys = keys[[not self._ahead.has(step) for step in (keys >> STEP_BITS).tolist()]]
         if loan is None or loan.stage is Stage.PREPARING:
             return keys
         steps = keys >> STEP_BITS
@@ -390,9 +424,13 @@ class Lender:
     def heard(self, event: Spikes) -> None:
         """The board published spikes; our own come back to us too, and those of an epoch that is over."""
         loan = self.loan
-        if loan is not None and event.epoch == loan.epoch:
+        if loan is None:
+            return
+        if event.epoch == loan.epoch:
             loan.heard([t // self._runtime.role.dt_ns for t in event.t_ns])
             self._runtime.count(len(event.t_ns))
+        elif event.epoch == loan.epoch + 1 and self._reclaiming is not None:
+            self._take_back(self._reclaiming)
 
     def _hear_beat(self, args: dict[str, Any]) -> None:
         loan, runtime = self.loan, self._runtime
@@ -478,10 +516,11 @@ class Lender:
         patience_s = SILENCE_S if runtime.role.wall else STALL_S
         if loan.stage is Stage.PREPARING:
             patience_s = PATIENCE_S
-        if runtime.loop.time() - self._beaten > patience_s:
+        if self._reclaiming is not None:
+            self._end_epoch()
+        elif runtime.loop.time() - self._beaten > patience_s:
             runtime.hear()
             if self.loan is loan and runtime.loop.time() - self._beaten > patience_s:
-                self._take_back(f"the bridge has been silent for {patience_s * 1000:g} ms")
-                return
+                self.reclaim(f"the bridge has been silent for {patience_s * 1000:g} ms")
         if self.loan is loan:
             self._watching = runtime.loop.call_later(SILENCE_S / 4, self._watch)

@@ -81,6 +81,15 @@ class Loan:
         self.disagreements += len(alone[0]) + len(alone[1])
         return alone
 
+    @property
+    def told(self) -> int:
+        """The last step of which the board has told something."""
+        return max(self.horizon, max(self.theirs, default=0))
+
+    def has(self, step: int) -> bool:
+        """Whether the board has told whether it fired at this step."""
+        return step <= self.horizon or step in self.theirs
+
     def withheld(self) -> list[int]:
         """The shadow's spikes that the board has not published and can no more: those after its horizon."""
         published = set(self.theirs)

@@ -22,8 +22,8 @@ from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Account, Ledger
 from neurobus.node import table as T
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
+from neurobus.node.lender import ENDED, Lender
 from neurobus.node.lender import VERBS as LENDING
-from neurobus.node.lender import Lender
 from neurobus.node.weighing import ORDER as RECORD
 from neurobus.node.weighing import VERB as RECORDED
 from neurobus.node.weighing import told
@@ -379,7 +379,7 @@ class Runtime:
             and not (self.ended or self._new or self.role.keeps or self.role.weighed or self._done.is_set())
             and self._capture is None
             and self._capture_at == NEVER
-            and self.lender.loan is None
+            and not self.lender.looks_on
             and isinstance(self.core, Core)
             and self.core.swift
         )
@@ -806,7 +806,7 @@ class Runtime:
             return False
         if self._new_pokes or self._new_sample_keys or self._capture is not None or self._capture_at < NEVER:
             return False
-        if self.lender.loan is not None or (self._weigh_at < NEVER and self._step_now() >= self._weigh_at):
+        if self.lender.looks_on or (self._weigh_at < NEVER and self._step_now() >= self._weigh_at):
             return False
         keys, more, limit = self._new_keys, True, self._limit
         timer = not self._new
@@ -852,7 +852,7 @@ class Runtime:
         if limit < NEVER and not self.ended:
             self._next = limit + self._grace + END_SHADOW_NS // self.role.dt_ns
             if now >= self._next:
-                self._end()
+                self.lender.reclaim(ENDED)  # with the neuron our own we come to the end at once
             else:
                 self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
 

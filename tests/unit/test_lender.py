@@ -1,0 +1,222 @@
+"""A process that takes its neuron back: every spike is on the bus once, whatever was under way.
+
+The bus is a hub of one process: what is sent comes to all in one order. The board is played by the test,
+which knows what the neuron does: it is driven by a constant current.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from neurobus.events import Control, Report, Spikes
+from neurobus.ledger import Ledger
+from neurobus.node.core import STEP_BITS, Core
+from neurobus.node.rehearsal import Stage
+from neurobus.node.runtime import Role, Runtime, now_ns
+from neurobus.placement import place
+from neurobus.wire import bus as wire
+from tests.helpers import net, run_table, table
+
+NETWORK = run_table() + table("neurons", id="m", model="nodes.chip", params='{ I_e = "1500 pA" }')
+CLAIM = {"claim": "bridge/1/1"}
+END_S = 0.45
+
+
+def core() -> Core:
+    return Core(place(net(NETWORK), 1).neuron_part(0))
+
+
+class Hub(Stage):
+    """Keeps all frames in order, and gives the process those that it has subscribed."""
+
+    def __init__(self, script: Iterator[list[bytes]]):
+        super().__init__(script, wire.topic(wire.HELLO, "m"))
+        self.frames: list[bytes] = []
+        self.heard: set[bytes] = set()
+        self.before: Callable[[bytes], list[bytes]] = lambda data: []
+        """What somebody else sends in the same moment, and the hub takes first."""
+
+    def subscribe(self, prefix: bytes) -> None:
+        self.heard.add(prefix)
+
+    def unsubscribe(self, prefix: bytes) -> None:
+        self.heard.discard(prefix)
+
+    def send(self, data: bytes) -> None:
+        for frame in (*self.before(data), data):
+            self.frames.append(frame)
+            if any(frame.startswith(prefix) for prefix in self.heard):
+                self._batch.append(frame)
+
+    def reports(self, verb: str) -> list[dict[str, Any]]:
+        events = (wire.decode(frame) for frame in self.frames if frame[:1] == wire.REPORT)
+        return [e.data for e in events if isinstance(e, Report) and e.verb == verb]
+
+    def spikes(self) -> list[int]:
+        """The steps of the spikes that anybody who listens takes."""
+        ledger, steps = Ledger(True), []
+        for frame in self.frames:
+            event = wire.decode(frame) if frame[:1] == wire.SPIKES else None
+            if isinstance(event, Spikes):
+                known = ledger.accept("m", event.epoch, event.seq, len(event.t_ns), event.last)
+                if known >= 0:
+                    steps += [t // 100_000 for t in event.t_ns[known:]]
+        assert ledger.totals()["lost"] == ledger.totals()["duplicates"] == 0
+        return steps
+
+
+class Play:
+    """A run in which the neuron is lent. `board` is part of the script: what comes once the process cedes."""
+
+    def __init__(self) -> None:
+        self.truth = [key >> STEP_BITS for key in core().advance(round(END_S * 10_000)).keys.tolist()]
+        self.hub = Hub(self._script())
+        self.seq = 0
+        self.board: Callable[[], Iterator[list[bytes]]] = lambda: iter(())
+        self.cede_at = 0
+
+    def now(self) -> int:
+        return (now_ns() - self.t0_ns) // 100_000
+
+    def run(self) -> list[int]:
+        role = Role("m", ["m"], [0], 100_000, True, index_of={"m": 0}, n_ids=1, grace_ns=2_000_000)
+        Runtime(role, core()).run(self.hub)
+        return self.hub.spikes()
+
+    def fired(self, after: int, to: int) -> list[int]:
+        return [step for step in self.truth if after < step <= to]
+
+    def published(self, steps: list[int]) -> list[bytes]:
+        """The board's spikes, a frame each, as the bridge sends them."""
+        epoch = self.hub.reports("lent")[-1]["epoch"]
+        frames = []
+        for step in steps:
+            frames.append(wire.encode(Spikes("m", epoch, self.seq, [step * 100_000])))
+            self.seq += 1
+        return frames
+
+    def say(self, verb: str, **args: Any) -> list[bytes]:
+        frame = wire.encode(Control("m", verb, {**CLAIM, **args}))
+        self.hub.frames.append(frame)
+        return [frame]
+
+    def tell(self, steps: list[int]) -> list[bytes]:
+        frames = self.published(steps)
+        self.hub.frames += frames
+        return frames
+
+    def until(self, done: Callable[[], Any], alive: bool = True) -> Iterator[list[bytes]]:
+        while not done():
+            time.sleep(0.001)
+            yield [wire.encode(Control("bridge", "beat", {"at": {}}))] if alive else []
+
+    def _script(self) -> Iterator[list[bytes]]:
+        hub = self.hub
+        yield []
+        self.t0_ns = now_ns()
+        stop = round(END_S * 10_000)
+        yield [wire.encode(Control(wire.EVERYONE, "start", {"t0_ns": self.t0_ns, "stop_step": stop}))]
+        yield from self.until(lambda: self.now() > 500)
+        yield self.say("lend", board="b", model="nodes.chip", beat="bridge")
+        yield from self.until(lambda: hub.reports("lent"))
+        yield self.say("state")
+        yield from self.until(lambda: hub.reports("state"))
+        self.cede_at = self.now() + 50
+        yield self.say("cede", step=self.cede_at)
+        yield from self.board()
+        yield from self.until(lambda: hub.reports("final"), alive=False)
+        yield [wire.encode(Control("m", "exit"))]
+
+    def owned(self) -> Iterator[list[bytes]]:
+        yield from self.until(lambda: self.hub.reports("ceded"))
+
+
+def test_what_the_bridge_sent_in_the_moment_of_taking_back_is_not_sent_again():
+    """Both were asleep, on a busy machine. The bridge tells what waited at the port just as the process finds
+    it silent: the process hears that only after it has decided."""
+    play = Play()
+
+    def board() -> Iterator[list[bytes]]:
+        yield from play.owned()
+        from_step = play.cede_at
+        yield play.tell(play.fired(from_step, play.now() - 20))
+        sent, silent = play.now() - 20, []
+
+        def at_once(data: bytes) -> list[bytes]:
+            """The first that the process says after the bridge's last word."""
+            if data[:1] == wire.SPIKES and not silent:
+                silent.append(play.fired(sent, play.now() - 100))
+                return play.published(silent[0])
+            return []
+
+        play.hub.before = at_once
+        yield from play.until(lambda: play.hub.reports("owner"), alive=False)
+        assert silent[0]
+        (owner,) = play.hub.reports("owner")
+        assert "silent" in owner["why"] and owner["disagreements"] == 0
+
+    play.board = board
+    assert play.run() == play.truth
+
+
+def test_what_comes_of_an_epoch_that_is_over_is_sent_by_the_process():
+    """The hub takes the bridge's frames after the process has ended the epoch: nobody hears them, nothing is
+    lost."""
+    play = Play()
+
+    def board() -> Iterator[list[bytes]]:
+        yield from play.owned()
+        yield from play.until(lambda: play.hub.frames[-1][:1] == wire.SPIKES, alive=False)
+        yield play.tell(play.fired(play.cede_at, play.now() - 100))[:0]
+        yield from play.until(lambda: play.hub.reports("owner"), alive=False)
+
+    play.board = board
+    assert play.run() == play.truth
+
+
+@pytest.mark.parametrize("ahead", [-20, 0, 60, 300])
+def test_what_a_board_told_ahead_of_time_is_not_sent_again(ahead):
+    """A simulated board on a machine that could not keep up, or one whose clock was taken for slower."""
+    play = Play()
+
+    def board() -> Iterator[list[bytes]]:
+        yield from play.owned()
+        sent = play.now() + ahead
+        frames = play.tell(play.fired(play.cede_at, sent))
+        # Some of it is known to be all up to there, some has just been heard.
+        yield [*frames, *play.say("release", horizon=sent - 40, why="unplugged")]
+
+    play.board = board
+    assert play.run() == play.truth
+
+
+def test_what_fell_between_the_last_step_and_the_word_of_it_is_the_processes():
+    """The bridge lets go while the process, which woke late, has yet to say that its last step has passed."""
+    play = Play()
+
+    def board() -> Iterator[list[bytes]]:
+        while play.now() < play.cede_at + 150:
+            pass  # the loop does not come to its timers
+        assert not play.hub.reports("ceded")
+        look = wire.encode(Control("m", "stop", {"step": round(END_S * 10_000)}))
+        yield [look, *play.say("release", horizon=0, why="unplugged")]
+
+    play.board = board
+    assert play.run() == play.truth
+
+
+def test_a_run_that_ends_beside_a_board_has_what_the_board_did_not_tell():
+    play = Play()
+
+    def board() -> Iterator[list[bytes]]:
+        yield from play.owned()
+        yield play.tell(play.fired(play.cede_at, play.now() - 20))
+        yield from play.until(lambda: play.hub.reports("owner"))
+        assert play.hub.reports("owner")[0]["why"] == "the run has ended"
+
+    play.board = board
+    assert play.run() == play.truth
