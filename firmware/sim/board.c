@@ -6,6 +6,8 @@
 #include <simavr/avr_ioport.h>
 #include <simavr/sim_core.h>
 
+#include "level.h"
+
 enum { PORF = 0x01, EXTRF = 0x02, BORF = 0x04, WDRF = 0x08 };
 enum { STRIDE = 64 };       /* cycles that simavr runs between looks at its timers, where none is due */
 enum { INTERRUPT_CYCLES = 4 };
@@ -79,6 +81,18 @@ static void write_mcusr(avr_t *avr, avr_io_addr_t address, uint8_t v, void *para
 	avr->data[address] = (v & 0xF0) | b->mcusr;
 }
 
+/* A one clears its flag. simavr 1.6 clears all flags of the timer, whatever is written: an overflow in the
+ * moment in which an alarm was set was lost, and the board's clock fell 65536 counts behind. */
+static void write_tifr(avr_t *avr, avr_io_addr_t address, uint8_t v, void *param)
+{
+	(void)param;
+	for (int i = 0; i < avr->interrupts.vector_count; i++) {
+		avr_int_vector_t *vector = avr->interrupts.vector[i];
+		if (vector->raised.reg == address && v >> vector->raised.bit & 1)
+			level_set(avr, vector, false);
+	}
+}
+
 /* The last of the modules to be reset. */
 static void reset(avr_io_t *io)
 {
@@ -142,6 +156,7 @@ bool board_make(board_t *b, const char *name, const board_options_t *o)
 	}
 	marks_attach(&b->marks, avr, b->facts);
 	avr_register_io_write(avr, b->facts->mcusr, write_mcusr, b);
+	avr->io[AVR_DATA_TO_IO(b->facts->tifr)].w.c = write_tifr; /* instead of simavr's own */
 	avr_irq_register_notify(avr->interrupts.irq + AVR_INT_IRQ_RUNNING, interrupt, b);
 	avr_io_t *last = avr->io_port, *io = calloc(1, sizeof *io);
 	while (last->next)

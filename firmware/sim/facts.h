@@ -12,6 +12,7 @@ typedef struct facts {
 	uint8_t eeprom_vector;
 	double eeprom_write_ms, eeprom_half_ms;          /* erase and write; one of the two alone */
 	uint16_t mcusr;
+	uint16_t tifr;                                   /* where timer 1 has its flags */
 	uint16_t mark;                                   /* a register nobody uses, for marks */
 	uint16_t ram_begin;
 } facts_t;

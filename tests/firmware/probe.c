@@ -9,6 +9,7 @@
  *   0x85 _    say whether the button is pressed
  *   0x86 n    run a loop of n times 10 cycles between marks 1 and 129
  *   0x87 n    sleep with interrupts off
+ *   0x88 n    let timer 1 overflow and match A, clear flags (1 overflow, 2 match), say which are left
  */
 #include <avr/interrupt.h>
 #include <avr/io.h>
@@ -123,6 +124,30 @@ static void store(uint8_t value)
 	}
 }
 
+#ifdef TIFR1
+#define FLAGS TIFR1
+#else
+#define FLAGS TIFR
+#endif
+
+static uint8_t flags(uint8_t cleared)
+{
+	uint8_t both = 1 << TOV1 | 1 << OCF1A, left;
+
+	cli();
+	TCCR1B = 1 << CS10;
+	OCR1A = 0xFFF8;
+	TCNT1 = 0xFF00;
+	while ((FLAGS & both) != both)
+		;
+	FLAGS = (cleared & 1 ? 1 << TOV1 : 0) | (cleared & 2 ? 1 << OCF1A : 0);
+	left = FLAGS;
+	TCCR1B = 0;
+	FLAGS = both;
+	sei();
+	return (left >> TOV1 & 1) | (left >> OCF1A & 1) << 1;
+}
+
 int main(void)
 {
 	cause = MCUSR;
@@ -179,6 +204,7 @@ int main(void)
 			sei();
 			break;
 		case 0x87: cli(); sleep_cpu(); break;
+		case 0x88: send(flags(n)); break;
 		}
 	}
 }

@@ -28,7 +28,7 @@ from tests.helpers import until
 pytestmark = pytest.mark.process
 
 KINDS = [("atmega328p", 16_000_000), ("atmega8", 16_000_000), ("atmega8", 8_000_000)]
-LEDS, DEAF, STORE, CAUSE, HANG, BUTTON, LOOP, FAINT = range(0x80, 0x88)
+LEDS, DEAF, STORE, CAUSE, HANG, BUTTON, LOOP, FAINT, FLAGS = range(0x80, 0x89)
 
 
 @contextlib.contextmanager
@@ -282,6 +282,15 @@ def test_asleep_for_good_only_a_reset_wakes_it(probe: Probe, start: Start) -> No
         assert asked(rig, port, *b"anybody?") == b""
         rig.reset()
         assert asked(rig, port, *b"hello") == b"hello"
+
+
+@pytest.mark.parametrize(("mcu", "clock_hz"), KINDS)
+def test_a_flag_of_a_timer_is_cleared_alone(probe: Probe, start: Start, mcu: str, clock_hz: int) -> None:
+    """Bit 0: overflow, bit 1: compare match."""
+    rig = start(probe(mcu, clock_hz))
+    with opened(rig, baud=BAUD[clock_hz]) as port:
+        for cleared in range(4):
+            assert asked(rig, port, FLAGS, cleared) == bytes((3 & ~cleared,))
 
 
 def test_the_button(probe: Probe, start: Start) -> None:
