@@ -151,7 +151,6 @@ class Runtime:
         self._lines: tuple[int, ...] | None = None
         self._hearing: tuple[Any, ...] = ()
         self._patient = False
-        self._limit = NEVER
         self._next = NEVER
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -417,7 +416,6 @@ class Runtime:
         assert isinstance(core, Core)
         if self._hearing != self._heard_now():
             self._hear(core)
-        core.limit = self._limit
         outcome = core.attend(now_ns() + ATTENDS_NS)
         if outcome == T.NOBODY:
             self._next = core.nearest
@@ -591,7 +589,7 @@ class Runtime:
         """Hand what was heard to the core, after committing what none of it can change any more."""
         core = self.core
         if isinstance(core, Core):
-            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self.core.limit))
             keys = np.array(self._new_keys, np.int64)
             sample_keys, mv = (
                 np.array(self._new_sample_keys, np.int64),
@@ -607,7 +605,7 @@ class Runtime:
                 keys = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
                 self._capture_more(captured, keys, sample_keys, mv)
         else:
-            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self.core.limit))
             for step, neuron, weight in self._new_pokes:
                 core.poke(step, neuron, weight)
         self._new_keys.clear()
@@ -634,7 +632,7 @@ class Runtime:
                 self._t0_ns = wire.integer(args, "t0_ns")
                 if isinstance(self.core, Core):
                     self._at_home(self.core)
-            self._limit = self.core.limit = stop
+            self.core.limit = stop
             if not self.role.wall:
                 return
             if self.role.late_start and isinstance(self.core, Core):
@@ -656,7 +654,7 @@ class Runtime:
             due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9 + 0.05
             self.loop.call_later(max(0.0, due), self._write_capture)
         elif event.verb == "stop" and self.role.wall:
-            self._limit = min(self._limit, max(wire.integer(args, "step"), self.core.k))
+            self.core.limit = min(self.core.limit, max(wire.integer(args, "step"), self.core.k))
             self._act(False)
         elif event.verb == "exit":
             self._done.set()
@@ -690,7 +688,7 @@ class Runtime:
     def settle(self) -> None:
         """Commit what nothing that may still arrive in time can change."""
         if self.role.wall:
-            self._advance(min(self._step_now() - self._behind, self._next - 1, self._limit))
+            self._advance(min(self._step_now() - self._behind, self._next - 1, self.core.limit))
 
     def commit(self, step: int) -> None:
         """Commit up to `step`, whatever may arrive."""
@@ -739,7 +737,7 @@ class Runtime:
         if self.ended:
             return
         if self._step_now() - self._behind >= self._weigh_at:
-            self._advance(min(self._step_now() - self._behind, self._limit))
+            self._advance(min(self._step_now() - self._behind, self.core.limit))
             self._act(False)
         self.loop.call_at(self.time_of(self._weigh_at + self._behind + 1), self._weigh)
 
@@ -776,7 +774,7 @@ class Runtime:
 
     def _act(self, again: bool) -> None:
         """Emit what is due, and sleep until the core must act again."""
-        now, limit = self._step_now(), self._limit
+        now, limit = self._step_now(), self.core.limit
         core = self.core
         if self.lender.shadow:
             self._follow(now, limit)
@@ -808,7 +806,7 @@ class Runtime:
             return False
         if self.lender.looks_on or (self._weigh_at < NEVER and self._step_now() >= self._weigh_at):
             return False
-        keys, more, limit = self._new_keys, True, self._limit
+        keys, more, limit = self._new_keys, True, self.core.limit
         timer = not self._new
         while more:
             now = min(self._step_now(), self._weigh_at)
@@ -833,8 +831,8 @@ class Runtime:
 
     def _sleep_for_next(self, now: int) -> None:
         """Until `_next`, when the core must act again; or end, if that lies beyond the end."""
-        if self._next > self._limit:
-            self._next = self._limit + self._grace
+        if self._next > self.core.limit:
+            self._next = self.core.limit + self._grace
             if now >= self._next and not self.ended:
                 self._end()
         if self._next < NEVER and not self.ended:
@@ -932,7 +930,7 @@ class Runtime:
 
     def _end(self) -> None:
         """The limit is reached and what was under way has had its grace: commit, and say that was all."""
-        self._advance(self._limit)
+        self._advance(self.core.limit)
         self.ended = True
         self.lender.end()
         none, many = ([], None) if self._single else (b"", b"")
@@ -1021,7 +1019,7 @@ class Runtime:
         if number <= self.core.duty_number:
             return
         self.core.duty_number = number
-        emission, next_step = self.core.duty(horizon, keys, sample_keys, sample_mv, stimuli, self._limit)
+        emission, next_step = self.core.duty(horizon, keys, sample_keys, sample_mv, stimuli, self.core.limit)
         if order is not None:
             emission = self._order(order, emission)
             next_step = NEVER if order == "stop" else next_step

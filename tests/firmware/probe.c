@@ -130,7 +130,7 @@ static void store(uint8_t value)
 #define FLAGS TIFR
 #endif
 
-static uint8_t flags(uint8_t cleared)
+static __attribute__((noinline)) uint8_t flags(uint8_t cleared)
 {
 	uint8_t both = 1 << TOV1 | 1 << OCF1A, left;
 
