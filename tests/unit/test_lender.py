@@ -143,8 +143,8 @@ def test_what_the_bridge_sent_in_the_moment_of_taking_back_is_not_sent_again():
 
     def board() -> Iterator[list[bytes]]:
         yield from play.owned()
-        yield play.tell(play.fired(play.from_step, play.now() - 20))
         sent, silent = play.now() - 20, []
+        yield play.tell(play.fired(play.from_step, sent))
 
         def at_once(data: bytes) -> list[bytes]:
             """The first that the process says after the bridge's last word."""
