@@ -176,6 +176,8 @@ class Carrier:
         self._from_step: int | None = None
         self._held: list[int] = []
         self._told = 0
+        """All that the board did up to this tick has been published. The session is ahead of it by what has
+        come and is not handled yet."""
         self._seq = self._sample_seq = 0
         self._ceded_s: float | None = None
         self._mending = False

@@ -92,8 +92,7 @@ class Loan:
 
     def withheld(self) -> list[int]:
         """The shadow's spikes that the board has not published and can no more: those after its horizon."""
-        published = set(self.theirs)
-        return [step for step in self.mine if step > self.horizon and step not in published]
+        return [step for step in self.mine if not self.has(step)]
 
     # -- inputs -----------------------------------------------------------------------------------
 

@@ -587,9 +587,9 @@ class Runtime:
 
     def _take_in(self) -> None:
         """Hand what was heard to the core, after committing what none of it can change any more."""
+        self.settle()
         core = self.core
         if isinstance(core, Core):
-            self._advance(min(self._step_now() - self._behind, self._next - 1, self.core.limit))
             keys = np.array(self._new_keys, np.int64)
             sample_keys, mv = (
                 np.array(self._new_sample_keys, np.int64),
@@ -605,7 +605,6 @@ class Runtime:
                 keys = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
                 self._capture_more(captured, keys, sample_keys, mv)
         else:
-            self._advance(min(self._step_now() - self._behind, self._next - 1, self.core.limit))
             for step, neuron, weight in self._new_pokes:
                 core.poke(step, neuron, weight)
         self._new_keys.clear()
