@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 OUTPUT = Path("build/tests")
+WIDTH = 300
 CLUSTERS = "tests/process"
 COURSES, VERBS, BOARDS = (
     tuple(f"{CLUSTERS}/test_{name}.py" for name in names)
@@ -37,32 +38,40 @@ CALM = {
 }
 
 
-def passed(lanes: dict[str, tuple[str, ...]]) -> bool:
-    """Run lanes side by side. The output of each is in `build/tests`, and told as it ends."""
-    begun, left = time.monotonic(), {}
+def failures(lanes: dict[str, tuple[str, ...]]) -> list[str]:
+    """Run lanes side by side. The output of each is in `build/tests`, and told as it ends.
+
+    Returns a line for each test that failed, or for the lane when pytest itself went wrong.
+    """
+    begun, left, failed = time.monotonic(), {}, []
     for name, args in lanes.items():
         with (OUTPUT / f"{name}.txt").open("wb") as out:
             nice = ["nice", "-n", "10"] if name in NICE else []
             command = [*nice, sys.executable, "-m", "pytest", *args, *sys.argv[1:]]
             left[name] = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-    good = True
     try:
         while left:
             for name in [name for name, process in left.items() if process.poll() is not None]:
-                good &= left.pop(name).returncode == 0
-                print((OUTPUT / f"{name}.txt").read_text(errors="replace"), end="")
+                code = left.pop(name).returncode
+                said = (OUTPUT / f"{name}.txt").read_text(errors="replace")
+                print(said, end="")
                 print(f"-- {name}: after {time.monotonic() - begun:.0f} s", flush=True)
+                if code:
+                    told = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+                    failed += [f"{name}: {line[:WIDTH]}" for line in told or [f"pytest ended with {code}"]]
             time.sleep(0.1)
     finally:
         for process in left.values():
             process.terminate()
-    return good
+    return failed
 
 
 def main() -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    good = passed(LANES)
-    return 0 if passed(CALM) and good else 1
+    failed = failures(LANES) + failures(CALM)
+    # Last of all: whoever sees only the end of the output must see what failed.
+    print(*failed, sep="\n", end="\n" if failed else "", flush=True)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

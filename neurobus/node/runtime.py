@@ -470,7 +470,7 @@ class Runtime:
     def _stays(self) -> bool:
         """Whether to wait for the next frame in ZeroMQ's own call, a wake through the event loop saved: where
         no act is due meanwhile. What comes alone costs one wake more for it."""
-        return self._timer is None or self._timer_at - time.monotonic() > 2 * LINGER_WALL_MS * 1e-3
+        return self._timer is None or self._timer_at - self.loop.time() > 2 * LINGER_WALL_MS * 1e-3
 
     def _guarded(self, data: bytes) -> None:
         try:

@@ -1,12 +1,13 @@
 """A process that takes its neuron back: every spike is on the bus once, whatever was under way.
 
 The bus is a hub of one process: what is sent comes to all in one order. The board is played by the test,
-which knows what the neuron does: it is driven by a constant current.
+which knows what the neuron does: it is driven by a constant current. Time passes only where
+the script says so.
 """
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 
 from neurobus.events import Control, Report, Spikes
 from neurobus.ledger import Ledger
+from neurobus.node import runtime
 from neurobus.node.core import STEP_BITS, Core
 from neurobus.node.rehearsal import Stage
-from neurobus.node.runtime import Role, Runtime, now_ns
+from neurobus.node.runtime import Role, Runtime
 from neurobus.placement import place
 from neurobus.wire import bus as wire
 from tests.helpers import net, run_table, table
@@ -24,6 +26,32 @@ from tests.helpers import net, run_table, table
 NETWORK = run_table() + table("neurons", id="m", model="nodes.chip", params='{ I_e = "1500 pA" }')
 CLAIM = {"claim": "bridge/1/1"}
 END_S = 0.8
+
+
+class Clock:
+    """The host's, and that of event loops made meanwhile."""
+
+    def __init__(self) -> None:
+        self.ns = 10**12
+
+    def now_ns(self) -> int:
+        return self.ns
+
+    def sleep(self, steps: int) -> None:
+        self.ns += steps * 100_000
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.SelectorEventLoop()
+        loop.time = lambda: self.ns * 1e-9  # type: ignore[method-assign]
+        return loop
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(runtime, "now_ns", clock.now_ns)
+    monkeypatch.setattr(runtime, "step_loop", clock.loop)
+    return clock
 
 
 def core() -> Core:
@@ -72,7 +100,8 @@ class Hub(Stage):
 class Play:
     """A run in which the neuron is lent. `board` is part of the script: what comes once the process cedes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.truth = [key >> STEP_BITS for key in core().advance(round(END_S * 10_000)).keys.tolist()]
         self.hub = Hub(self._script())
         self.seq = 0
@@ -80,7 +109,7 @@ class Play:
         self.cede_at = self.from_step = 0
 
     def now(self) -> int:
-        return (now_ns() - self.t0_ns) // 100_000
+        return (self.clock.ns - self.t0_ns) // 100_000
 
     def run(self) -> list[int]:
         role = Role("m", ["m"], [0], 100_000, True, index_of={"m": 0}, n_ids=1, grace_ns=2_000_000)
@@ -111,13 +140,13 @@ class Play:
 
     def until(self, done: Callable[[], Any], alive: bool = True) -> Iterator[list[bytes]]:
         while not done():
-            time.sleep(0.001)
+            self.clock.sleep(10)
             yield [wire.encode(Control("bridge", "beat", {"at": {}}))] if alive else []
 
     def _script(self) -> Iterator[list[bytes]]:
         hub = self.hub
         yield []
-        self.t0_ns = now_ns()
+        self.t0_ns = self.clock.ns
         stop = round(END_S * 10_000)
         yield [wire.encode(Control(wire.EVERYONE, "start", {"t0_ns": self.t0_ns, "stop_step": stop}))]
         yield from self.until(lambda: self.now() > 500)
@@ -136,10 +165,10 @@ class Play:
         self.from_step = self.hub.reports("ceded")[0]["step"]  # later than asked for, where it woke late
 
 
-def test_what_the_bridge_sent_in_the_moment_of_taking_back_is_not_sent_again():
+def test_what_the_bridge_sent_in_the_moment_of_taking_back_is_not_sent_again(clock):
     """Both were asleep, on a busy machine. The bridge tells what waited at the port just as the process finds
     it silent: the process hears that only after it has decided."""
-    play = Play()
+    play = Play(clock)
 
     def board() -> Iterator[list[bytes]]:
         yield from play.owned()
@@ -163,10 +192,10 @@ def test_what_the_bridge_sent_in_the_moment_of_taking_back_is_not_sent_again():
     assert play.run() == play.truth
 
 
-def test_what_comes_of_an_epoch_that_is_over_is_sent_by_the_process():
+def test_what_comes_of_an_epoch_that_is_over_is_sent_by_the_process(clock):
     """The hub takes the bridge's frames after the process has ended the epoch: nobody hears them, nothing is
     lost."""
-    play = Play()
+    play = Play(clock)
 
     def board() -> Iterator[list[bytes]]:
         yield from play.owned()
@@ -179,9 +208,9 @@ def test_what_comes_of_an_epoch_that_is_over_is_sent_by_the_process():
 
 
 @pytest.mark.parametrize("ahead", [-20, 0, 60, 300])
-def test_what_a_board_told_ahead_of_time_is_not_sent_again(ahead):
+def test_what_a_board_told_ahead_of_time_is_not_sent_again(clock, ahead):
     """A simulated board on a machine that could not keep up, or one whose clock was taken for slower."""
-    play = Play()
+    play = Play(clock)
 
     def board() -> Iterator[list[bytes]]:
         yield from play.owned()
@@ -194,13 +223,12 @@ def test_what_a_board_told_ahead_of_time_is_not_sent_again(ahead):
     assert play.run() == play.truth
 
 
-def test_what_fell_between_the_last_step_and_the_word_of_it_is_the_processes():
+def test_what_fell_between_the_last_step_and_the_word_of_it_is_the_processes(clock):
     """The bridge lets go while the process, which woke late, has yet to say that its last step has passed."""
-    play = Play()
+    play = Play(clock)
 
     def board() -> Iterator[list[bytes]]:
-        while play.now() < play.cede_at + 150:
-            pass  # the loop does not come to its timers
+        play.clock.sleep(200)  # the loop does not come to its timers
         assert not play.hub.reports("ceded")
         look = wire.encode(Control("m", "stop", {"step": round(END_S * 10_000)}))
         yield [look, *play.say("release", horizon=0, why="unplugged")]
@@ -209,8 +237,8 @@ def test_what_fell_between_the_last_step_and_the_word_of_it_is_the_processes():
     assert play.run() == play.truth
 
 
-def test_a_run_that_ends_beside_a_board_has_what_the_board_did_not_tell():
-    play = Play()
+def test_a_run_that_ends_beside_a_board_has_what_the_board_did_not_tell(clock):
+    play = Play(clock)
 
     def board() -> Iterator[list[bytes]]:
         yield from play.owned()
