@@ -400,11 +400,16 @@ def test_free_a_board_stands_still_until_it_is_asked(probe: Probe, start: Start)
 
 def test_real_time_is_the_hosts(probe: Probe, start: Start) -> None:
     rig = start(probe(), pace="real")
-    a, begun = rig.stats(), time.monotonic_ns()
+
+    def asked() -> tuple[int, dict[str, Any], int]:
+        return time.monotonic_ns(), rig.stats(), time.monotonic_ns()
+
+    before, a, begun = asked()
     time.sleep(0.5)
-    b, ended = rig.stats(), time.monotonic_ns()
+    ended, b, after = asked()
     passed = b["ns"] - a["ns"] + b["slipped_ns"] - a["slipped_ns"]
-    assert passed == pytest.approx(ended - begun, abs=30e6)
+    # Each answer was given between two readings of the clock; a board may be some milliseconds behind.
+    assert ended - begun - 30e6 < passed < after - before + 30e6
 
 
 def test_64_boards_that_sleep_cost_little(probe: Probe, start: Start) -> None:

