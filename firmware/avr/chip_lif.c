@@ -373,8 +373,21 @@ APART_IF_SMALL uint8_t chip_tick(void)
 
 APART void chip_skip(uint16_t ticks)
 {
+#if FAST
+    NEAR(struct image, at, image);
+    uint8_t left = unit_mask + 1 - ((uint8_t)s.tick & unit_mask);
+
+    while (ticks >= left) {
+        s.tick += left;
+        ticks -= left;
+        next_unit();
+        left = unit_mask + 1;
+    }
+    s.tick += ticks;
+#else
     while (ticks--)
         next_tick();
+#endif
 }
 
 APART uint8_t chip_run(uint8_t n)

@@ -34,7 +34,7 @@ static struct state {
     uint16_t crc;
 } state;
 
-uint16_t APART link_crc(uint16_t crc, uint8_t byte)
+uint16_t APART_IF_SMALL link_crc(uint16_t crc, uint8_t byte)
 {
     return _crc_xmodem_update(crc, byte);
 }

@@ -80,8 +80,8 @@ int __attribute__((OS_main)) main(void)
 
     for (;;) {
         wdt_reset();
-        run_poll();
         session_poll();
+        run_poll();
         if (clock_frame)
             frame();
         lights_poll();

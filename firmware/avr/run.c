@@ -10,6 +10,8 @@
 
 #define AT_ONCE 16 /* updates at one go, and twice so many between two looks at what else there is to do */
 
+#define BEHIND (CLOCK_HZ / 1000 * 3) /* how far a lazy chip is left behind when all the same it is looked after */
+
 uint8_t run_queued;
 uint8_t run_paused;
 uint32_t run_period;
@@ -32,9 +34,27 @@ static APART uint8_t is_due(void)
     return ahead_of_now(run_state.limit) > 0;
 }
 
+/* Something has come up: the chip is not to lag behind any longer. */
+static inline void stir(void)
+{
+#if FAST
+    run_state.lazy = 0;
+#endif
+}
+
+static inline uint8_t is_lazy(void)
+{
+#if FAST
+    return run_state.lazy;
+#else
+    return 0;
+#endif
+}
+
 void run_halt(void)
 {
     NEAR(struct run_state, my, run_state);
+    stir();
     if (my->held == LINK_HELD_RUNNING)
         my->held = LINK_HELD_WHOLE;
     my->limit = chip_now16();
@@ -51,6 +71,7 @@ void run_empty(void)
 void run_whole(void)
 {
     NEAR(struct run_state, my, run_state);
+    stir();
     my->held = LINK_HELD_WHOLE;
     my->limit = chip_now16();
     my->resting = my->stalled = 0;
@@ -76,6 +97,7 @@ void run_free(const struct link_run *run)
 {
     NEAR(struct run_state, my, run_state);
 
+    stir();
     my->held = LINK_HELD_RUNNING;
     run_period = run->period;
     my->clocked = run->tick;
@@ -94,17 +116,29 @@ void run_resume(void)
 static APART void look_at_clock(void)
 {
     NEAR(struct run_state, my, run_state);
-    uint32_t now = clock_now(), at = my->due, counts = run_period >> 16;
+    uint32_t now = clock_now(), at = my->due;
     uint16_t tick = my->clocked, part = my->due_part;
 
+    if (is_lazy())
+        now -= BEHIND;
     while ((int32_t)(now - at) >= 0) {
-        uint16_t before = part;
+        uint16_t before = part, counts = run_period >> 16, parts = run_period, ticks = 1;
 
-        part += (uint16_t)run_period;
+#if FAST
+        /* After a sleep they are not counted one by one. */
+        uint16_t passed = now - at > 0xffff ? 0xffff : now - at;
+
+        while (counts < passed >> 1) {
+            counts = counts << 1 | parts >> 15;
+            parts <<= 1;
+            ticks <<= 1;
+        }
+#endif
+        part += parts;
         at += counts;
         if (part < before)
             at++;
-        tick++;
+        tick += ticks;
     }
     my->due = at;
     my->due_part = part;
@@ -116,6 +150,7 @@ static APART void look_at_clock(void)
 
 static void act(uint16_t value, uint8_t is_kick)
 {
+    stir();
     run_state.resting = 0;
     if (is_kick)
         chip_kick(value);
@@ -145,6 +180,7 @@ APART enum run_answer run_input(const struct link_input *f, uint8_t n, uint8_t i
         if (run_state.held == LINK_HELD_WHOLE && !run_paused) {
             run_raise(f->tick);
         } else if (run_queued + n <= QUEUE) {
+            stir();
             for (; n; n--) {
                 struct waiting *one = &queue[run_queued++];
 
@@ -221,13 +257,18 @@ APART void run_poll(void)
     NEAR(struct run_state, my, run_state);
     uint8_t most = 2, said;
 
-    clock_alarmed = 0;
+    if (clock_alarmed) {
+        clock_alarmed = 0;
+        stir();
+    }
     if (my->held == LINK_HELD_EMPTY || run_paused)
         return;
+    if (my->poked && !is_lazy())
+        take_poke();
+    if (my->poked)
+        stir();
     if (my->held == LINK_HELD_RUNNING)
         look_at_clock();
-    if (my->poked)
-        take_poke();
     while (is_due() && most--) {
         uint16_t free, nearest;
 
@@ -271,6 +312,8 @@ APART uint8_t run_may_sleep(uint8_t blocked)
         return 1;
     if (is_due())
         return my->stalled;
+    if (is_lazy())
+        return !clock_alarmed;
     calm = run_queued || blocked ? 1 : chip_calm();
     /* What can wait for longer is looked at in the next frame. */
     if (my->held == LINK_HELD_RUNNING && !(FAST ? my->resting && calm > 1 : calm == CHIP_CALM)) {
@@ -279,5 +322,8 @@ APART uint8_t run_may_sleep(uint8_t blocked)
 #endif
         clock_alarm(next);
     }
+#if FAST
+    my->lazy = my->held == LINK_HELD_RUNNING && !my->poked;
+#endif
     return !clock_alarmed;
 }

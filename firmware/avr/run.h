@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "link_messages.h"
+#include "near.h"
 
 /* What becomes of a message that must wait for something. */
 enum run_answer { RUN_TAKEN, RUN_HOLD, RUN_REFUSE };
@@ -21,6 +22,11 @@ extern struct run_state {   /* for others only `held`; side by side they take le
     /* The clock: update `clocked` is due at `due` (+ due_part / 65536). */
     uint16_t clocked, due_part;
     uint32_t due;
+#if FAST
+    /* Without input nothing can happen before the alarm rings (at rest: ever). Until then the chip stays behind the
+     * clock, and what comes meanwhile acts in its own update, though that has passed. */
+    uint8_t lazy;
+#endif
 } run_state;
 
 void run_halt(void);               /* stay at this tick */

@@ -63,10 +63,11 @@ Free-running (real time)
     RUN(tick, at, period): update `tick` is due at board clock `at`, the next every `period` (counts,
     16.16). Sent again it corrects the rate. INPUTs may come in any order and up to HELLO.queue of them wait
     for their tick. One that comes when its update is done acts in the next, is counted, and reported by
-    LATE with the tick at which it did act, so that a shadow can follow. A press of the button is reported
-    by POKE in the same way. Since the board's messages come in order, all LATE and POKE of an update have
-    been heard before a SPIKE or DONE of a later tick. STOP ends free-running: the board stays where it is
-    and says DONE.
+    LATE with the tick at which it did act, so that a shadow can follow. A board that cannot fire without an
+    input may stay behind its clock, and an update that it has not done yet is not over. A press of the
+    button is reported by POKE in the same way. Since the board's messages come in order, all LATE and POKE of
+    an update have been heard before a SPIKE or DONE of a later tick. STOP ends free-running: the board stays
+    where it is and says DONE.
 
 Lights
     LIGHTS says what the strip shows, if MIRROR asked for it; `neurobus.led.strip` makes the colours of it.

@@ -323,6 +323,100 @@ def test_a_press_on_a_stepped_board_is_told_and_acts_when_the_host_says(meet: Me
     assert spikes and 0 < spikes[0] - 500 < 50
 
 
+# -- by its own clock -------------------------------------------------------------------------------
+
+TICK_S = 1e-4
+
+
+class Free:
+    """A board that runs by its own clock, soon after it was told."""
+
+    def __init__(self, host: Host, whole: bytes):
+        self.host = host
+        host.step_ms = 0.1
+        host.load(whole)
+        self.period = host.hello["timer_hz"] * TICK_S
+        self.at = self.clock() + round(200 * self.period)
+        host.send(link.RUN, tick=0, at=self.at, period=round(self.period * 65536), batch=1)
+        self.heard_from = len(host.heard)
+
+    def clock(self) -> int:
+        self.host.send(link.PING, token=9)
+        return self.host.wait(link.PONG).values["clock"]
+
+    def tick(self) -> int:
+        """Of the last update that is due. No time passes between this and what is sent next."""
+        asked_s = self.host.now
+        passed = self.clock() - self.at + (self.host.now - asked_s) * self.host.hello["timer_hz"]
+        return int(passed / self.period)
+
+    def input(self, tick: int, ms: float = 15) -> tuple[list[int], list[dict[str, Any]]]:
+        """Give a spike that acts in `tick`; the ticks of the spikes that follow, and the LATE."""
+        begun = len(self.host.heard)
+        self.host.send(link.INPUT, tick=tick, synapses=(0,))
+        self.host.pump(ms)
+        heard = self.host.heard[begun:]
+        spikes = [p.values["tick"] for p in heard if p.message is link.SPIKE]
+        return spikes, [p.values for p in heard if p.message is link.LATE]
+
+
+def answer_of(meet: Meet, whole: bytes) -> int:
+    """Ticks from an input to its spike, stepped."""
+    host = meet("uno")
+    host.load(whole)
+    host.send(link.INPUT, tick=100, synapses=(0,))
+    (spike,) = host.go(300)
+    host.close()
+    return spike - 100
+
+
+@pytest.mark.parametrize("V", [0, 1 << 15])
+def test_a_neuron_that_cannot_fire_by_itself_takes_what_is_late_as_if_it_were_not(meet: Meet, V: int) -> None:
+    """At rest, or on its way there, a board with flash to spare stays some milliseconds behind its clock."""
+    whole = image([30_000], V_th=3 << 16, t_ref=200, V=V)
+    after = answer_of(meet, whole)
+    free = Free(meet("uno"), whole)
+    for slept_ms, late_ms in [(60, 0.3), (45, 1.0), (71, 2.0), (3, 0.5)]:
+        free.host.pump(slept_ms)
+        due = free.tick() - round(late_ms / 1000 / TICK_S)
+        assert free.input(due) == ([due + after], []), (slept_ms, late_ms)
+    assert free.host.stats()["late"] == 0
+
+
+def test_what_is_too_late_even_for_that_is_told(meet: Meet) -> None:
+    whole = image([30_000], V_th=3 << 16, t_ref=200)
+    after = answer_of(meet, whole)
+    free = Free(meet("uno"), whole)
+    free.host.pump(120)
+    now = free.tick()
+    (spike,), (late,) = free.input(now - 600)
+    assert late["due"] == (now - 600) & 0xFFFF and spike == late["acts"] + after
+    assert now - 250 < late["acts"] <= now + 20
+    assert free.host.stats()["late"] == 1
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_a_neuron_that_may_fire_by_itself_is_not_behind(meet: Meet, kind: str) -> None:
+    """Its spikes come when they are due, whether they are due soon or after a long sleep."""
+    whole = image([30_000], V_th=3 << 16, b=2500)
+    host = meet(kind)
+    host.load(whole)
+    stepped = host.go(3000)
+    assert len(stepped) > 15
+    host.close()
+    free = Free(meet(kind), whole)
+    told = []
+    while free.host.now < 10 and len(told) < len(stepped):
+        told += [
+            (p.values["tick"], free.host.now * free.host.hello["timer_hz"])
+            for p in free.host.pump(0.1)
+            if p.message is link.SPIKE
+        ]
+    assert [tick for tick, _ in told] == stepped
+    at = [clock / free.period - tick for tick, clock in told]
+    assert max(at) - min(at) < 20, "two milliseconds, in ticks; a lazy board is three behind, or twenty"
+
+
 # -- bytes ------------------------------------------------------------------------------------------
 
 
