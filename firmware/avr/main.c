@@ -80,8 +80,9 @@ int __attribute__((OS_main)) main(void)
 
     for (;;) {
         wdt_reset();
-        session_poll();
         run_poll();
+        if (session_poll())
+            run_poll(); /* an input is answered before anything else is done */
         if (clock_frame)
             frame();
         lights_poll();

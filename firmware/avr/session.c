@@ -343,12 +343,13 @@ static APART enum run_answer follow(void)
     return RUN_TAKEN;
 }
 
-APART void session_poll(void)
+APART uint8_t session_poll(void)
 {
+    enum run_answer what = RUN_HOLD;
+
     session_blocked = 0;
     if (link_receive()) {
-        enum run_answer what = follow();
-
+        what = follow();
         if (what == RUN_TAKEN)
             link_take();
         else if (what == RUN_REFUSE)
@@ -359,6 +360,7 @@ APART void session_poll(void)
     answer();
     if (store_poll() && link_session())
         owed |= SAVED;
+    return what == RUN_TAKEN;
 }
 
 APART void session_frame(void)
