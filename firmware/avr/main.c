@@ -23,6 +23,7 @@
 #include "clock.h"
 #include "lights.h"
 #include "link.h"
+#include "near.h"
 #include "run.h"
 #include "session.h"
 #include "store.h"
@@ -81,8 +82,13 @@ int __attribute__((OS_main)) main(void)
     for (;;) {
         wdt_reset();
         run_poll();
-        if (session_poll())
-            run_poll(); /* an input is answered before anything else is done */
+        session_poll();
+#if FAST
+        /* An input is answered before anything else is done. Whoever sleeps must have asked last whether the message
+         * that is held can be followed by now. */
+        if (!run_state.lazy && !session_blocked)
+            run_poll();
+#endif
         if (clock_frame)
             frame();
         lights_poll();

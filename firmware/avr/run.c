@@ -257,7 +257,7 @@ APART void run_poll(void)
     NEAR(struct run_state, my, run_state);
     uint8_t most = 2, said;
 
-    if (clock_alarmed) {
+    if (!FAST || clock_alarmed) {
         clock_alarmed = 0;
         stir();
     }

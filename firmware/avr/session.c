@@ -343,13 +343,12 @@ static APART enum run_answer follow(void)
     return RUN_TAKEN;
 }
 
-APART uint8_t session_poll(void)
+APART void session_poll(void)
 {
-    enum run_answer what = RUN_HOLD;
-
     session_blocked = 0;
     if (link_receive()) {
-        what = follow();
+        enum run_answer what = follow();
+
         if (what == RUN_TAKEN)
             link_take();
         else if (what == RUN_REFUSE)
@@ -360,7 +359,6 @@ APART uint8_t session_poll(void)
     answer();
     if (store_poll() && link_session())
         owed |= SAVED;
-    return what == RUN_TAKEN;
 }
 
 APART void session_frame(void)

@@ -8,7 +8,7 @@ extern uint8_t session_blocked;     /* the message that has come waits for an up
 extern uint8_t session_reset_flags; /* LINK_RESET_* */
 
 void session_start(void);           /* a snapshot found becomes the chip, and runs */
-uint8_t session_poll(void);         /* one message at most, and answers that there is room for; 1: it was followed */
+void session_poll(void);            /* one message at most, and answers that there is room for */
 void session_frame(void);           /* every 20 ms */
 uint8_t session_may_sleep(void);
 

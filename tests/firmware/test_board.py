@@ -323,6 +323,22 @@ def test_a_press_on_a_stepped_board_is_told_and_acts_when_the_host_says(meet: Me
     assert spikes and 0 < spikes[0] - 500 < 50
 
 
+# -- stepped ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_waits_for_an_update_is_followed_as_soon_as_that_is_done(meet: Meet, kind: str) -> None:
+    """Nobody sleeps over it, not even to the next frame of 20 ms."""
+    host = meet(kind)
+    host.load(image([100]))
+    host.step_ms = 0.1
+    for tick in range(50, 1000, 50):
+        begun = host.now
+        host.send(link.INPUT, tick=tick, synapses=(0,))
+        host.settle()
+        assert host.now - begun < 0.01, tick
+
+
 # -- by its own clock -------------------------------------------------------------------------------
 
 TICK_S = 1e-4
