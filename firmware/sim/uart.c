@@ -183,6 +183,8 @@ void uart_feed(uart_t *u, const uint8_t *data, uint32_t n, avr_cycle_count_t whe
 
 void uart_cut(uart_t *u)
 {
+	if (!u->receiving) /* a start bit that was to come */
+		avr_cycle_timer_cancel(u->avr, receive, u);
 	u->line_count = 0;
 	u->sent_count = 0;
 }

@@ -225,6 +225,20 @@ def test_unplugged_the_port_is_gone_and_plugged_it_has_its_name(probe: Probe, st
     assert rig.stats()["resets"]["power"] == 2
 
 
+def test_a_cable_pulled_between_two_bytes_leaves_no_bytes_on_the_line(probe: Probe, start: Start) -> None:
+    """Between a stop bit's middle and the next start bit too, a twentieth of the time."""
+    rig = start(probe(), pace="hold")
+    room = rig.ask("line", 0)["room"]
+    for n in range(250):
+        with opened(rig) as port:
+            port.write(bytes(50))
+            rig.run(0.2 + n * 0.00037)
+            rig.unplug(keep_power=True)
+        rig.run(0.1)
+        assert rig.ask("line", 0)["room"] == room, n
+        rig.plug()
+
+
 def test_it_can_be_plugged_in_under_another_name(probe: Probe, start: Start) -> None:
     rig = start(probe(), probe(), pace="real")
     before = rig.ports[0]
