@@ -354,7 +354,6 @@ class Free:
         self.period = host.hello["timer_hz"] * TICK_S
         self.at = self.clock() + round(200 * self.period)
         host.send(link.RUN, tick=0, at=self.at, period=round(self.period * 65536), batch=1)
-        self.heard_from = len(host.heard)
 
     def clock(self) -> int:
         self.host.send(link.PING, token=9)

@@ -160,14 +160,9 @@ def test_ports_and_simboard_with_the_real_firmware(
     assert process.stdout
     said = json.loads(process.stdout.readline())
     assert [(row["baud"], row["chip"]) for row in said["boards"]] == [(250_000, chip)] * 2
-
-    def answered() -> list[dict[str, Any]] | None:
-        """On a busy machine a simulated board may be slower than `ports` is patient."""
-        rows = [row for row in json.loads(neurobus("ports", "--json").stdout) if row["simulated"]]
-        assert [row["port"] for row in rows] == [row["port"] for row in said["boards"]]
-        return rows if all(row["state"] != "silent" for row in rows) else None
-
-    found = until(answered, what="both boards to answer")
+    asked = neurobus("ports", "--json", "--wait", 15)
+    found = [row for row in json.loads(asked.stdout) if row["simulated"]]
+    assert [row["port"] for row in found] == [row["port"] for row in said["boards"]]
     assert [(row["state"], row["mcu"], row["baud"]) for row in found] == [("board", "atmega8", 250_000)] * 2
     assert len({row["serial"] for row in found}) == 2 and {row["chip"] for row in found} == {chip}
     process.send_signal(signal.SIGINT)
