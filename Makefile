@@ -4,14 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
 PYTHON ?=
-# What the tests want beyond Python, as command:package or file:package. The packages of Homebrew come from
-# its tap osx-cross/avr.
-ifeq ($(shell uname -s),Darwin)
-NEEDS := cc:gcc avr-gcc:osx-cross/avr/avr-gcc simavr:osx-cross/avr/simavr
-else
-NEEDS := cc:gcc avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc \
-	/usr/include/simavr/sim_avr.h:libsimavr-dev /usr/include/libelf.h:libelf-dev
-endif
+# What each target needs beyond Python, and the packages that hold it; `neurobus doctor` reads the same.
+SYSTEM := neurobus/system.csv
+COLUMN := $(if $(filter Darwin,$(shell uname -s)),4,3)
 
 .PHONY: help install system demo papers peers test check bench clean train-report demo-train
 .PHONY: rig firmware campaign
@@ -51,11 +46,17 @@ $(BIN)/python:
 	fi; \
 	"$$found" -m venv --clear $(VENV)
 
-system: ## what the tests need from the system, installed when root
+system: system-test ## what the tests need from the system, installed when root
+
+# system-TARGET: what TARGET needs from the system, installed when root.
+system-%:
 	@missing() { \
-	  for need in $(NEEDS); do \
-	    case $$need in (/*) test -e "$${need%%:*}";; (*) command -v "$${need%%:*}" >/dev/null;; esac \
-	      || printf '%s ' "$${need##*:}"; \
+	  awk -F, -v target=$* -v column=$(COLUMN) 'NR > 1 && $$column && index(" " $$5 " ", " " target " ") \
+	    { print $$column "," $$2 }' $(SYSTEM) | while IFS=, read -r packages signs; do \
+	    for sign in $$signs; do \
+	      case $$sign in (/*) test -e "$$sign";; (*) command -v "$$sign" >/dev/null;; esac && continue 2; \
+	    done; \
+	    printf '%s ' "$$packages"; \
 	  done; \
 	}; \
 	packages=$$(missing); \
@@ -73,10 +74,13 @@ system: ## what the tests need from the system, installed when root
 	fi; \
 	packages=$$(missing); \
 	[ -n "$$packages" ] || exit 0; \
-	echo "missing: $$packages(tests that need them are skipped)" >&2; \
-	[ "$${CI:-}" != true ]
+	case $* in \
+	  (test) echo "missing: $$packages(tests that need them are skipped)" >&2; [ "$${CI:-}" != true ];; \
+	  (bench|train-report) echo "missing: $$packages(figures of boards are left out)" >&2;; \
+	  (*) echo "make $*: missing: $$packages" >&2; exit 1;; \
+	esac
 
-firmware: ## of the boards, into build/firmware: make firmware LED=ws2815 LEDS=60, or CHIP=race
+firmware: system-firmware ## of the boards, into build/firmware: make firmware LED=ws2815 LEDS=60, or CHIP=race
 	@$(MAKE) -s --no-print-directory -C firmware/avr $(if $(FIRMWARE),FIRMWARE=$(abspath $(FIRMWARE)))
 
 rig: build/sim/rig ## simulated boards: firmware/sim, built with simavr
@@ -84,7 +88,7 @@ rig: build/sim/rig ## simulated boards: firmware/sim, built with simavr
 # Where simavr's headers are, when not where the compiler looks anyway.
 SIMAVR := $(shell pkg-config --variable=includedir simavr 2>/dev/null)
 
-build/sim/rig: $(wildcard firmware/sim/*.c firmware/sim/*.h)
+build/sim/rig: $(wildcard firmware/sim/*.c firmware/sim/*.h) | system-rig
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -D_GNU_SOURCE $(SIMAVR:%=-I%) -o $@ firmware/sim/*.c \
 		$(shell pkg-config --libs-only-L simavr 2>/dev/null) -lsimavr -lelf -lm
@@ -101,7 +105,7 @@ peers: install build/peers/.installed ## the same networks in NEST and in Brian2
 	$(BIN)/python -m tests.peers --brian build/peers/bin/python --json build/peers.json
 
 # Brian2 wants an older numpy, so it has an environment of its own. Without it NEST is compared alone.
-build/peers/.installed:
+build/peers/.installed: | $(VENV)/.installed
 	@echo 'installing Brian2 into build/peers ...'
 	@mkdir -p build
 	@if $(BIN)/python -m venv --clear build/peers \
@@ -120,7 +124,7 @@ check: install ## style, types, then all tests
 	$(BIN)/mypy
 	@$(MAKE) test
 
-train-report: install ## what thirty chips learn: the table in the README, every split (some minutes)
+train-report: install system-train-report ## what thirty chips learn: the table in the README, every split (some minutes)
 	@mkdir -p build
 	$(BIN)/python -m tests.bench.learning --json build/train.json \
 		$(addprefix --brian ,$(wildcard build/peers/bin/python))
@@ -133,13 +137,13 @@ demo-train: install ## thirty processes learn to read, with a picture of what ea
 	@echo 'what is taken for what: $(DEMO)/thirty.confusion.png'
 	@echo 'now try: neurobus brain load $(DEMO)/thirty.brain, and in another terminal: neurobus show 7'
 
-demo-board: install system rig firmware ## a simulated board as a neuron: attached, pressed, unplugged, plugged
+demo-board: install system-demo-board rig firmware ## a simulated board as a neuron: attached, pressed, unplugged, plugged
 	$(BIN)/python firmware/demo.py
 
-campaign: install system rig ## what boards must bear, at length: a thousand cables pulled, bit errors, power losses
+campaign: install system-campaign rig ## what boards must bear, at length: a thousand cables pulled, bit errors, power losses
 	$(BIN)/python -m tests.firmware.campaign
 
-bench: install $(VENV)/.bench ## the figures of merit, as a table and build/bench.json
+bench: install system-bench $(VENV)/.bench build/peers/.installed ## the figures of merit, as a table and build/bench.json
 	@mkdir -p build
 	$(BIN)/python -m tests.bench --json build/bench.json
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import neurobus
+from neurobus import system
 from neurobus.bridge import port as ports
 from neurobus.bridge.hardware import Hardware
 from neurobus.cluster import folder as folders
@@ -298,21 +298,5 @@ def program() -> Path:
 
 def missing() -> str | None:
     """The command that installs what building the rig and the firmware lacks here; None when nothing."""
-    brew = shutil.which("brew")
-    lacking = []
-    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        lacking.append("gcc")
-    if not shutil.which("avr-gcc"):
-        lacking.append("osx-cross/avr/avr-gcc" if brew else "gcc-avr avr-libc")
-    if not any(Path(place, "simavr", "sim_avr.h").exists() for place in INCLUDES):
-        lacking.append("osx-cross/avr/simavr" if brew else "libsimavr-dev libelf-dev")
-    if not shutil.which("make"):
-        lacking.append("make")
-    if not lacking:
-        return None
-    if brew:
-        return f"brew install {' '.join(lacking)}"
-    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install {' '.join(lacking)}"
-
-
-INCLUDES = ("/usr/include", "/usr/local/include", "/opt/homebrew/include")
+    lacking = system.missing("rig", "firmware")
+    return system.install_command(lacking) if lacking else None

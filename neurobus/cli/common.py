@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -82,13 +80,6 @@ def ids_of(text: str | None) -> list[str] | None:
     if not ids:
         raise InputError("--only names no neuron; write --only a,b,c")
     return ids
-
-
-def install_command(apt: str, brew: str) -> str:
-    """The command that installs packages here."""
-    if shutil.which("brew"):
-        return f"brew install {brew}"
-    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install {apt}"
 
 
 def find_models(*beside: Path) -> None:

@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import resource
-import shutil
 import sys
 import tempfile
 import time
@@ -19,8 +18,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from neurobus import __version__
-from neurobus.cli.common import install_command, json_option, print_json
+from neurobus import __version__, system
+from neurobus.cli.common import json_option, print_json
 from neurobus.errors import NeurobusError
 
 OK, NOTE, BAD = "ok", "note", "bad"
@@ -47,12 +46,6 @@ PACKAGES = (
     "textual",
     "zstandard",
 )
-TOOLS = {
-    "avr-gcc": ("the firmware", "gcc-avr avr-libc", "avr-gcc"),
-    "avrdude": ("flashing boards", "avrdude", "avrdude"),
-    "chromium": ("tests of the live page", "chromium", "--cask chromium"),
-}
-"""Program → what needs it, and its package in apt and in brew."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +90,8 @@ def examine() -> Iterator[Finding]:
     yield _clock()
     yield _machine()
     yield _serial()
-    for program, (purpose, apt, brew) in TOOLS.items():
-        yield _tool(program, purpose, apt, brew)
-    if packages.state == OK:
-        yield _simavr()
+    for need in system.needs():
+        yield _tool(need)
 
 
 def _python() -> Finding:
@@ -276,25 +267,12 @@ def _is_group(number: int) -> bool:
     return True
 
 
-def _tool(program: str, purpose: str, apt: str, brew: str) -> Finding:
-    names = (program, "chromium-browser", "google-chrome") if program == "chromium" else (program,)
-    path = next((path for name in names if (path := shutil.which(name))), None)
-    if path is None:
-        return Finding(program, NOTE, f"not found; needed for {purpose}", install_command(apt, brew))
-    return Finding(program, OK, path)
-
-
-def _simavr() -> Finding:
-    """A library: what is asked for are the headers that the rig is built with."""
-    from neurobus.bridge import simboard
-
-    if simboard.PROGRAM.exists():
-        return Finding("simavr", OK, f"{simboard.PROGRAM} is built")
-    for place in simboard.INCLUDES:
-        if Path(place, "simavr", "sim_avr.h").exists():
-            return Finding("simavr", OK, f"{place}/simavr; 'make rig' builds simulated boards with it")
-    mend = install_command("libsimavr-dev libelf-dev", "osx-cross/avr/simavr")
-    return Finding("simavr", NOTE, "not found; needed for simulated boards", mend)
+def _tool(need: system.Need) -> Finding:
+    found = need.where()
+    if found is None:
+        mend = system.install_command([need])
+        return Finding(need.name, NOTE, f"not found; needed for {need.purpose}", mend)
+    return Finding(need.name, OK, found)
 
 
 def _show(findings: list[Finding]) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import click
 
+from neurobus import system
 from neurobus.bridge import hardware, simboard
 from neurobus.bridge import port as ports
 from neurobus.bridge.image import CHIPS
-from neurobus.cli.common import install_command, json_option, print_json
+from neurobus.cli.common import json_option, print_json
 from neurobus.errors import InputError, NeurobusError
 
 
@@ -48,9 +48,10 @@ def command(
     path = hex_file or simboard.built(neuron) / f"{board.firmware}.hex"
     if by_port:
         port = _usable(port, dry_run)
-    avrdude = shutil.which("avrdude")
+    (needed,) = (need for need in system.needs() if need.name == "avrdude")
+    avrdude = needed.where()
     if avrdude is None and not dry_run:
-        raise InputError(f"avrdude is missing; run: {install_command('avrdude', 'avrdude')}")
+        raise InputError(f"avrdude is missing; run: {system.install_command([needed])}")
     if not path.exists() and not dry_run:
         raise InputError(_no_hex(path, hex_file is not None, neuron))
     words = hardware.flash_command(avrdude or "avrdude", board, port, str(path), programmer)
