@@ -50,7 +50,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from neurobus import units
+from neurobus import modelpath, units
 
 Array = npt.NDArray[np.float64]
 
@@ -366,6 +366,7 @@ def load_synapse(name: str) -> type[Synapse]:
 
 
 def _load(name: str) -> type[Node]:
+    modelpath.require_allowed(name)
     try:
         module: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -15,7 +15,7 @@ from neurobus import __version__
 from neurobus.classroom import brain as brains
 from neurobus.classroom.brain import Brain
 from neurobus.cli.clusters import started
-from neurobus.cli.common import TIME, cluster_option, find_models, json_option, print_json
+from neurobus.cli.common import TIME, cluster_option, find_models, json_option, print_json, trust_option
 from neurobus.cli.run import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import weights as gathered
@@ -84,20 +84,24 @@ def save(file: Path, state: Path | None, cluster: str | None, as_json: bool) -> 
     "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change its config. Repeatable."
 )
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Record it (.mcap).")
+@trust_option
 @json_option
 def load(file: Path, clock: str, pace: float | None, for_ns: int | None, overrides: tuple[str, ...],
-         record: Path | None, as_json: bool) -> None:  # fmt: skip
+         record: Path | None, trust: bool, as_json: bool) -> None:  # fmt: skip
     """Bring the brain in FILE to life: start its network with the weights it has learnt.
 
     \b
     neurobus brain load thirty.brain
+
+    A brain names the models of its network. Those that neurobus does not ship are imported only with --trust.
     """
     if pace is not None and clock == "wall":
         raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
-    find_models(file.parent)
+    find_models(file.parent, trust=trust)
     brain = brains.load(file)
     brain.overrides += overrides
     options = options_of(brain, file)
+    options.guarded = not trust
     options.clock = clock
     if record is not None:
         options.programs = [("neurobus.log.recording", {"path": str(record.absolute())})]
@@ -124,14 +128,15 @@ def options_of(brain: Brain, file: Path) -> Options:
 
 @command.command(name="info")
 @click.argument("file", type=click.Path(path_type=Path))
+@trust_option
 @json_option
-def info(file: Path, as_json: bool) -> None:
+def info(file: Path, trust: bool, as_json: bool) -> None:
     """Say what is in FILE.
 
     \b
     neurobus brain info thirty.brain
     """
-    find_models(file.parent)
+    find_models(file.parent, trust=trust)
     brain = brains.load(file)
     network = brain.network()
     facts: dict[str, Any] = {

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from neurobus import units
+from neurobus import modelpath, units
 from neurobus.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,10 +81,17 @@ def ids_of(text: str | None) -> list[str] | None:
     return ids
 
 
-def find_models(*beside: Path) -> None:
-    """Models of the user's own are found beside the config, or in the current folder."""
-    for folder in (Path.cwd(), *beside):
-        sys.path.insert(0, str(folder.absolute()))
+def trust_option(function: F) -> F:
+    return click.option(
+        "--trust", is_flag=True, help="Import models that neurobus does not ship: this runs their code."
+    )(function)
+
+
+def find_models(*beside: Path, trust: bool = True) -> None:
+    """Models of the user's own are found beside the config, or in the current folder. Without `trust` none of
+    them is imported; a config out of a log or a brain has it only where a person gave it."""
+    modelpath.guard(not trust)
+    modelpath.look_in((*beside, Path.cwd()))
 
 
 @contextlib.contextmanager

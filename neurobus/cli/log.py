@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from neurobus.cli.common import find_models, ids_of, json_option, print_json, window_options
+from neurobus.cli.common import find_models, ids_of, json_option, print_json, trust_option, window_options
 from neurobus.errors import InputError, RunError
 from neurobus.log import Log, info, read
 from neurobus.log import recover as recovered
@@ -131,9 +131,10 @@ def recover(log: Path, out: Path | None, as_json: bool) -> None:
 
 @command.command(short_help="run a log's own config again and compare the spikes")
 @click.argument("log", type=A_LOG)
+@trust_option
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, log: Path, as_json: bool) -> None:
+def verify(ctx: click.Context, log: Path, trust: bool, as_json: bool) -> None:
     """Run LOG's own config, seed, pokes and external spikes again under the virtual clock, and compare its
     spikes, and its weights where they were recorded.
 
@@ -141,8 +142,9 @@ def verify(ctx: click.Context, log: Path, as_json: bool) -> None:
     neurobus log verify ring.mcap
 
     Exit code 1 when the spikes differ. A wall-clock run repeats exactly as long as nothing came late.
+    A log names the models of its network. Those that neurobus does not ship are imported only with --trust.
     """
-    verdict = _verify(read(log), quiet=as_json)
+    verdict = _verify(read(log), trust, quiet=as_json)
     if as_json:
         print_json({key: value for key, value in verdict.items() if key != "text"})
     else:
@@ -150,14 +152,14 @@ def verify(ctx: click.Context, log: Path, as_json: bool) -> None:
     ctx.exit(0 if verdict["verified"] else 1)
 
 
-def _verify(recorded: Log, quiet: bool) -> dict[str, Any]:
+def _verify(recorded: Log, trust: bool, quiet: bool) -> dict[str, Any]:
     from neurobus.cli.run import RECORDING, perform
     from neurobus.cluster.launcher import Launch
     from neurobus.log.rerun import late, rerun
 
-    beside = [str(recorded.path.absolute().parent), os.getcwd()]
-    find_models(recorded.path.parent)
-    options = rerun(recorded, beside)
+    find_models(recorded.path.parent, trust=trust)
+    options = rerun(recorded, [str(recorded.path.absolute().parent), os.getcwd()])
+    options.guarded = not trust
     if not quiet:
         name = recorded.header.config_name
         click.echo(f"running {recorded.end_ns / 1e9:g} s of {name} again ...", err=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from neurobus import config
+from neurobus import config, modelpath
 from neurobus.bus.peer import Peer
 from neurobus.cli.clusters import runs, started
 from neurobus.cli.common import TIME, cluster_option, json_option, on_interrupt, print_json
@@ -107,7 +106,7 @@ def _model_ns(manifest: Manifest) -> int | None:
 def _facts(manifest: Manifest) -> tuple[Header, list[str]]:
     """The header of a log of a running cluster, and what a person should know of it."""
     options = Options.read(folders.runtime_dir() / manifest.name)
-    sys.path[:0] = options.python_path
+    modelpath.look_in(options.python_path)
     notes = []
     if options.config_path:
         # As the launcher was given it, so seen from the folder it was started in.

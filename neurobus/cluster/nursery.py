@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from neurobus import __version__, config, network, placement
+from neurobus import __version__, config, modelpath, network, placement
 from neurobus.bus import conductor as conducting
 from neurobus.bus import hub
 from neurobus.bus.conductor import Conductor, Score
@@ -75,8 +75,8 @@ class Nursery:
     def build(self) -> None:
         """Config, network, plan and compiled kernels. Raises InputError."""
         options = self.options
-        for path in reversed(options.python_path):
-            sys.path.insert(0, path)
+        modelpath.look_in(options.python_path)
+        modelpath.guard(options.guarded)
         if options.config_path:
             self.config = config.load(Path(options.config_path), options.overrides)
         else:

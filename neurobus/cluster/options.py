@@ -16,7 +16,8 @@ class Options:
     `clock`, `seed`: instead of the config's. `replaced`: neuron id → spike times (ns) that a recording
     plays in its place. `stimuli`: (t_ns, neuron, weight) from a log. `programs`: observers that are part
     of the run, as (dotted module with a `main(Seat)`, arguments). `weights`: float64, in the network's
-    order, instead of the config's. `resume`: folder of snapshots.
+    order, instead of the config's. `resume`: folder of snapshots. `guarded`: the config is a stranger's,
+    and only shipped models are imported.
     """
 
     clock: str | None = None
@@ -34,6 +35,7 @@ class Options:
     state: str | None = None
     snapshots: bool = True
     python_path: list[str] = field(default_factory=list)
+    guarded: bool = False
 
     def write(self, folder: Path) -> None:
         (folder / "options").write_bytes(msgpack.packb(asdict(self)))

@@ -1,0 +1,39 @@
+"""Which modules a config may name as models, and where they are looked for.
+
+A log and a brain carry a config that somebody else may have written, and to import a module is to run it.
+So where the config comes out of such a file, only the models that neurobus ships may be named, unless a
+person says that they trust it. And a folder is looked into last: a `random.py` in it never stands in for
+Python's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+SHIPPED = "nodes."
+"""What the dotted names of shipped models begin with. As this package is installed, no folder stands in for
+it."""
+
+_guarded = False
+
+
+def look_in(folders: Iterable[str | Path]) -> None:
+    """Model modules are looked for in `folders` too, in this order, after all places known so far."""
+    for folder in folders:
+        if (place := str(Path(folder).absolute())) not in sys.path:
+            sys.path.append(place)
+
+
+def guard(on: bool = True) -> None:
+    """From now on this process, and what it forks, imports shipped models alone (or any again)."""
+    global _guarded
+    _guarded = on
+
+
+def require_allowed(name: str) -> None:
+    """Raises ImportError where the model `name` may not be imported."""
+    if _guarded and not name.startswith(SHIPPED):
+        raise ImportError(f"model '{name}' is not one of neurobus's own, and to import it is to run it; "
+                          "--trust does that, for files whose origin you know")  # fmt: skip
