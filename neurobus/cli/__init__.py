@@ -9,6 +9,7 @@ import sys
 import click
 
 from neurobus import __version__
+from neurobus.cli.plain import use_stand_ins
 from neurobus.errors import EXIT_CODES, NeurobusError
 
 VERBS = {
@@ -89,6 +90,7 @@ def main() -> None:
     # A Ctrl-C while a verb is imported just ends the process: there is nothing to tidy up, and in the midst
     # of a class statement Python would turn it into another error.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    use_stand_ins()
     try:
         sys.exit(cli.main(prog_name="neurobus", standalone_mode=False))
     except NeurobusError as error:

@@ -26,7 +26,7 @@ class Time(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            ns = units.to_ns(value)
+            ns = units.to_ns(value, usual="s")
         except units.UnitError as error:
             self.fail(str(error), param, ctx)
         if ns < 0:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from neurobus import led
 from neurobus.cli.common import cluster_option, json_option, print_json
+from neurobus.cli.plain import CELLS, use_stand_ins
 from neurobus.cli.topfigures import Depolarisation, figure, headline, spikes_per_s
 from neurobus.cluster import folder as folders
 from neurobus.cluster.live import Live
@@ -63,6 +64,7 @@ def command(cluster: str | None, once: bool, as_json: bool) -> None:
             return
         from neurobus.cli.topview import Top
 
+        use_stand_ins(CELLS)
         if Top(observer).run() == "ended":
             click.echo(_farewell(observer.live))
 
