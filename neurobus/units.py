@@ -41,35 +41,38 @@ def split(text: str) -> tuple[Decimal, str]:
     return number, found[2]
 
 
-def _scaled(value: object, unit: str) -> Decimal:
+def _scaled(value: object, unit: str, usual: str = "") -> Decimal:
+    """`value` in `unit`; `usual` is the unit that people would write such a thing in, for suggestions."""
     dimension, power = _unit(unit)
+    usual = usual or unit
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise UnitError(
-            f'{value!r} is not a quantity; write it as text, such as "1 {unit}"'.replace(' "', ' "')
+            f'{value!r} is not a quantity; write it as text, such as "1 {usual}"'.replace(' "', ' "')
         )
     if not isinstance(value, str):
         if unit == "":
             return Decimal(repr(value))
-        raise UnitError(f'{value!r} has no unit; write "{value} {unit}"')
+        raise UnitError(f'{value!r} has no unit; write "{value} {usual}"')
     number, given = split(value)
     have, given_power = _unit(given)
     if have != dimension:
-        wanted = f'{dimension}, such as "{number} {unit}"' if unit else "a plain number"
+        wanted = f'{dimension}, such as "{number} {usual}"' if unit else "a plain number"
         raise UnitError(f"'{value}' is {have if given else 'a plain number'}; this must be {wanted}")
     return number.scaleb(given_power - power)
 
 
-def parse(value: object, unit: str) -> float:
-    """The quantity `value` as a float in `unit` (`""`: a plain number). Raises `UnitError`."""
-    result = float(_scaled(value, unit))
+def parse(value: object, unit: str, usual: str = "") -> float:
+    """The quantity `value` as a float in `unit` (`""`: a plain number). Raises `UnitError`, which suggests
+    `usual` where a unit is missing."""
+    result = float(_scaled(value, unit, usual))
     if result != result or result in (float("inf"), float("-inf")):
         raise UnitError(f"{value!r} is not a finite number")
     return result
 
 
-def to_ns(value: object) -> int:
-    """A time as whole nanoseconds. Raises `UnitError` when it is none."""
-    ns = _scaled(value, "ns")
+def to_ns(value: object, usual: str = "ms") -> int:
+    """A time as whole nanoseconds. Raises `UnitError` when it is none; `usual` as in `parse`."""
+    ns = _scaled(value, "ns", usual)
     if ns != ns.to_integral_value():
         raise UnitError(f"'{value}' is not a whole number of nanoseconds")
     return int(ns)

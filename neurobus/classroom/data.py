@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
 
 Levels = npt.NDArray[np.uint8]
@@ -152,43 +151,21 @@ def _pair(X: npt.NDArray[np.generic], y: npt.NDArray[np.generic], x_name: str, y
 
 def _csv(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.str_]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        table = CsvTable.parse(path.read_bytes(), str(path))
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path) from error
-    except UnicodeDecodeError as error:
-        raise InputError("is not UTF-8 text", path) from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    head = [cell.strip() for cell in next(reader, [])]
-    at = next((n for n, name in enumerate(head) if name.lower() in LABEL_COLUMNS), None)
-    if at is None or len(head) < 2:
+    classes = next((name for name in table.cells if name.lower() in LABEL_COLUMNS), None)
+    if classes is None or len(table.cells) < 2:
         raise InputError(
             f"the first line must name the columns, one of them {' or '.join(LABEL_COLUMNS[:2])}", path, 1
         )
-    rows: list[list[float]] = []
-    labels: list[str] = []
-    for row in reader:
-        if not row:
-            continue
-        line = reader.line_num
-        if len(row) != len(head):
-            raise InputError(f"{len(row)} cells, but the header has {len(head)}", path, line)
-        labels.append(row[at].strip())
-        if not labels[-1]:
-            raise InputError(f"no class in column '{head[at]}'", path, line)
-        values = []
-        for name, cell in zip(head, row, strict=True):
-            if name == head[at]:
-                continue
-            try:
-                values.append(float(cell))
-            except ValueError as error:
-                raise InputError(f"'{cell.strip()}' in column '{name}' is no number", path, line) from error
-            if not np.isfinite(values[-1]):
-                raise InputError(f"'{cell.strip()}' in column '{name}' is not finite", path, line)
-        rows.append(values)
-    if not rows:
+    labels = table.cells[classes]
+    if not labels:
         raise InputError("has no samples", path)
-    return np.array(rows), np.array(labels)
+    if "" in labels:
+        raise table.error(labels.index(""), f"no class in column '{classes}'")
+    columns = [table.numbers(name, table.units[name]) for name in table.cells if name != classes]
+    return np.column_stack(columns), np.array(labels)
 
 
 def _classes(y: npt.NDArray[np.str_], path: Path) -> tuple[Labels, list[str]]:

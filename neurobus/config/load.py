@@ -80,10 +80,12 @@ def _config(text: str, name: str, read: Callable[[str], bytes], overrides: Seque
     except tomllib.TOMLDecodeError as error:
         found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
         message, line = (found[1], found[2]) if found else (str(error), None)
+        lines = text.rstrip().split("\n")
+        number = int(line) if line else len(lines)
         if "key part" in message:
             message += "; an inline table { … } must stay on one line"
-        last = len(text.rstrip().splitlines()) or 1
-        raise InputError(f"not valid TOML: {message}", name, int(line) if line else last) from error
+        message = unquoted(lines[number - 1]) or f"not valid TOML: {message}"
+        raise InputError(message, name, number) from error
     places = Places(name, text)
     for override in overrides:
         places.changed[_override(raw, override)] = override
@@ -102,6 +104,27 @@ def _config(text: str, name: str, read: Callable[[str], bytes], overrides: Seque
     _check_run(config)
     _read_files(config, read)
     return config
+
+
+_BARE_QUANTITY = re.compile(
+    r"(?<![\w.])([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*[A-Za-zµμ]+(?:/s)?)(?![\w.])"
+)
+_BARE_WORD = re.compile(r"[=\[,]\s*([A-Za-z_][\w.#-]*)\s*(?=$|[,\]}])")
+
+
+def unquoted(line: str) -> str:
+    """What is wrong with a line that is no TOML: a quantity, or text, without its quotes; else nothing."""
+    bare = re.sub(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'", '""', line).partition("#")[0].rstrip()
+    for found in _BARE_QUANTITY.finditer(bare):
+        try:
+            units.split(found[1])
+        except units.UnitError:
+            continue
+        return f'quantities need quotes; write "{found[1]}"'
+    for word in _BARE_WORD.findall(bare.partition("=")[1] + bare.partition("=")[2]):
+        if word not in ("true", "false", "inf", "nan"):
+            return f'text needs quotes; write "{word}"'
+    return ""
 
 
 # Overrides
@@ -263,15 +286,14 @@ def _check_switches(config: Config) -> None:
 
 def _check_run(config: Config) -> None:
     run = config.run
-    for key, unit, least in (("dt", "ns", 1), ("duration", "ns", 1), ("grace", "ns", 0),
-                             ("snapshot_every", "ns", 0), ("potential_interval", "ns", 0),
-                             ("weight_interval", "ns", 1), ("potential_delta", "mV", 0)):  # fmt: skip
+    for key, unit, least in (("dt", "ms", 1), ("duration", "s", 1), ("grace", "ms", 0),
+                             ("snapshot_every", "s", 0), ("potential_interval", "ms", 0),
+                             ("weight_interval", "s", 1), ("potential_delta", "mV", 0)):  # fmt: skip
         written = getattr(run, key)
         if written is None:
             continue
         try:
-            units.parse(written, "ms" if unit == "ns" else unit)
-            value = units.to_ns(written) if unit == "ns" else units.parse(written, unit)
+            value = units.parse(written, unit) if unit == "mV" else units.to_ns(written, usual=unit)
         except units.UnitError as error:
             raise config.error(("run", key), f"{key}: {error}") from error
         if value < least:

@@ -89,8 +89,8 @@ def test_arrays_that_cannot_be_are_one_clear_line(tmp_path, arrays, word):
     [
         ("a,b\n1,2\n", 1, "one of them label"),
         ("a,label\n1,x\n2\n", 3, "1 cells, but the header has 2"),
-        ("a,label\n1,x\nq,y\n", 3, "'q' in column 'a' is no number"),
-        ("a,label\n1,x\nnan,y\n", 3, "not finite"),
+        ("a,label\n1,x\nq,y\n", 3, "a 'q' is not a number"),
+        ("a,label\n1,x\nnan,y\n", 3, "not a finite number"),
         ("a,label\n1,\n", 2, "no class"),
     ],
 )

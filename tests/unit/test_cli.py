@@ -69,6 +69,8 @@ BAD = [
     ("record LOG.x", 3, "no cluster is running"),
     ("record LOG.x --for soon", 2, "is not a quantity"),
     ("record LOG.x --for 3mV", 2, "this must be time"),
+    ("record LOG.x --for 100", 2, 'such as "100 s"'),
+    ("plot LOG --start 1", 2, 'such as "1 s"'),
     ("check", 2, "Missing argument 'CONFIG'"),
     ("check gone.toml", 2, "gone.toml: cannot be read"),
     ("check RING --set run.dt=3", 2, "--set run.dt=3: "),

@@ -286,3 +286,41 @@ def test_the_schema_describes_what_is_accepted():
     }  # fmt: skip
     assert group["required"] == ["id", "model"] and group["additionalProperties"] is False
     msgspec.convert(tomllib.loads(GOOD), loads(GOOD, "net.toml", {}).__class__.__bases__[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("weight = 400 pA", 'quantities need quotes; write "400 pA"'),
+        ("weight = 400pA", 'quantities need quotes; write "400pA"'),
+        ("weight = -.5 nA  # strong", 'quantities need quotes; write "-.5 nA"'),
+        ("params = { tau_m = 20 ms }", 'quantities need quotes; write "20 ms"'),
+        ('delay = { uniform = ["1 ms", 2 ms] }', 'quantities need quotes; write "2 ms"'),
+        ("velocity = 0.3 m/s", 'quantities need quotes; write "0.3 m/s"'),
+        ("rule = one_to_one", 'text needs quotes; write "one_to_one"'),
+        ("record_potentials = [exc.0]", 'text needs quotes; write "exc.0"'),
+        ("weight = 400 400", "not valid TOML: "),
+        ('"20 ms" x', "not valid TOML: "),
+    ],
+)
+def test_what_lacks_its_quotes(line: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        loads(f"[run]\nseed = 1\n{line}\nclock = 'wall'\n", "c.toml", {})
+    assert str(caught.value).startswith(f"c.toml:3: {says}")
+
+
+@pytest.mark.parametrize(
+    ("field", "suggests"),
+    [
+        ("duration", "2 s"),
+        ("snapshot_every", "2 s"),
+        ("weight_interval", "2 s"),
+        ("dt", "2 ms"),
+        ("grace", "2 ms"),
+    ],
+)
+def test_a_time_without_unit_is_given_the_usual_one(field: str, suggests: str) -> None:
+    for written in ("2", "'2'"):
+        with pytest.raises(InputError) as caught:
+            loads(f"[run]\n{field} = {written}\n", "c.toml", {})
+        assert f'"{suggests}"' in str(caught.value)
