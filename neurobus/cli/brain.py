@@ -18,6 +18,7 @@ from neurobus.cli.clusters import started
 from neurobus.cli.common import TIME, cluster_option, find_models, json_option, print_json, trust_option
 from neurobus.cli.run import perform
 from neurobus.cluster import folder as folders
+from neurobus.cluster import state as states
 from neurobus.cluster import weights as gathered
 from neurobus.cluster.launcher import Launch
 from neurobus.cluster.options import Options
@@ -49,11 +50,10 @@ def save(file: Path, state: Path | None, cluster: str | None, as_json: bool) -> 
     neurobus brain save later.brain --state ~/.local/state/neurobus/thirty-4711
     """
     if state is not None:
-        if not (state / "resume.json").exists():
-            raise InputError(f"{state} holds no snapshots; a run prints its folder as 'state'")
+        step = states.resume_step(state)
         options = Options.read(state)
         network = gathered.network_of(options)
-        weights, step = gathered.read_weights(state, network, network.config.run), gathered.saved_step(state)
+        weights = gathered.read_weights(state, network, network.config.run)
         origin = str(state)
     else:
         manifest = started(cluster)

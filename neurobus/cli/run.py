@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neurobus.cli.common import TIME, ids_of, json_option, print_json
+from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.launcher import Hooks, Launch, Launcher
 from neurobus.cluster.options import Options
@@ -101,8 +102,8 @@ def command(
 
     Ctrl-C once stops politely, prints the summary and exits with 130.
     """
-    if resume is not None and not (resume / "resume.json").exists():
-        raise InputError(f"{resume} holds no snapshots to resume from; a run prints its folder as 'state'")
+    if resume is not None:
+        states.resume_step(resume)
     if config is None and resume is None:
         raise InputError("give a CONFIG, or --resume DIR")
     if (only is None) != (replayed is None):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shlex
 import sys
@@ -24,6 +23,7 @@ from neurobus.classroom.course import Choice, Course, Result
 from neurobus.cli.common import find_models, json_option, print_json
 from neurobus.cli.run import RECORDING, perform
 from neurobus.cluster import folder as folders
+from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.launcher import Launch
 from neurobus.cluster.options import Options
@@ -140,7 +140,7 @@ def _begun(path: Path, overrides: list[str], seed: int | None, save: Path | None
 
 
 def _resumed(folder: Path) -> tuple[Course, Options]:
-    if not (folder / "resume.json").exists() or not (folder / courses.LESSON).exists():
+    if not (folder / states.RESUME).exists() or not (folder / courses.LESSON).exists():
         raise InputError(f"{folder} holds no stopped course; a course prints its folder when it is stopped")
     from neurobus import config as configs
 
@@ -158,7 +158,7 @@ def _resumed(folder: Path) -> tuple[Course, Options]:
 def _resume_step(options: Options) -> int | None:
     if options.resume is None:
         return None
-    return int(json.loads((Path(options.resume) / "resume.json").read_text())["step"])
+    return states.resume_step(Path(options.resume))
 
 
 def _witness(course: Course, options: Options) -> tuple[str, dict[str, Any]]:

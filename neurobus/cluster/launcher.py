@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
+from neurobus.cluster import state as states
 from neurobus.cluster.options import Options
 from neurobus.cluster.policy import RestartPolicy
 from neurobus.cluster.summary import Summary, total
@@ -112,9 +112,7 @@ class Launcher:
     def _prepare_state(self) -> None:
         options = self.launch.options
         if options.snapshots and options.state is None:
-            options.state = str(folders.state_dir() / self.folder.name)
-        if options.state and options.state != options.resume:
-            shutil.rmtree(options.state, ignore_errors=True)
+            options.state, options.state_by_name = str(folders.state_dir() / self.folder.name), True
 
     async def _start_nursery(self) -> None:
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
@@ -437,8 +435,10 @@ class Launcher:
         )
         scratch.replace(state / "resume.json")
         self._saved_step = step
-        for old in state.glob("*.snap"):
-            if int(old.name.rsplit(".", 2)[1]) < step:  # a neuron may have kept a later one
+        for old in states.own_files(state):
+            if (
+                of := states.snapshot_step(old.name)
+            ) is not None and of < step:  # a neuron may have kept a later one
                 old.unlink(missing_ok=True)
 
     _saved_step: int | None = None

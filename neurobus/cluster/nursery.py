@@ -36,6 +36,7 @@ from neurobus.bus.conductor import Conductor, Score
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.classroom.brain import with_weights
 from neurobus.cluster import folder as folders
+from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, Seat
 from neurobus.errors import InputError, NeurobusError
 from neurobus.model import Model
@@ -75,6 +76,12 @@ class Nursery:
     def build(self) -> None:
         """Config, network, plan and compiled kernels. Raises InputError."""
         options = self.options
+        self.state = Path(options.state) if options.state and options.snapshots else None
+        self.resume_step: int | None = None
+        if options.resume:
+            self.resume_step = states.resume_step(Path(options.resume))
+        if self.state is not None and not self._goes_on:
+            states.refuse(self.state, None if options.state_by_name else options.source)
         modelpath.look_in(options.python_path)
         modelpath.guard(options.guarded)
         if options.config_path:
@@ -98,15 +105,6 @@ class Nursery:
                 f"source '{name}' is external, and the virtual clock knows no one outside; use --clock wall",
                 self.config.path,
             )
-        self.state = Path(options.state) if options.state and options.snapshots else None
-        if self.state is not None:
-            self.state.mkdir(parents=True, exist_ok=True)
-        self.resume_step: int | None = None
-        if options.resume:
-            self.resume_step = int(json.loads((Path(options.resume) / "resume.json").read_text())["step"])
-            for later in Path(options.resume).glob("*.snap"):
-                if int(later.name.rsplit(".", 2)[1]) > self.resume_step:
-                    later.unlink()  # of a time that will come again, and differently
         self._compile()
         self._grow()
         self._rehearse()
@@ -114,6 +112,23 @@ class Nursery:
             name = module.rpartition(".")[2]
             self._code[name] = importlib.import_module(module).main
             self._seats[name] = self._seat(name, arguments)
+
+    def take_state(self) -> None:
+        """Make the state folder this run's; called once all else has succeeded. Every process of the run
+        holds its lock, so none of them can write there when it is another's. Raises InputError."""
+        if self.state is not None:
+            self._lock = states.take(
+                self.state, self.options.source, self.resume_step if self._goes_on else None
+            )
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the run keeps its snapshots where it resumes from."""
+        return (
+            self.state is not None
+            and bool(self.options.resume)
+            and (self.state.resolve() == Path(self.options.resume or "").resolve())
+        )
 
     def _compile(self) -> None:
         """Load the kernels of the models in use. One that is new is compiled by a child that ends then:
@@ -517,6 +532,7 @@ def main() -> NoReturn:
     nursery = Nursery(Path(sys.argv[1]))
     try:
         nursery.build()
+        nursery.take_state()
     except NeurobusError as error:
         tell(error=str(error), code=error.exit_code)
         sys.exit(error.exit_code)

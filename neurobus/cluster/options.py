@@ -16,8 +16,9 @@ class Options:
     `clock`, `seed`: instead of the config's. `replaced`: neuron id → spike times (ns) that a recording
     plays in its place. `stimuli`: (t_ns, neuron, weight) from a log. `programs`: observers that are part
     of the run, as (dotted module with a `main(Seat)`, arguments). `weights`: float64, in the network's
-    order, instead of the config's. `resume`: folder of snapshots. `guarded`: the config is a stranger's,
-    and only shipped models are imported.
+    order, instead of the config's. `resume`: folder of snapshots; `state`: where this run keeps its own,
+    `state_by_name` where nobody named it: a run's name then decides, and the next of that name takes it over.
+    `guarded`: the config is a stranger's, and only shipped models are imported.
     """
 
     clock: str | None = None
@@ -33,9 +34,15 @@ class Options:
     weights: bytes | None = None
     resume: str | None = None
     state: str | None = None
+    state_by_name: bool = False
     snapshots: bool = True
     python_path: list[str] = field(default_factory=list)
     guarded: bool = False
+
+    @property
+    def source(self) -> str:
+        """What the run is of, for a person and to tell whose snapshots they are."""
+        return str(Path(self.config_path).resolve()) if self.config_path else self.config_name
 
     def write(self, folder: Path) -> None:
         (folder / "options").write_bytes(msgpack.packb(asdict(self)))

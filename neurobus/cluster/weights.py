@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 from neurobus import config, placement
 from neurobus import network as networks
 from neurobus.bus.peer import Peer
+from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.options import Options
 from neurobus.config.schema import Run
@@ -46,10 +46,7 @@ def gather(part: NeuronPart, core: dict[str, Any], into: Array) -> None:
 
 def read_weights(state: Path, network: Network, run: Run) -> Array:
     """All weights (synapses,), from the snapshots in `state`. Raises InputError where one is missing."""
-    try:
-        step = int(json.loads((state / "resume.json").read_text())["step"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError("holds no snapshots", state) from error
+    step = states.resume_step(state)
     plan, found = numbered(network, run), network.weight.copy()
     for process in plan.processes:
         if plan.is_source(process.number):
@@ -62,11 +59,6 @@ def read_weights(state: Path, network: Network, run: Run) -> Array:
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(f"the snapshot of '{process.name}' is of another network", state) from error
     return found
-
-
-def saved_step(state: Path) -> int:
-    """The step that the snapshots in a folder are of."""
-    return int(json.loads((state / "resume.json").read_text())["step"])
 
 
 def network_of(options: Options) -> Network:

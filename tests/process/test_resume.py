@@ -98,3 +98,16 @@ def test_no_snapshots_where_none_are_wanted(config, run, tmp_path):
     done = run(path, "--clock", "virtual", "--for", "100 ms", "--save", tmp_path / "s")
     assert done.summary["state"] is None
     assert not list((tmp_path / "s").glob("*.snap"))
+
+
+def test_a_folder_that_is_no_state_folder_is_left_alone(config, neurobus, tmp_path):
+    """Whether the config is sound or not; the state folder itself is left alone where the config is not."""
+    good, bad = config(network()), config("[run]\ndt = 1\n", name="bad.toml")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "thesis.tex").write_text("years of work")
+    for path in (good, bad):
+        done = neurobus("run", path, "--for", "10 ms", "--save", tmp_path / "x")
+        assert done.returncode == 2 and "is no state folder" in done.stderr and done.stderr.count("\n") == 1
+    assert [(f.name, f.read_text()) for f in (tmp_path / "x").iterdir()] == [("thesis.tex", "years of work")]
+    done = neurobus("run", bad, "--save", tmp_path / "new")
+    assert done.returncode == 2 and "bad.toml:2" in done.stderr and not (tmp_path / "new").exists()
