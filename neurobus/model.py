@@ -33,9 +33,9 @@ What a presynaptic spike does can be said in two places, both local to the posts
   walks through them in `step` when it likes. Such is a chip with learning of its own.
 
 Order, in every update k: (1) spikes that act in it, by (stamp, source, order of declaration), each through
-the hook of its synapse; (2) pokes, background, electrical and graded currents; (3) `step`; (4) for those who
-fired, the hooks of their synapses' types. Weights and states of synapses are part of the neuron's state:
-looked ahead on a copy, in snapshots, the same for any packing.
+the hook of its synapse; (2) pokes, background, electrical and graded currents; (3) `step`; (4) for each
+spike of those who fired, the hooks of their synapses' types. Weights and states of synapses are part of the
+neuron's state: looked ahead on a copy, in snapshots, the same for any packing.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ import numpy.typing as npt
 from neurobus import modelpath, units
 
 Array = npt.NDArray[np.float64]
+
+MOST_PER_STEP = 250
+"""Spikes that a neuron of a model with `several` may have in a step; more end the run. `fired` is a byte."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,9 @@ class Model(Node):
     peak: ClassVar[str | None] = None
     """A parameter: absolute potential (mV) that electrical synapses see at a spike (the spikelet). None: what
     they see is the potential itself, where a model has a spike and not just its time."""
+    several: ClassVar[bool] = False
+    """True where `fired[i]` is a number of spikes, at most MOST_PER_STEP: equal ones, each counted, each
+    delivered. Else what is not 0 is one spike."""
     stochastic: ClassVar[bool] = False
     """True where `step` uses `key`: such a neuron is never at rest for good."""
 
@@ -202,7 +208,8 @@ class Model(Node):
     @staticmethod
     def step(k: int, s: Array, c: Array, x: Array, I: Array, key: npt.NDArray[np.uint64],
              fired: npt.NDArray[np.uint8]) -> int:  # fmt: skip
-        """Advance K neurons from step k to k + 1; set `fired[i]` to 1 or 0; return how many fired.
+        """Advance K neurons from step k to k + 1; set `fired[i]` to 1 or 0, where `several` to the number
+        of spikes; return 0 if none fired.
 
         s (states, K); c (constants, K); x (receptors, K) summed synaptic weights that act in this step;
         I (K,) pA from electrodes, electrical and graded synapses; key (K,) random stream of each neuron.
@@ -281,7 +288,8 @@ class Source(Node):
 
     @staticmethod
     def stamps(p: Mapping[str, Any], key: int, dt_ns: int, k0: int, k1: int) -> npt.NDArray[np.int64]:
-        """Sorted steps s with k0 < s <= k1 at which it fires. `p`: name → number, `times` → steps."""
+        """Sorted steps s with k0 < s <= k1 at which it fires, each as often as it fires then. `p`: name →
+        number, `times` → steps."""
         raise NotImplementedError
 
 

@@ -23,6 +23,8 @@ HEAD = 16
 """Integers at the front of `Owned.integers`: the sizes of all that follows, a count of what acted, and where
 delays and cursors begin."""
 SHORTEST_HISTORY = 64
+SEVERAL = 8
+"""Spikes a step, on average over two delays, that a site remembers where the model may have several."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def lay_out(
     slots = 0
     if history:
         slots = SHORTEST_HISTORY
-        while dendritic and slots < 2 * longest + 4:
+        while dendritic and slots < 2 * longest * (SEVERAL if model.several else 1) + 4:
             slots *= 2
     n_z = len(model.synapse_states()) if owner else max([len(t.kind.states()) for t in mine], default=0)
     n_g = max([len(t.kind.traces()) for t in mine], default=0)

@@ -7,7 +7,8 @@
     V >= V_peak:  spike, V := V_r, w := w + b, held for t_ref
 
 Integrated by adaptive Runge–Kutta–Fehlberg steps (error `tol` in value and slope); spike and reset take place
-at the end of such a step, not of the time step, as in NEST 3.10's `aeif_cond_exp`, and I has I_e in it.
+at the end of such a step, not of the time step, as in NEST 3.10's `aeif_cond_exp`, and I has I_e in it. So
+there may be several spikes in one time step, where t_ref is 0.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import math
 
 import numpy as np
 
-from neurobus.model import Model, Param, State
+from neurobus.model import MOST_PER_STEP, Model, Param, State
 from nodes.rkf45 import rkf45
 
 
@@ -51,6 +52,7 @@ class AdEx(Model):
     receptors = ("ex", "in")
     weight_unit = "nS"
     peak = "V_peak"
+    several = True
 
     @staticmethod
     def check(p):
@@ -78,19 +80,19 @@ class AdEx(Model):
         r, h, n = s[4], s[5], 0
         for i in range(r.size):
             V_peak, V_r, b, tol, t_ref, dt = c[12, i], c[13, i], c[14, i], c[15, i], c[16, i], c[17, i]
-            y, t, spike = (s[0, i], s[1, i], s[2, i], s[3, i]), 0.0, False
-            while t < dt:
+            y, t, spikes = (s[0, i], s[1, i], s[2, i], s[3, i]), 0.0, 0
+            while t < dt and spikes <= MOST_PER_STEP:
                 y, t, h[i] = evolve(y, t, dt, h[i], tol, tol, c, i, I[i], r[i] > 0.0)
                 if r[i] > 0.0:
                     y = (V_r, y[1], y[2], y[3])
                 elif y[0] >= V_peak:
-                    spike = True
+                    spikes += 1
                     y = (V_r, y[1], y[2], y[3] + b)
                     r[i] = t_ref + 1.0 if t_ref > 0.0 else 0.0
             r[i] = max(r[i] - 1.0, 0.0)
             s[0, i], s[1, i], s[2, i], s[3, i] = y[0], y[1] + x[0, i], y[2] - x[1, i], y[3]
-            fired[i] = spike
-            n += spike
+            fired[i] = spikes
+            n += spikes
         return n
 
 

@@ -6,7 +6,7 @@
 
 The defaults are the paper's fit to a Wang–Buzsáki neuron (tau_m = C / g_L = 10 ms). Integrated by adaptive
 Runge–Kutta–Fehlberg steps (error `tol` in value and slope), spike and reset at the end of such a step; I has
-I_e in it. AdEx with a = b = 0 is the same neuron.
+I_e in it. AdEx with a = b = 0 is the same neuron. A time step longer than t_ref may have several spikes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from neurobus.model import Model, Param, State
+from neurobus.model import MOST_PER_STEP, Model, Param, State
 from nodes.rkf45 import rkf45
 
 
@@ -45,6 +45,7 @@ class Eif(Model):
     receptors = ("ex", "in")
     weight_unit = "nS"
     peak = "V_peak"
+    several = True
 
     @staticmethod
     def check(p):
@@ -71,17 +72,17 @@ class Eif(Model):
         r, h, n = s[3], s[4], 0
         for i in range(r.size):
             V_peak, V_r, tol, t_ref, dt = c[10, i], c[11, i], c[12, i], c[13, i], c[14, i]
-            y, t, free, spike = (s[0, i], s[1, i], s[2, i]), 0.0, r[i], False
-            while t < dt:
+            y, t, free, spikes = (s[0, i], s[1, i], s[2, i]), 0.0, r[i], 0
+            while t < dt and spikes <= MOST_PER_STEP:
                 held = t < free
                 y, t, h[i] = evolve(y, t, min(dt, free) if held else dt, h[i], tol, tol, c, i, I[i], held)
                 if not held and y[0] >= V_peak:
-                    spike = True
+                    spikes += 1
                     y, free = (V_r, y[1], y[2]), t + t_ref
             r[i] = max(free - dt, 0.0)
             s[0, i], s[1, i], s[2, i] = y[0], y[1] + x[0, i], y[2] - x[1, i]
-            fired[i] = spike
-            n += spike
+            fired[i] = spikes
+            n += spikes
         return n
 
 

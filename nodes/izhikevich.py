@@ -9,14 +9,14 @@
 The paper's program is a map: at steps of 1 ms, two half steps of Euler for v, then one for u. `published = 1`
 does just that per time step; with run.dt = "1 ms" it is the paper's very arithmetic, but spikes move with the
 step. The default integrates the equations themselves, by adaptive Runge–Kutta–Fehlberg steps (error `tol`),
-spike and reset where v passes 30 mV.
+spike and reset where v passes 30 mV, several times in one time step if it comes to that.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from neurobus.model import Model, Param, State
+from neurobus.model import MOST_PER_STEP, Model, Param, State
 from nodes.rkf45 import rkf45
 
 
@@ -40,6 +40,7 @@ class Izhikevich(Model):
     receptors = ("input",)
     weight_unit = "mV"
     peak = "V_peak"
+    several = True
 
     @staticmethod
     def initial(p):
@@ -56,28 +57,28 @@ class Izhikevich(Model):
         for i in range(V.size):
             reset, d, published, tol, dt = c[2, i], c[3, i], c[5, i], c[6, i], c[7, i]
             v, u = V[i], U[i]
-            spike = False
+            spikes = 0
             if published > 0.5:
                 for _ in range(2):
                     v += dt * 0.5 * (0.04 * v * v + 5.0 * v + 140.0 - u + c[4, i] + I[i])
                 u += dt * c[0, i] * (c[1, i] * v - u)
             else:
                 y, t = (v, u), 0.0
-                while t < dt:
+                while t < dt and spikes <= MOST_PER_STEP:
                     y, t, h[i] = evolve(y, t, dt, h[i], tol, 0.0, c, i, I[i], False)
                     if y[0] >= 30.0:
                         # Back to where v was 30, along the slope half way: the step went beyond by some mV.
                         dv, du = derivatives((0.5 * (30.0 + y[0]), y[1]), c, i, I[i], False)
                         past = (y[0] - 30.0) / dv
-                        y, t, spike = (reset, y[1] - past * du + d), t - past, True
+                        y, t, spikes = (reset, y[1] - past * du + d), t - past, spikes + 1
                 v, u = y
             v += x[0, i]
             if v >= 30.0:
-                spike = True
+                spikes += 1
                 v, u = reset, u + d
             V[i], U[i] = v, u
-            fired[i] = spike
-            n += spike
+            fired[i] = spikes
+            n += spikes
         return n
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.config.schema import STATIC
+from neurobus.errors import InputError
 from neurobus.ledger import Account
-from neurobus.model import Array, load_synapse
+from neurobus.model import MOST_PER_STEP, Array, load_synapse
 from neurobus.node import kernels
 from neurobus.node import table as T
 from neurobus.node.kernels import RAISED, RESULT
@@ -147,7 +148,7 @@ class SourceCore:
         keys = keys[lo:hi]
         if len(self._poked):
             stamps = self._poked >> STEP_BITS
-            keys = np.unique(np.concatenate([keys, self._poked[(stamps > k0) & (stamps <= k1)]]))
+            keys = np.sort(np.concatenate([keys, self._poked[(stamps > k0) & (stamps <= k1)]]))
         return keys
 
     def _planned(self, k0: int, k1: int) -> Keys:
@@ -436,12 +437,13 @@ class Core:
 
     def _room(self, steps: int) -> None:
         """Space for what `steps` updates can emit at most."""
-        self._out = np.empty(steps * self.K, np.int64)
+        most = MOST_PER_STEP if self.part.model.several else 1
+        self._out = np.empty(steps * self.K * most, np.int64)  # pages that nobody writes to cost nothing
         watched = max(1, len(self.part.watched))
         self._out_sample, self._out_mv = np.empty(steps * watched, np.int64), np.empty(steps * watched)
         self._out_steps = steps
         self._out_ints = (ctypes.c_int64 * len(self._out)).from_address(self._out.ctypes.data)
-        room = 8 * len(self._out) if self.looks_ahead else 0
+        room = 8 * steps * self.K if self.looks_ahead else 0
         self.answer = bytearray(len(self._answer_head) + 80 + room)
         """The frame that `serve` writes."""
         self.answer[: len(self._answer_head)] = self._answer_head
@@ -452,7 +454,18 @@ class Core:
         if self._stale:
             self._fill_table()
         if self._kernel_run(RESULT, RAISED, self._address, op, a, b, c, d):
-            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+            raise self._failure()
+
+    def _failure(self) -> Exception:
+        """What the kernel could not go on with."""
+        if self._table[T.FAILED] != T.TOO_MANY:
+            return RuntimeError(f"the step of {self.part.model_name} raised an exception")
+        of = self.part.ids[0] if self.K == 1 else "a neuron"
+        dt = f"{self.part.dt_ns / 1e6:g} ms"
+        return InputError(
+            f"{of} ({self.part.model_name}) fires too often: more than {MOST_PER_STEP} spikes in a step of "
+            f"{dt}, or more within two delays than its synapses remember; a smaller run.dt would be right"
+        )
 
     def _run(self, buffer: Array, k0: int, k1: int, stop: bool) -> int:
         """Run a state from step k0 to k1, or to the first emission. Returns the step reached; the table
@@ -606,7 +619,7 @@ class Core:
         if self._kernel_duty(
             RESULT, RAISED, self._address, T.SERVE, head, frame, len(frame), self._answer_address
         ):
-            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+            raise self._failure()
         return self._table[T.SERVED]  # type: ignore[no-any-return]
 
     def listens(self, topic: bytes, lines: tuple[int, ...]) -> None:
@@ -639,7 +652,7 @@ class Core:
             0,
             self._answer_address,
         ):
-            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+            raise self._failure()
         return self._table[T.SERVED]  # type: ignore[no-any-return]
 
     def frame(self) -> bytes:
@@ -735,7 +748,7 @@ class Core:
         if self._stale:
             self._fill_table()
         if self._kernel_wait(RESULT, RAISED, self._address, T.ATTEND, until_ns, 0, 0, 0):
-            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+            raise self._failure()
         return self._table[T.SERVED]  # type: ignore[no-any-return]
 
     def heard(self) -> list[int]:
@@ -759,7 +772,7 @@ class Core:
         end = max(min(to + self._look_length, limit), to + 1) if self._look_length else 0
         self._ahead = -1
         if self._kernel_duty(RESULT, RAISED, self._address, T.DUTY, to, keys, n_new, end):
-            raise RuntimeError(f"the step of {self.part.model_name} raised an exception")
+            raise self._failure()
         emission = self._emitted()
         if not end:
             return emission, to + 1

@@ -27,7 +27,7 @@ import numba
 import numpy as np
 from numba import njit, uint64
 
-from neurobus.model import Model
+from neurobus.model import MOST_PER_STEP, Model
 from neurobus.node import hooks, talking
 from neurobus.node import table as T
 from neurobus.node.ahead import state_size
@@ -92,7 +92,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
     """A model's own code, with synapses of these types: RUN and SETTLE of `neurobus.node.table`, the first
     with how far each queue is used and what has been put out."""
     step = jitted(model.step)
-    owns = model.arrive is not None
+    owns, several = model.arrive is not None, model.several
     remembers = owns or bool(synapses)
     by_sign = model.by_sign and len(model.receptors) > 1
     memory = hooks.compiled(name, model, synapses, jitted, view, view2)
@@ -223,7 +223,10 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                             s[j, i] = 0.0
             if hits:
                 for i in range(K):
-                    if fired[i]:
+                    n_spikes = fired[i] if several else min(fired[i], 1)
+                    if n_spikes > MOST_PER_STEP:
+                        t[T.FAILED], n_spikes = T.TOO_MANY, 1
+                    for _ in range(n_spikes):
                         out[n_out] = (k << 32) | index[i]
                         n_out += 1
                         if fires:

@@ -301,6 +301,8 @@ def _fired(n: int, kind: type[Synapse]) -> str:
         while q > told[site] and times[site, (q - 1) & (n_history - 1)] > {upto}:
             q -= 1
         told[site] = q
+        if last - q >= n_history - 1:
+            t[T.FAILED] = T.TOO_MANY
     times[site, last & (n_history - 1)] = k
     now = view(past + 8 * n_g * (last & (n_history - 1)), n_g, np.float64)
     for q in range(n_g):

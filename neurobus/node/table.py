@@ -69,6 +69,10 @@ STILL: ACTS tells whether the copy, which stands at step a with nothing waiting,
 update, bit for bit. FIRST: SERVED is the first update in which anything that waits can act."""
 TAKEN = -1
 
+RAISED_IT, TOO_MANY = 1, 2
+"""What FAILED may be: the model's code raised an exception; a neuron fired more often in a step than it may,
+or more often within two delays than its synapses remember."""
+
 ROOM, AT_A_TIME = 128, 15
 FRAME_ROOM = 32 + 18 * AT_A_TIME
 """Spikes, or samples, that ATTEND hears before it must react; those in one frame that it reads or writes

@@ -216,9 +216,9 @@ def entrance() -> Any:
             if rests and t[T.RESTFUL]:
                 next_step = 0
         t[T.NEXT] = next_step
-        if next_step == 0 or t[T.N_MV]:
-            return
         n_out = t[T.N_OUT]
+        if next_step == 0 or t[T.N_MV] or n_out > t[T.OUT_STEPS] * t[T.N_NEURONS]:
+            return
         out = view(t[T.SCALARS + 29], 8 * n_out, np.uint8)
         first = view(t[T.SCALARS + 29], 1, np.int64)[0] >> 32 if n_out else -1
         a = view(answer + t[T.HEAD], 66 + 8 * n_out, np.uint8)

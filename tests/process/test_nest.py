@@ -172,6 +172,21 @@ def test_a_constant_current_from_start_to_stop(config, run, model):
     assert neurobus_spikes(run, path, 150) == expected
 
 
+def test_several_spikes_in_a_step(config, run):
+    """aeif_cond_exp with 20 nA at dt = 1 ms fires up to four times a step; each acts, and each teaches."""
+    params = '{ tau_syn_ex = "2 ms", I_e = { choice = ["20000 pA", "30000 pA", "500 pA"] } }'
+    synapse = {"synapse": "nodes.stdp", "params": '{ W_max = "40 nS", lambda_ = 0.05, alpha = 0.6 }'}
+    path = config(
+        run_table(seed=3, dt="1 ms", snapshot_every="0 s"),
+        table("groups", id="n", count=6, model="nodes.adex", params=params),
+        table("synapses", pre="n", post="n", rule="fixed_probability", probability=0.5,
+              delay='{ uniform = ["1 ms", "4 ms"] }', weight="10 nS", **synapse),
+    )  # fmt: skip
+    expected = nest_spikes(path, 200)
+    assert max(np.unique(expected, axis=0, return_counts=True)[1]) > 3
+    assert neurobus_spikes(run, path, 200) == expected
+
+
 STDP = """W_max = "3 mV", lambda_ = 0.05, alpha = 1.05, mu_plus = {mu}, mu_minus = {mu}, \
 tau_minus = "25 ms\""""
 TYPES = {
