@@ -206,6 +206,14 @@ class Model(Node):
         return {}
 
     @staticmethod
+    def felt(weight: Any, c: Array) -> Any:
+        """What a stimulus of `weight` (a poke, a background spike) is to neurons with the constants c, as `x`
+        gets it. A model whose chip counts in units rounds and bounds here: each by itself, before several
+        of one update are summed, as the chip does. Either `weight` is one number and c (constants,), or they
+        are (K,) and (constants, K)."""
+        return weight
+
+    @staticmethod
     def step(k: int, s: Array, c: Array, x: Array, I: Array, key: npt.NDArray[np.uint64],
              fired: npt.NDArray[np.uint8]) -> int:  # fmt: skip
         """Advance K neurons from step k to k + 1; set `fired[i]` to 1 or 0, where `several` to the number

@@ -13,7 +13,7 @@ numbers. Constants and states are named as in the image that the board is given 
 
     V          2^-16 mV, up to ±64 mV; multiplications see its upper 16
     I_ex, I_in 24 bits without sign, in u / 256, u = I_max / 32768; multiplications see the upper 16
-    weights    16 bits, in u: rounded to it when first used
+    weights    16 bits, in u: rounded to it when first used; pokes likewise, up to ±2 I_max, where sums end
     Δ          in units of 2^shift steps (≤ 1/20 of the shorter time constant); forgotten after 128
 """
 
@@ -178,6 +178,10 @@ class Chip(Model):
         I_ex = np.clip(np.rint(state["I_ex"] * per_pA), 0, I_MOST)
         I_in = np.clip(np.rint(-state["I_in"] * per_pA), 0, I_MOST)
         return np.array([V, I_ex, I_in, state["r"], np.zeros_like(V)])
+
+    @staticmethod
+    def felt(weight, c):
+        return np.clip(np.rint(weight / c[17]), -U16, U16) * c[17]
 
     @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):

@@ -13,8 +13,8 @@ LEARN   fired, not mine:                                                 W := W 
         W := min(127, 8 T): a spike `delay` · rank after LEARN, unless a classmate's claim comes before
 
 RESET clears all but W and opens a slot; LEARN closes it. W stays in 0 … 127. Events of a tick: first what
-arrives (a poke charges V), then LEARN or V, then the spike. RESET, teacher, inputs and LEARN come in ticks
-of their own.
+arrives (pokes charge V by their sum), then LEARN or V, then the spike. RESET, teacher, inputs and LEARN come
+in ticks of their own.
 (The margin of the race is the lateral delay: competitive learning after Kohonen's LVQ 2.1, 1990.)
 """
 
@@ -71,6 +71,10 @@ class Race(Model):
         return {name: p[name] for name in ("V_th", "shift", "attract", "repel", "top")} | ticks
 
     @staticmethod
+    def felt(weight, c):
+        return np.clip(np.rint(weight), -65535.0, 65535.0)
+
+    @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):
         S, began, fired, inhibited, mine, mate = s[1], s[2], s[3], s[4], s[5], s[6]
         earlier, foreign, order, claim, closed = s[7], s[8], s[9], s[10], s[14]
@@ -114,7 +118,7 @@ class Race(Model):
             fired[i] = 0
             learnt = False
             if x[0, i] != 0.0:
-                V[i] = max(0.0, min(65535.0, V[i] + max(-32767.0, min(np.rint(x[0, i]), 32767.0))))
+                V[i] = max(0.0, min(65535.0, V[i] + x[0, i]))
             if order[i] == RESET:
                 V[i] = S[i] = inhibited[i] = mine[i] = mate[i] = earlier[i] = foreign[i] = rank[i] = 0
                 fired_at[i] = claim[i] = -1

@@ -420,5 +420,9 @@ int main(int argc, char **argv)
 	for (int i = 0; i < rig.n; i++)
 		cable_unplug(&rig.boards[i].cable);
 	unlink(path);
+	/* Whoever started us may have been killed, and then nobody else takes his folder away. */
+	snprintf(path, sizeof path, "%s/pid", folder);
+	unlink(path);
+	rmdir(folder);
 	return good ? 0 : 2;
 }

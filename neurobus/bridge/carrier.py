@@ -602,7 +602,7 @@ class Carrier:
         if (word := lent.chip.fits(self.hello.room, self.hello.synapses)) is not None:
             self._give_up(f"'{self.neuron}' has {word}", now)
             return
-        self.lent = lent
+        self.lent, self.session.gather = lent, lent.chip.kicks
         self._lag_s = _usual_lag_s(lent.min_delay * self.world.dt_ns) if self.lag_s is None else self.lag_s
         claim = self._claim
         streams = [*lent.heard, self.neuron] if self.world.wall else []

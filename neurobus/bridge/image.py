@@ -31,6 +31,9 @@ PER_MV = 65536.0
 W_MOST = 127
 NONE = 0xFFFF
 KICK_MOST = 32767
+"""Of one message."""
+FELT_MOST = 65535
+"""Of one stimulus, and of what one update feels: the chips' sums end there."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +119,25 @@ class Chip(ABC):
     """Of a stimulus: what 1 on the chip is to the model."""
 
     def kick(self, weight: float) -> int:
-        """A stimulus in the chip's unit."""
-        return int(max(-KICK_MOST, min(round(weight / self.unit), KICK_MOST)))
+        """A stimulus in the chip's unit, as the model's `felt` has it."""
+        return round(max(-FELT_MOST, min(weight / self.unit, FELT_MOST)))
+
+    @staticmethod
+    @abstractmethod
+    def kicks(weights: list[int]) -> list[int]:
+        """The messages that are all stimuli of one update: whichever comes first, the chip feels the same."""
 
     def _body(self, image: bytes) -> bytes:
         body = image[self.state.size :]
         if len(body) != self.room:
             raise Malformed(f"{len(body)} bytes of weights and marks, not {self.room}")
         return body
+
+
+def _in_messages(total: int) -> list[int]:
+    """A sum as kicks of one sign: those add up, and end where the chip's sum ends, in any order."""
+    size, sign = min(abs(total), FELT_MOST), 1 if total > 0 else -1
+    return [sign * min(KICK_MOST, size - at) for at in range(0, size, KICK_MOST)]
 
 
 class Lif(Chip):
@@ -168,6 +182,11 @@ class Lif(Chip):
             return 0.0
         now = tick >> self.shift
         return float(now - (now - (mark - 1)) % CYCLE + 1)
+
+    @staticmethod
+    def kicks(weights: list[int]) -> list[int]:
+        """One sum by each sign: they are two currents."""
+        return _in_messages(sum(w for w in weights if w > 0)) + _in_messages(sum(w for w in weights if w < 0))
 
     def whole(self, weight: Array) -> npt.NDArray[np.int64]:
         return np.clip(np.rint(weight[self.order] / self.unit), -32767, 32767).astype(np.int64)
@@ -236,6 +255,11 @@ class Race(Chip):
     @staticmethod
     def most(room: int, plastic: int) -> str:
         return f"{plastic} plastic ones, the inputs, beside any others"
+
+    @staticmethod
+    def kicks(weights: list[int]) -> list[int]:
+        """One sum: it charges the membrane."""
+        return _in_messages(sum(weights))
 
     def whole(self, weight: Array) -> npt.NDArray[np.int64]:
         return np.asarray(weight[self._inputs], np.int64)

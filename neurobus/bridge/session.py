@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -217,6 +218,8 @@ class Session:
     """The board has told everything it did up to this tick."""
     sync: ClockSync = field(default_factory=lambda: ClockSync(1.0))
     late: int = 0
+    gather: Callable[[list[int]], list[int]] = list
+    """From all kicks of one update to those that are sent."""
 
     def __post_init__(self) -> None:
         self.transport = Transport(self.token)
@@ -333,8 +336,11 @@ class Session:
             if is_input:
                 synapses.append(heapq.heappop(self._waiting)[2])
             else:
-                weight = heapq.heappop(self._kicks)[2]
-                self.transport.send(link.KICK, now, tick=at & 0xFFFF, weight=weight)
+                weights = []
+                while self._kicks and self._kicks[0][0] == at:
+                    weights.append(heapq.heappop(self._kicks)[2])
+                for weight in self.gather(weights):
+                    self.transport.send(link.KICK, now, tick=at & 0xFFFF, weight=weight)
         if synapses:
             self._send_input(tick, synapses, now)
 

@@ -149,7 +149,7 @@ class Rig:
         for pipe in (process.stdout, process.stderr):
             if pipe:
                 pipe.close()
-        folders.remove(self.folder)
+        folders.remove(self.folder, os.getpid())  # the rig has gone: another may have the name by now
 
     def ended(self) -> bool:
         return self._process.poll() is not None

@@ -25,7 +25,7 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options
 from neurobus.cluster.policy import RestartPolicy
-from neurobus.cluster.summary import Summary, total
+from neurobus.cluster.summary import Summary, of_boards, total
 from neurobus.errors import InputError, NeurobusError, RunError
 from neurobus.events import Control, Report
 from neurobus.wire import bus as wire
@@ -258,6 +258,7 @@ class Launcher:
                 summary.notes.append(f"{name} joined and never said goodbye; what it missed is not known")
             else:
                 summary.observers[name] = final
+        summary.notes += of_boards(summary.observers.get(BRIDGE, {}).get("boards"))
         if self._saved_step is not None:
             summary.state = self.launch.options.state
 

@@ -48,6 +48,19 @@ class Summary:
     notes: list[str] = field(default_factory=list)
 
 
+def of_boards(boards: object) -> list[str]:
+    """Notes on boards that were not what their processes were: `boards` are the bridge's rows at the end."""
+    notes = []
+    for row in boards if isinstance(boards, list) else []:
+        spikes, mended, off = (row.get(name) for name in ("disagreements", "mended", "weights_off"))
+        words = [f"disagreed on {spikes} spike{'s' * (spikes != 1)}"] if spikes else []
+        words += [f"the process was given the board's state {mended} times"] if mended else []
+        words += [f"{off} of {row.get('weighed')} weights were not the same"] if off else []
+        if words:
+            notes.append(f"{row.get('neuron')}: board {row.get('board')} and its process: {'; '.join(words)}")
+    return notes
+
+
 def total(
     summary: Summary, finals: dict[str, dict[str, Any]], streams: list[str], conductor: dict[str, Any] | None
 ) -> None:

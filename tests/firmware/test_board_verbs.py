@@ -260,7 +260,7 @@ def test_simboard_killed_takes_the_rig_with_it(probe: Probe, neurobus: Neurobus,
     process.kill()
     process.wait()
     until(lambda: not os.path.exists(f"/proc/{said['pid']}"), 5, "the rig to end")
-    assert ports.simulated() == []
+    assert ports.simulated() == [] == list(runtime_dir.iterdir())
 
 
 def test_simboard_refuses(

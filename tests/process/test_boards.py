@@ -17,6 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from neurobus.events import Stimulus
+from neurobus.log import read
+from neurobus.wire import bus as wire
 from neurobus.wire import link
 from tests.helpers import Cluster, Ended, run_table, spikes_in, table, until
 
@@ -356,8 +359,6 @@ def test_a_port_that_vanishes_while_it_is_asked_is_said_so(config, launch, neuro
 
 @calm
 def test_the_button_reaches_the_shadow_and_the_log(config, launch, attach, table_of, tmp_path):
-    from neurobus.log import read
-
     log = tmp_path / "pressed.mcap"
     boards = table_of("paper")
     cluster = launch(config(network()), "--clock", "wall", "--record", log)
@@ -375,8 +376,6 @@ def test_under_the_virtual_clock_a_press_is_a_poke_like_any_other(
     config, run, launch, attach, boards_now, neurobus, table_of, tmp_path, kind
 ):
     """Stamped by the conductor, felt by board and shadow in the same update, recorded, and repeated."""
-    from neurobus.log import read
-
     path, log, calm_log = config(network()), tmp_path / "pressed.mcap", tmp_path / "calm.mcap"
     boards = table_of(kind)
     cluster = launch(path, "--clock", "virtual", "--pace", "1", "--record", log)
@@ -404,3 +403,31 @@ def test_under_the_virtual_clock_a_press_is_a_poke_like_any_other(
     end = read(log).end_ns
     run(path, "--clock", "virtual", "--for", f"{end} ns", "--record", calm_log)
     assert spikes_in(calm_log) != spikes_in(log), "no press has done anything"
+
+
+def test_pokes_of_any_size_are_felt_by_board_and_process_alike(
+    config, launch, attach, boards_now, table_of, neurobus, tmp_path
+):
+    """Also many in one update, which saturate in sum."""
+    path, log = config(network()), tmp_path / "poked.mcap"
+    boards = table_of("paper")
+    begun = time.monotonic()  # under this pace model time is never ahead of what has passed since
+    cluster = launch(path, "--clock", "virtual", "--pace", "1", "--record", log)
+    attach(boards.ports[0])
+    r = random.Random(5)
+    with cluster.peer() as peer:
+        peer.join("pokes")
+        for _ in range(25):
+            t_ns = round((time.monotonic() - begun) * 1e4 + r.randrange(200, 400)) * 100_000
+            for _ in range(r.choice((1, 2, 5))):
+                weight = r.choice((9_000.0, r.uniform(-1e6, 1e6), r.uniform(-1, 1)))
+                peer.send(wire.encode(Stimulus("m", t_ns, weight, "test")))
+            time.sleep(0.02)
+    until(lambda: read(log).end_ns > t_ns, 60, "the last poke to have been felt")
+    (now,) = boards_now()
+    assert (now["disagreements"], now["mended"]) == (0, 0)
+    done = cluster.stop()
+    whole(done, log)
+    assert len(read(log).stimuli) > 25
+    verified = neurobus("log", "verify", log)
+    assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurobus.cluster.summary import Summary, render, total
+from neurobus.cluster.summary import Summary, of_boards, render, total
 
 FINAL = {
     "spikes": 3,
@@ -95,3 +95,13 @@ def test_what_a_person_reads():
     ):
         assert part in text, part
     assert "0 x real time" in render(Summary())
+
+
+def test_boards_that_were_not_what_their_processes_were_are_told():
+    calm = {"neuron": "m", "board": "B0", "disagreements": 0, "mended": 0, "weights_off": 0, "weighed": 64}
+    assert of_boards([calm]) == [] == of_boards(None)
+    (note,) = of_boards([calm, calm | {"disagreements": 1, "mended": 2, "weights_off": 3}])
+    assert note == (
+        "m: board B0 and its process: disagreed on 1 spike; the process was given the board's state 2 times; "
+        "3 of 64 weights were not the same"
+    )
