@@ -391,15 +391,13 @@ class Core:
         if not len(keys):
             return
         self._outdate()
+        # Only what is new can be late; what waits was counted when it came.
+        self.late += int(np.sum(keys >> STEP_BITS <= self.k - self.part.min_delay))
         if self._at_sample < self._n_samples:
             keys = np.concatenate([self._sample_keys[self._at_sample : self._n_samples], keys])
             mv = np.concatenate([self._sample_mv[self._at_sample : self._n_samples], mv])
         order = np.argsort(keys, kind="stable")
-        keys, mv = keys[order], mv[order]
-        poured = self.k - self.part.min_delay
-        if int(keys[0]) >> STEP_BITS <= poured:
-            self.late += int(np.searchsorted(keys, (poured + 1) << STEP_BITS))
-        self._wait(keys, mv)
+        self._wait(keys[order], mv[order])
 
     def _wait(self, keys: Keys, mv: Array) -> None:
         """These samples wait, and no others."""

@@ -379,14 +379,30 @@ def test_late_spikes_act_at_once_and_are_counted():
     assert late.deliveries == 2
 
 
-def test_a_late_potential_is_counted():
-    core = target(
+def coupled_target():
+    return target(
         PAIR.format(model="nodes.lif", weight="1 pA")
         + '[[electrical]]\na = "a.0"\nb = "a.1"\nconductance = "2 nS"\n'
     )
+
+
+def test_a_late_potential_is_counted():
+    core = coupled_target()
     core.advance(100)
     core.admit_samples(np.array([50 << 32], np.int64), np.array([-20.0]))
     assert core.late == 1
+
+
+def test_what_waits_is_not_counted_late_again():
+    """Five late potentials and one in time, told one by one while the core stands still."""
+    core = coupled_target()
+    core.advance(100)
+    for n, stamp in enumerate((50, 51, 99, 52, 53, 54)):
+        core.admit_samples(np.array([stamp << 32], np.int64), np.array([-20.0 - n]))
+        core.admit(np.array([stamp << 32], np.int64))
+    assert core.late == 10
+    core.advance(130)
+    assert core.late == 10
 
 
 def test_a_late_poke_acts_at_once_and_is_counted():
