@@ -150,7 +150,7 @@ def _start(manifest: folders.Manifest) -> None:
     """A bridge of its own session, which outlives the terminal and ends with the cluster."""
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     root = str(Path(__file__).resolve().parents[2])
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.getcwd(), env.get("PYTHONPATH", "")]))
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
     with open(_log(manifest), "ab") as log:
         subprocess.Popen(
             [sys.executable, "-P", "-m", "neurobus.bridge", manifest.name],

@@ -297,11 +297,9 @@ def simulated() -> list[str]:
 
     Only those whose rig runs: a link left behind may point at a terminal of somebody else's by now.
     """
-    base = folders.runtime_dir()
     return [
         str(link)
-        for folder in sorted(base.iterdir() if base.is_dir() else [])
-        if folders.live(folder)
+        for folder in folders.run_folders()
         for link in sorted(folder.glob(SIMULATED + "*"), key=lambda path: (len(path.name), path.name))
         if link.exists()
     ]

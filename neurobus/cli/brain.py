@@ -48,7 +48,10 @@ def save(file: Path, state: Path | None, cluster: str | None, as_json: bool) -> 
     \b
     neurobus brain save now.brain
     neurobus brain save later.brain --state ~/.local/state/neurobus/thirty-4711
+
+    Models that neurobus does not ship are looked for in the current folder.
     """
+    find_models()
     if state is not None:
         step = states.resume_step(state)
         options = Options.read(state)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from neurobus import config, modelpath
+from neurobus import config
 from neurobus.bus.peer import Peer
 from neurobus.cli.clusters import runs, started
 from neurobus.cli.common import TIME, cluster_option, json_option, on_interrupt, print_json
@@ -19,8 +19,6 @@ from neurobus.cluster.options import Options
 from neurobus.errors import RunError
 from neurobus.log import Header
 from neurobus.log.recording import Recording
-from neurobus.network.population import Population
-from neurobus.network.quantities import Quantities
 
 LOOK_S = 0.1
 
@@ -106,21 +104,15 @@ def _model_ns(manifest: Manifest) -> int | None:
 def _facts(manifest: Manifest) -> tuple[Header, list[str]]:
     """The header of a log of a running cluster, and what a person should know of it."""
     options = Options.read(folders.runtime_dir() / manifest.name)
-    modelpath.look_in(options.python_path)
     notes = []
-    if options.config_path:
-        # As the launcher was given it, so seen from the folder it was started in.
-        path = next(
-            (p for p in (Path(f, options.config_path) for f in reversed(options.python_path)) if p.exists()),
-            Path(options.config_path),
-        )
+    if options.config_file:
+        path = options.config_file
         read = config.load(path, options.overrides)
         for file in (path.name, *read.files):
             if (path.parent / file).stat().st_mtime_ns > manifest.started_unix_ns:
                 notes.append(f"{file} was changed after the cluster had started; the log has it as it is now")
     else:
         read = config.loads(options.config_text or "", options.config_name, options.files, options.overrides)
-    groups = Population(Quantities(read, manifest.seed)).groups if manifest.processes else {}
     header = Header(
         config_name=Path(options.config_path or options.config_name).name,
         config_text=read.text,
@@ -132,7 +124,7 @@ def _facts(manifest: Manifest) -> tuple[Header, list[str]]:
         n_neurons=manifest.n_neurons,
         files=read.files,
         overrides=list(options.overrides),
-        groups={name: members.tolist() for name, members in groups.items()},
+        groups=manifest.groups,
     )
     return header, notes
 

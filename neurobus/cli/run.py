@@ -141,7 +141,7 @@ def _options(
     options.resume = options.state = str(resume.absolute())
     options.stimuli = []
     if config is not None:
-        options.config_path = str(config)
+        options.config_path, options.started_in = str(config), os.getcwd()
     options.overrides = [*options.overrides, *overrides]
     options.seed = seed if seed is not None else options.seed
     return options

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -53,7 +52,7 @@ def command(what: str, source: str, nth: int, cluster: str | None, as_json: bool
     """
     manifest = started(cluster)
     options = Options.read(folders.runtime_dir() / manifest.name)
-    find_models(*(Path(path) for path in options.python_path))
+    find_models()
     network = network_of(options)
     room = lesson.room(network)
     samples = data.read(source, room.timing.top)

@@ -33,8 +33,9 @@ def command(name: str | None, cluster: str | None, as_json: bool) -> None:
         raise InputError(f"two clusters are named, '{name}' and '{cluster}'; name one")
     manifest = folders.find(name or cluster)
     begun = time.monotonic()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(manifest.pid, signal.SIGINT)
+    if folders.live(folders.runtime_dir() / manifest.name):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(manifest.pid, signal.SIGINT)
     while runs(manifest):
         if time.monotonic() - begun > PATIENCE_S:
             raise RunError(

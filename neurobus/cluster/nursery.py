@@ -84,8 +84,8 @@ class Nursery:
             states.refuse(self.state, None if options.state_by_name else options.source)
         modelpath.look_in(options.python_path)
         modelpath.guard(options.guarded)
-        if options.config_path:
-            self.config = config.load(Path(options.config_path), options.overrides)
+        if options.config_file:
+            self.config = config.load(options.config_file, options.overrides)
         else:
             assert options.config_text is not None
             self.config = config.loads(
@@ -204,6 +204,7 @@ class Nursery:
             started_unix_ns=time.time_ns(),
             min_delay=net.min_delay,
             levels_mv=levels_mv(net),
+            groups={name: members.tolist() for name, members in net.groups.items()},
         )
 
     # -- children ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ class Options:
     of the run, as (dotted module with a `main(Seat)`, arguments). `weights`: float64, in the network's
     order, instead of the config's. `resume`: folder of snapshots; `state`: where this run keeps its own,
     `state_by_name` where nobody named it: a run's name then decides, and the next of that name takes it over.
-    `guarded`: the config is a stranger's, and only shipped models are imported.
+    `python_path`: where the run looks for models; `started_in`: where `config_path` begins. `guarded`: the
+    config is a stranger's, and only shipped models are imported.
     """
 
     clock: str | None = None
@@ -37,12 +39,22 @@ class Options:
     state_by_name: bool = False
     snapshots: bool = True
     python_path: list[str] = field(default_factory=list)
+    started_in: str = field(default_factory=os.getcwd)
     guarded: bool = False
 
     @property
     def source(self) -> str:
         """What the run is of, for a person and to tell whose snapshots they are."""
-        return str(Path(self.config_path).resolve()) if self.config_path else self.config_name
+        return str(self.config_file.resolve()) if self.config_file else self.config_name
+
+    @property
+    def config_file(self) -> Path | None:
+        """The config's file, from wherever it is asked for; None for a config that has none."""
+        if not self.config_path:
+            return None
+        return Path(
+            self.config_path if self.started_in == os.getcwd() else Path(self.started_in, self.config_path)
+        )
 
     def write(self, folder: Path) -> None:
         (folder / "options").write_bytes(msgpack.packb(asdict(self)))

@@ -63,8 +63,8 @@ def read_weights(state: Path, network: Network, run: Run) -> Array:
 
 def network_of(options: Options) -> Network:
     """The network that a run's options describe. Raises InputError."""
-    if options.config_path:
-        read = config.load(Path(options.config_path), options.overrides)
+    if options.config_file:
+        read = config.load(options.config_file, options.overrides)
     else:
         read = config.loads(options.config_text or "", options.config_name, options.files, options.overrides)
     return networks.build(read, options.seed)
