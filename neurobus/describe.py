@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurobus.grid import off_grid_ms, steps_up
 from neurobus.model import Model
 from neurobus.network import Network
 from neurobus.placement import place
@@ -43,8 +44,32 @@ def describe(network: Network) -> dict[str, Any]:
         "switches": network.config.switches,
         "memory_mb": round(PROCESS_MB * len(plan.processes) + _array_mb(network, len(plan.processes)), 1),
         "rows_skipped": network.skipped,
-        "warnings": list(_warnings(network)),
+        "warnings": [*told(network), *_warnings(network)],
     }
+
+
+def told(network: Network) -> Iterable[str]:
+    """Where what acts is not exactly what was written, and by how much: known before a run."""
+    dt_ms = network.dt_ns / 1e6
+    for number, (name, model) in enumerate(zip(network.model_names, network.models, strict=True)):
+        mine = np.flatnonzero(network.model_of == number)
+        for key, param in model.params().items():
+            if not param.steps or not len(mine):
+                continue
+            values = network.params[number][key]
+            late = off_grid_ms(values, dt_ms)
+            (off,) = np.nonzero(late)
+            if len(off):
+                of = network.ids[mine[off[0]]] + (f" and {len(off) - 1:,} more" if len(off) > 1 else "")
+                worst = off[np.argmax(late[off])]
+                acts = steps_up(values[worst], dt_ms) * network.dt_ns / 1e6
+                told = f"{values[worst]:g} ms acts as {acts:g} ms"
+                yield f"{key} of {of} ({name}) is rounded up to steps of {dt_ms:g} ms: {told}"
+    if len(network.telling):
+        ns = network.config.run.potential_interval_ns
+        acts_ns = network.potential_interval * network.dt_ns
+        if acts_ns != ns:
+            yield f"potential_interval {ns / 1e6:g} ms acts as {acts_ns / 1e6:g} ms, whole steps"
 
 
 def _array_mb(network: Network, processes: int) -> float:

@@ -70,6 +70,9 @@ class Param:
     high: float | None = None
     above: float | None = None
     doc: str = ""
+    steps: bool = False
+    """A time (ms) that acts as whole steps. Of a model: rounded up to the next one, as NEST does, and `check`
+    tells by how much. Of a source: a time off the grid is refused."""
     weight: bool = False
     """Of a synapse type: plain here, written in a config in the weight unit of the postsynaptic model."""
 

@@ -17,6 +17,7 @@ import math
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import MOST_PER_STEP, Model, Param, State
 from nodes.rkf45 import rkf45
 
@@ -32,7 +33,7 @@ class AdEx(Model):
     b = Param("80.5 pA", doc="adaptation to a spike")
     V_r = Param("-60 mV", doc="potential after a spike")
     V_peak = Param("0 mV", doc="where a spike is cut, and what electrical synapses see of it")
-    t_ref = Param("0 ms", low=0, doc="refractory period")
+    t_ref = Param("0 ms", low=0, steps=True, doc="refractory period")
     E_ex = Param("0 mV", doc="excitatory reversal potential")
     E_in = Param("-85 mV", doc="inhibitory reversal potential")
     tau_syn_ex = Param("0.2 ms", above=0, doc="decay of the excitatory conductance")
@@ -72,7 +73,7 @@ class AdEx(Model):
     def prepare(p, dt_ms):
         names = ("C", "g_L", "E_L", "V_T", "Delta_T", "a", "tau_w", "E_ex", "E_in",
                  "tau_syn_ex", "tau_syn_in", "I_e", "V_peak", "V_r", "b", "tol")  # fmt: skip
-        steps = {"t_ref": np.rint(p["t_ref"] / dt_ms), "dt": np.full(p["C"].shape, dt_ms)}
+        steps = {"t_ref": steps_up(p["t_ref"], dt_ms), "dt": np.full(p["C"].shape, dt_ms)}
         return {name: p[name] for name in names} | steps
 
     @staticmethod

@@ -23,6 +23,7 @@ import math
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Model, Param, State, SynapseState
 
 FORGOTTEN = 128
@@ -73,7 +74,7 @@ class Chip(Model):
     tau_m = Param("10 ms", above=0, doc="membrane time constant")
     tau_syn_ex = Param("2 ms", above=0, doc="decay of the excitatory current")
     tau_syn_in = Param("2 ms", above=0, doc="decay of the inhibitory current")
-    t_ref = Param("2 ms", low=0, doc="refractory period")
+    t_ref = Param("2 ms", low=0, steps=True, doc="refractory period")
     E_L = Param("-70 mV", doc="resting potential")
     V_reset = Param("-70 mV", doc="potential after a spike")
     V_th = Param("-55 mV", doc="spike threshold")
@@ -133,7 +134,7 @@ class Chip(Model):
             "b": P20 * p["I_e"] * 65536.0,
             "V_th": (p["V_th"] - p["E_L"]) * 65536.0,
             "V_reset": (p["V_reset"] - p["E_L"]) * 65536.0,
-            "t_ref": p["t_ref"] / h,
+            "t_ref": steps_up(p["t_ref"], h),
             "w_max": p["w_max"] / u,
             "A_plus": p["A_plus"] / u,
             "A_minus": p["A_minus"] / u,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Model, Param, State, SynapseState
 
 INPUT, ELDER, YOUNGER, LEARN, RESET = range(5)
@@ -27,11 +28,11 @@ class Compete(Model):
     V_th = Param(12000, low=1, high=65535, doc="threshold of a neuron with W = 0, in units of V")
     young = Param(2, low=0, high=15, doc="first shift of learning")
     old = Param(4, low=0, high=15, doc="last shift of learning")
-    patience = Param("17.5 ms", above=0, doc="from RESET: who fires later has not recognised the sample")
+    patience = Param("17.5 ms", above=0, steps=True, doc="from RESET: later is not recognised")
     top = Param(16, low=1, high=255, doc="level of the input that comes first")
-    level = Param("1 ms", above=0, doc="time between two levels")
-    start = Param("1 ms", above=0, doc="from RESET to the first input")
-    delay = Param("1 ms", above=0, doc="delay of lateral synapses, known to all")
+    level = Param("1 ms", above=0, steps=True, doc="time between two levels")
+    start = Param("1 ms", above=0, steps=True, doc="from RESET to the first input")
+    delay = Param("1 ms", above=0, steps=True, doc="delay of lateral synapses, known to all")
 
     V = State(doc="potential, 0 … 65535")
     S = State(doc="sum of the weights that have arrived")
@@ -65,7 +66,7 @@ class Compete(Model):
 
     @staticmethod
     def prepare(p, dt_ms):
-        ticks = {name: np.rint(p[name] / dt_ms) for name in ("level", "start", "delay", "patience")}
+        ticks = {name: steps_up(p[name], dt_ms) for name in ("level", "start", "delay", "patience")}
         return {name: p[name] for name in ("V_th", "young", "old", "top")} | ticks
 
     @staticmethod

@@ -19,6 +19,7 @@ import math
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Model, Param, State
 from nodes.rkf45 import rkf45
 
@@ -33,7 +34,7 @@ class HodgkinHuxley(Model):
     E_L = Param("-54.4 mV", doc="leak reversal potential")
     tau_syn_ex = Param("0.2 ms", above=0, doc="rise of the excitatory current")
     tau_syn_in = Param("2 ms", above=0, doc="rise of the inhibitory current")
-    t_ref = Param("2 ms", low=0, doc="least time between two spikes")
+    t_ref = Param("2 ms", low=0, steps=True, doc="least time between two spikes")
     I_e = Param("0 pA", doc="constant input current")
     V_m = Param("-65 mV", doc="potential at the start; m, h, n start at their steady state there")
 
@@ -60,7 +61,7 @@ class HodgkinHuxley(Model):
     @staticmethod
     def prepare(p, dt_ms):
         names = ("C", "g_Na", "g_K", "g_L", "E_Na", "E_K", "E_L", "tau_syn_ex", "tau_syn_in", "I_e")
-        steps = {"t_ref": np.rint(p["t_ref"] / dt_ms), "dt": np.full(p["C"].shape, dt_ms)}
+        steps = {"t_ref": steps_up(p["t_ref"], dt_ms), "dt": np.full(p["C"].shape, dt_ms)}
         return {name: p[name] for name in names} | steps
 
     @staticmethod

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Model, Param, State
 
 
@@ -23,7 +24,7 @@ class Lif(Model):
     tau_m = Param("10 ms", above=0, doc="membrane time constant")
     tau_syn_ex = Param("2 ms", above=0, doc="decay of the excitatory current")
     tau_syn_in = Param("2 ms", above=0, doc="decay of the inhibitory current")
-    t_ref = Param("2 ms", low=0, doc="refractory period")
+    t_ref = Param("2 ms", low=0, steps=True, doc="refractory period")
     E_L = Param("-70 mV", doc="resting potential")
     V_reset = Param("-70 mV", doc="potential after a spike")
     V_th = Param("-55 mV", doc="spike threshold")
@@ -64,7 +65,7 @@ class Lif(Model):
             "I_e": p["I_e"],
             "V_th": p["V_th"] - p["E_L"],
             "V_reset": p["V_reset"] - p["E_L"],
-            "t_ref": np.rint(p["t_ref"] / h),
+            "t_ref": steps_up(p["t_ref"], h),
         }
 
     @staticmethod

@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Param, State
 from nodes.lif import Lif, each, expm1
 
@@ -47,7 +48,7 @@ class LifAlpha(Lif):
             "I_e": p["I_e"],
             "V_th": p["V_th"] - p["E_L"],
             "V_reset": p["V_reset"] - p["E_L"],
-            "t_ref": np.rint(p["t_ref"] / h),
+            "t_ref": steps_up(p["t_ref"], h),
         }
 
     @staticmethod

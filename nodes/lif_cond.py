@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Model, Param, State
 from nodes.rkf45 import rkf45
 
@@ -27,7 +28,7 @@ class LifCond(Model):
     tau_syn_in = Param("2 ms", above=0, doc="decay of the inhibitory conductance")
     V_th = Param("-55 mV", doc="spike threshold")
     V_reset = Param("-60 mV", doc="potential after a spike")
-    t_ref = Param("2 ms", low=0, doc="refractory period")
+    t_ref = Param("2 ms", low=0, steps=True, doc="refractory period")
     V_m = Param("-70 mV", doc="potential at the start")
     V_peak = Param("0 mV", doc="what electrical synapses see of a spike")
     I_e = Param("0 pA", doc="constant input current")
@@ -53,7 +54,7 @@ class LifCond(Model):
     @staticmethod
     def prepare(p, dt_ms):
         names = ("C_m", "g_L", "E_L", "E_ex", "E_in", "tau_syn_ex", "tau_syn_in", "I_e", "V_th", "V_reset")
-        steps = {"t_ref": np.rint(p["t_ref"] / dt_ms), "dt": np.full(p["C_m"].shape, dt_ms)}
+        steps = {"t_ref": steps_up(p["t_ref"], dt_ms), "dt": np.full(p["C_m"].shape, dt_ms)}
         return {name: p[name] for name in names} | steps
 
     @staticmethod

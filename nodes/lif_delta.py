@@ -14,13 +14,14 @@ import math
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Model, Param, State
 
 
 class LifDelta(Model):
     C_m = Param("250 pF", above=0, doc="membrane capacitance")
     tau_m = Param("10 ms", above=0, doc="membrane time constant")
-    t_ref = Param("2 ms", low=0, doc="refractory period")
+    t_ref = Param("2 ms", low=0, steps=True, doc="refractory period")
     E_L = Param("-70 mV", doc="resting potential")
     V_reset = Param("-70 mV", doc="potential after a spike")
     V_th = Param("-55 mV", doc="spike threshold")
@@ -53,7 +54,7 @@ class LifDelta(Model):
             "I_e": p["I_e"],
             "V_th": p["V_th"] - p["E_L"],
             "V_reset": p["V_reset"] - p["E_L"],
-            "t_ref": np.rint(p["t_ref"] / dt_ms),
+            "t_ref": steps_up(p["t_ref"], dt_ms),
         }
 
     @staticmethod

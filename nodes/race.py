@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Model, Param, State, SynapseState
 
 INPUT, ELDER, YOUNGER, FOREIGN, TEACH, LEARN, RESET = range(7)
@@ -34,9 +35,9 @@ class Race(Model):
     attract = Param(3, low=0, high=15, doc="learning towards a sample: >> attract")
     repel = Param(4, low=0, high=15, doc="learning away from one: >> repel")
     top = Param(16, low=1, high=255, doc="level of the input that comes first")
-    level = Param("1 ms", above=0, doc="time between two levels")
-    start = Param("1 ms", above=0, doc="from RESET to the first input")
-    delay = Param("1 ms", above=0, doc="delay of lateral synapses, known to all")
+    level = Param("1 ms", above=0, steps=True, doc="time between two levels")
+    start = Param("1 ms", above=0, steps=True, doc="from RESET to the first input")
+    delay = Param("1 ms", above=0, steps=True, doc="delay of lateral synapses, known to all")
 
     V = State(doc="potential, 0 … 65535")
     S = State(doc="sum of the weights that have arrived")
@@ -67,7 +68,7 @@ class Race(Model):
 
     @staticmethod
     def prepare(p, dt_ms):
-        ticks = {name: np.rint(p[name] / dt_ms) for name in ("level", "start", "delay")}
+        ticks = {name: steps_up(p[name], dt_ms) for name in ("level", "start", "delay")}
         return {name: p[name] for name in ("V_th", "shift", "attract", "repel", "top")} | ticks
 
     @staticmethod

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurobus.grid import steps_up
 from neurobus.model import Model, Param, State
 
 
@@ -21,7 +22,7 @@ class RankOrder(Model):
         0.9, above=0, high=1, doc="what each spike leaves of the sensitivity; 1: order does not count"
     )
     V_th = Param("10 mV", above=0, doc="response at which it fires")
-    t_reset = Param("20 ms", above=0, doc="silence that ends a volley")
+    t_reset = Param("20 ms", above=0, steps=True, doc="silence that ends a volley")
 
     V = State("mV", doc="response so far")
     m = State(doc="sensitivity to the next input")
@@ -37,7 +38,7 @@ class RankOrder(Model):
 
     @staticmethod
     def prepare(p, dt_ms):
-        return {"mod": p["mod"], "V_th": p["V_th"], "t_reset": np.maximum(1.0, np.rint(p["t_reset"] / dt_ms))}
+        return {"mod": p["mod"], "V_th": p["V_th"], "t_reset": steps_up(p["t_reset"], dt_ms)}
 
     @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):

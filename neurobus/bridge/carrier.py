@@ -617,7 +617,7 @@ class Carrier:
         model = load(str(data["model"]))
         assert issubclass(model, Model) and self.hello is not None
         params = {name: np.array([value]) for name, value in data["params"].items()}
-        constants = model.prepare(params, data["dt_ns"] * 1e-6)
+        constants = model.prepare(params, data["dt_ns"] / 1e6)
         source, delay, receptor = (np.frombuffer(data[k], np.int64) for k in ("source", "delay", "receptor"))
         chip = CHIPS[self.hello.chip](constants, receptor)
         synapses: dict[int, list[tuple[int, int]]] = {}

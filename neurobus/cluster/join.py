@@ -25,6 +25,7 @@ from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Control, Report
+from neurobus.grid import off_grid_ms, steps_up
 from neurobus.model import Model, Param, Source, load, stream_key
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime
@@ -158,10 +159,23 @@ def _values(params: dict[str, Param], given: list[str]) -> dict[str, float]:
     return values
 
 
+def _on_grid(model: type[Model] | type[Source], values: dict[str, float], dt_ns: int) -> dict[str, float]:
+    """The values; a source's times off the grid are refused, a model's are told."""
+    for name, param in model.params().items():
+        if param.steps and off_grid_ms(values[name], dt_ns / 1e6):
+            word, dt = f"{name} = {values[name]:g} ms", f"{dt_ns / 1e6:g} ms"
+            if issubclass(model, Source):
+                raise InputError(f"{word} is no multiple of dt = {dt}")
+            acts_ms = int(steps_up(values[name], dt_ns / 1e6)) * dt_ns / 1e6
+            print(f"{word} acts as {acts_ms:g} ms, rounded up to steps of {dt}", file=sys.stderr)
+    return values
+
+
 def _source_part(
     model: type[Source], manifest: folders.Manifest, ids: list[str], neuron: str, params: list[str]
 ) -> SourcePart:
-    values = {name: np.array([value]) for name, value in _values(model.params(), params).items()}
+    given = _on_grid(model, _values(model.params(), params), manifest.dt_ns)
+    values = {name: np.array([value]) for name, value in given.items()}
     index = np.array([ids.index(neuron)], np.int64)
     times: dict[int, Any] = {} if model.params() else {0: np.empty(0, np.int64)}
     return SourcePart(
@@ -178,7 +192,8 @@ def _neuron_part(
     params: list[str],
     synapses: list[str],
 ) -> NeuronPart:
-    p = {name: np.array([value]) for name, value in _values(model.params(), params).items()}
+    given = _on_grid(model, _values(model.params(), params), manifest.dt_ns)
+    p = {name: np.array([value]) for name, value in given.items()}
     if (word := model.check(p)) is not None:
         raise InputError(word)
     rows = []

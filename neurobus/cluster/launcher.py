@@ -282,6 +282,8 @@ class Launcher:
             self.launch.hooks.word(f"compiling {news['compiling']} (only this once)")
         elif "built" in news:
             self.built = news["built"]
+            for word in self.built["told"]:
+                self.launch.hooks.word(word)
             known = folders.Manifest.__dataclass_fields__
             self.manifest = folders.Manifest(**{k: v for k, v in self.built.items() if k in known})
             if self.launch.for_ns is None and self.built["duration_ns"] is None:

@@ -38,6 +38,7 @@ from neurobus.classroom.brain import with_weights
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, Seat
+from neurobus.describe import told
 from neurobus.errors import InputError, NeurobusError
 from neurobus.model import Model
 from neurobus.network import Network
@@ -557,6 +558,7 @@ def main() -> NoReturn:
             "clock": nursery.clock,
             "config_text": None,
             "skipped": nursery.network.skipped,
+            "told": list(told(nursery.network)),
         }
     )
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from neurobus import units
 from neurobus.config import Config
 from neurobus.config.schema import Background, Current
 from neurobus.model import Array, Model, Shown, Source
@@ -117,7 +118,7 @@ def build(config: Config, seed: int | None = None) -> Network:
         background_weight=background_weight,
         recorded=_recorded(who),
         weighed=_weighed(who, made),
-        weight_interval=read.steps(("run", "weight_interval"), config.run.weight_interval, least=1),
+        weight_interval=_weight_interval(read),
         potential_delta_mv=config.run.potential_delta_mv,
         potential_interval=-(-config.run.potential_interval_ns // read.dt_ns),
         min_delay=int(delay.min(initial=delay.max(initial=0))) or one_ms,
@@ -128,6 +129,14 @@ def build(config: Config, seed: int | None = None) -> Network:
         at_mm=who.at_mm,
         patterns=who.patterns,
     )
+
+
+def _weight_interval(read: Quantities) -> int:
+    """Steps; a multiple of dt where weights are told at all."""
+    run = read.config.run
+    if run.record_weights:
+        return read.steps(("run", "weight_interval"), run.weight_interval, least=1)
+    return -(-units.to_ns(run.weight_interval) // read.dt_ns)
 
 
 def _currents(who: Population) -> list[tuple[int, int, int, float]]:

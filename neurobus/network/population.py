@@ -24,6 +24,7 @@ from neurobus.config.schema import (
     Value,
 )
 from neurobus.config.tables import CsvTable
+from neurobus.grid import nearest_step
 from neurobus.model import Array, Model, Node, Param, Shown, Source, stream_key
 from neurobus.model import Encoder as EncoderModel
 from neurobus.model import load as load_model
@@ -231,8 +232,9 @@ class Population:
             self.times.update(zip(members.tolist(), self._spike_steps(place, source, ids), strict=True))
             return
         given = {key: value for key in model.params() if (value := getattr(source, key, None)) is not None}
-        for key in given.keys() & {"period", "start", "stop"}:
-            self.read.steps((*place, key), given[key], least=key == "period")
+        for key in given:
+            if (param := model.params()[key]).steps:
+                self.read.steps((*place, key), given[key], least=param.above is not None)
         self._keep(place, number, self._parameters(place, model, name, source.id, given, {}, len(ids)))
 
     def _add_encoder(self, place: Place, source: Encoder, ids: Sequence[str]) -> None:
@@ -261,9 +263,7 @@ class Population:
         values = self._parameters((*place, "params"), model, source.model, source.id, source.params, {}, 1)
         t_ms = model.encode(x, {name: float(value[0]) for name, value in values.items()})
         spikes = np.isfinite(t_ms)
-        delay = np.where(spikes, np.rint(np.where(spikes, t_ms, 0.0) * 1e6 / self.read.dt_ns), -1).astype(
-            np.int64
-        )
+        delay = np.where(spikes, nearest_step(np.where(spikes, t_ms, 0.0), self.read.dt_ns / 1e6), -1)
         if np.any(delay >= period):
             latest = f"{delay.max() * self.read.dt_ns / 1e6:g} ms"
             message = f"a spike comes {latest} after its sample's beginning; period must be longer"
@@ -332,7 +332,7 @@ class Population:
             return [np.array(sorted(steps), np.int64)] * len(ids)
         assert source.file is not None
         table = self.config.table(source.file)
-        at = self.read.on_grid(table, "time_ms", table.numbers("time_ms", "") * 1e6)
+        at = self.read.on_grid(table, "time_ms", table.numbers("time_ms", ""))
         if "id" not in table.cells and len(ids) == 1:
             whose = np.zeros(len(at), np.int64)
         else:

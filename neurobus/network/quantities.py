@@ -11,11 +11,9 @@ from neurobus.config.locate import Place
 from neurobus.config.schema import Plain, Value
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
+from neurobus.grid import LONGEST_RUN, beyond, whole_ns
 from neurobus.model import Array
 from neurobus.network.draw import Stream, sample
-
-MOST_STEPS = 1 << 30
-"""Steps are packed into 31 bits of a spike's key."""
 
 
 class Quantities:
@@ -39,21 +37,22 @@ class Quantities:
             raise self.error(place, f"{what} '{written}' is no multiple of dt = {self.config.run.dt}")
         if ns < least * self.dt_ns:
             raise self.error(place, f"{what} must be {'>' if least else '>='} 0 ms, not '{written}'")
-        if ns >= MOST_STEPS * self.dt_ns:
-            most = f"{MOST_STEPS} steps of {self.config.run.dt}"
-            raise self.error(place, f"{what} '{written}' is beyond the longest run, {most}")
+        if ns >= LONGEST_RUN * self.dt_ns:
+            raise self.error(place, f"{what} '{written}' is {beyond(self.dt_ns)}")
         return ns // self.dt_ns
 
-    def on_grid(self, table: CsvTable, column: str, ns: Array) -> npt.NDArray[np.int64]:
-        """A CSV column of times as steps of dt, at least 1."""
-        steps = ns / self.dt_ns
-        whole = np.rint(steps)
-        wrong = (np.abs(steps - whole) > 1e-6) | (whole < 1) | (whole >= MOST_STEPS)
-        for row in np.flatnonzero(wrong)[:1]:
+    def on_grid(self, table: CsvTable, column: str, ms: Array) -> npt.NDArray[np.int64]:
+        """A CSV column of times (ms) as steps of dt, at least 1."""
+        ns = whole_ns(ms)
+        # A float64 of whole ns is off by its own rounding at most; what is farther off has parts of a ns.
+        wrong = (ns % self.dt_ns != 0) | (ns < self.dt_ns) | (np.abs(ms * 1e6 - ns) > 1e-15 * np.abs(ns))
+        far = ns >= LONGEST_RUN * self.dt_ns
+        for row in np.flatnonzero(wrong | far)[:1]:
             written = table.cells[column][row]
-            message = f"{column} {written} must be > 0 and a multiple of dt = {self.config.run.dt}"
-            raise table.error(int(row), message)
-        return whole.astype(np.int64)
+            right = f"must be > 0 and a multiple of dt = {self.config.run.dt}"
+            what = f"is {beyond(self.dt_ns)}" if far[row] else right
+            raise table.error(int(row), f"{column} {written} {what}")
+        return ns // self.dt_ns
 
     def drawn(self, place: Place, value: Value, n: int, unit: str, label: str) -> Array:
         """A constant or distribution as n numbers in `unit`; `label` names its random stream."""

@@ -23,11 +23,11 @@ from neurobus.config.schema import (
 )
 from neurobus.config.schema import Graded as GradedTable
 from neurobus.config.tables import CsvTable
+from neurobus.grid import LONGEST_RUN
 from neurobus.model import Array, Model, Synapse, load_synapse
 from neurobus.network import rules
 from neurobus.network.draw import Stream
 from neurobus.network.population import Int32s, Population, Steps, out_of_bounds
-from neurobus.network.quantities import MOST_STEPS
 from neurobus.network.space import Space, kernel
 
 Ends = tuple[str, str]
@@ -454,7 +454,7 @@ class Wiring:
         if "delay" in csv.cells:
             if table.delay is not None:
                 raise self.error((*place, "delay"), f"{csv.file} has a column delay already")
-            delay = self.read.on_grid(csv, "delay", csv.numbers("delay", "ms") * 1e6)[rows].astype(np.int32)
+            delay = self.read.on_grid(csv, "delay", csv.numbers("delay", "ms"))[rows].astype(np.int32)
         elif table.delay is None:
             why = f"{csv.file} has no column 'delay [ms]', so [[synapses]] needs 'delay'"
             raise self.error(place, why)
@@ -521,7 +521,7 @@ class Wiring:
         if not isinstance(value, Distribution):
             return np.full(n, self.read.steps(place, value, least=1), np.int32)
         steps = np.rint(self.read.drawn(place, value, n, "ms", label) * 1e6 / self.read.dt_ns)
-        return steps.clip(1, MOST_STEPS - 1).astype(np.int32)
+        return steps.clip(1, LONGEST_RUN - 1).astype(np.int32)
 
     def graded(self) -> Graded:
         """Graded synapses, by (pre, post, order in the config)."""

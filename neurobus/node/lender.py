@@ -205,7 +205,7 @@ class Lender:
                 f"'{part.ids[0]}' has synapses with memory of their own; use model = \"{name}\""
             )
         synapses = core.weights()
-        params, errors = chip.adopt(part.model_name, part.params, part.dt_ns * 1e-6, synapses.weight)
+        params, errors = chip.adopt(part.model_name, part.params, part.dt_ns / 1e6, synapses.weight)
         if (word := chip.check(params)) is not None:
             raise NeurobusError(word)
         n = len(synapses.pre)

@@ -187,6 +187,25 @@ def test_several_spikes_in_a_step(config, run):
     assert neurobus_spikes(run, path, 200) == expected
 
 
+@pytest.mark.parametrize("t_ref", ["2.04 ms", "0.04 ms", "2.15 ms"])
+def test_refractory_periods_off_the_grid(config, run, t_ref):
+    """Rounded up to whole steps, in every model that has one."""
+    kinds = {"lif": 1000, "lif_alpha": 1000, "lif_delta": 1000, "lif_cond": 1000, "adex": 2000,
+             "hodgkin_huxley": 2000}  # fmt: skip
+    path = config(
+        run_table(snapshot_every="0 s", neurons_per_process=6),
+        *(
+            table(
+                "neurons", id=name, model=f"nodes.{name}", params=f'{{ I_e = "{pA} pA", t_ref = "{t_ref}" }}'
+            )
+            for name, pA in kinds.items()
+        ),
+    )
+    expected = nest_spikes(path, 100)
+    assert len({i for _, i in expected}) == len(kinds)
+    assert neurobus_spikes(run, path, 100) == expected
+
+
 STDP = """W_max = "3 mV", lambda_ = 0.05, alpha = 1.05, mu_plus = {mu}, mu_minus = {mu}, \
 tau_minus = "25 ms\""""
 TYPES = {

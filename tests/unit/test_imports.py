@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A module imports from its own layer and those below it; the longest name counts.
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
-    {"errors", "units", "events", "model", "modelpath", "ledger", "led", "picture", "system"},
+    {"errors", "grid", "units", "events", "model", "modelpath", "ledger", "led", "picture", "system"},
     {"config", "network", "placement", "owned", "describe", "structure", "classroom"},
     {"wire"},
     {"node"},
@@ -28,7 +28,7 @@ LAYERS = [
 ]
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
-PURE = {"errors", "units", "events", "model", "modelpath", "ledger", "led", "picture",
+PURE = {"errors", "grid", "units", "events", "model", "modelpath", "ledger", "led", "picture",
         "config", "network", "placement", "owned", "describe", "structure", "wire",
         "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
         "classroom.pictures",
@@ -45,6 +45,7 @@ NODES_MAY = {
     "math",
     "numpy",
     "numba",
+    "neurobus.grid",
     "neurobus.model",
     "neurobus.units",
     "nodes.rkf45",
