@@ -11,6 +11,8 @@ from neurobus.grid import off_grid_ms, steps_up
 from neurobus.model import Model
 from neurobus.network import Network
 from neurobus.placement import place
+from neurobus.plausible import implausible
+from neurobus.words import counted, some
 
 PROCESS_MB = 6.0
 """PSS of a forked process with its sockets and compiled kernels, before any neuron."""
@@ -99,13 +101,13 @@ def _warnings(network: Network) -> Iterable[str]:
     yield from _some(network, silent, "source", "that no neuron listens to")
     quiet = [i for i, steps in sorted(network.times.items()) if not len(steps)]
     yield from _some(network, quiet, "source", "without a single spike")
+    yield from implausible(network)
 
 
 def _some(network: Network, members: Iterable[int], what: str, which: str) -> Iterable[str]:
     names = [network.ids[i] for i in members]
     if names:
-        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        yield f"{len(names)} {what}{'s' * (len(names) > 1)} {which}: {shown}"
+        yield f"{counted(len(names), what)} {which}: {some(names)}"
 
 
 def render(facts: dict[str, Any]) -> str:

@@ -390,12 +390,14 @@ def _load(name: str) -> type[Node]:
         module: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
         head, _, tail = name.rpartition(".")
-        if not head or (error.name and not (name == error.name or name.startswith(error.name + "."))):
+        if error.name and not (name == error.name or name.startswith(error.name + ".")):
             raise ImportError(f"model '{name}' does not import: {error}") from error
+        if not head:
+            raise ImportError(f"model '{name}' does not import: {error}{modelpath.meant(name)}") from error
         try:
             module = getattr(importlib.import_module(head), tail)
         except (ImportError, AttributeError):
-            raise ImportError(f"model '{name}' does not import: {error}") from error
+            raise ImportError(f"model '{name}' does not import: {error}{modelpath.meant(name)}") from error
     except Exception as error:
         raise ImportError(f"model '{name}' does not import: {type(error).__name__}: {error}") from error
     if isinstance(module, ModuleType):

@@ -8,6 +8,9 @@ Python's own.
 
 from __future__ import annotations
 
+import difflib
+import importlib.util
+import pkgutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,5 +38,20 @@ def guard(on: bool = True) -> None:
 def require_allowed(name: str) -> None:
     """Raises ImportError where the model `name` may not be imported."""
     if _guarded and not name.startswith(SHIPPED):
-        raise ImportError(f"model '{name}' is not one of neurobus's own, and to import it is to run it; "
-                          "--trust does that, for files whose origin you know")  # fmt: skip
+        raise ImportError(f"model '{name}' is not one of neurobus's own{meant(name)}, and to import it is to "
+                          "run it; --trust does that, for files whose origin you know")  # fmt: skip
+
+
+def shipped() -> list[str]:
+    """Dotted names of the modules that neurobus ships; not all of them are models."""
+    found = importlib.util.find_spec(SHIPPED.removesuffix("."))
+    places = found.submodule_search_locations if found else None
+    return sorted(SHIPPED + module.name for module in pkgutil.iter_modules(places or []))
+
+
+def meant(name: str) -> str:
+    """The tail of an error about a model that is not there: the shipped one that was meant, perhaps."""
+    names = shipped()
+    tail = SHIPPED + name.rpartition(".")[2].lower()
+    close = [tail] if tail in names else difflib.get_close_matches(name, names, 1, 0.7)
+    return f"; did you mean '{close[0]}'?" if close and close[0] != name else ""

@@ -12,6 +12,7 @@ from neurobus.cli.clusters import started
 from neurobus.cli.common import TIME, cluster_option, json_option, print_json
 from neurobus.config.locate import meant
 from neurobus.errors import InputError
+from neurobus.words import counted
 
 
 @click.command(name="attach", short_help="let a board be a neuron of a running cluster")
@@ -40,7 +41,10 @@ def command(
     background until the cluster ends or its last board is detached.
     """
     if len(ports) != len(neurons):
-        raise InputError(f"{len(ports)} ports and {len(neurons)} neurons; give one --as NEURON for each port")
+        raise InputError(
+            f"{counted(len(ports), 'port')} and {counted(len(neurons), 'neuron')}; "
+            "give one --as NEURON for each port"
+        )
     if len(set(neurons)) != len(neurons):
         raise InputError("one neuron, one board; --as names the same neuron twice")
     manifest = started(cluster)

@@ -20,9 +20,9 @@ from neurobus.cli.run import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster import weights as gathered
-from neurobus.cluster.launcher import Launch
+from neurobus.cluster.launcher import Launch, refuse_pace
 from neurobus.cluster.options import Options
-from neurobus.errors import InputError
+from neurobus.words import counted, number
 
 
 @click.group(name="brain", short_help="what was learnt, as a file: save, load, info")
@@ -74,7 +74,9 @@ def save(file: Path, state: Path | None, cluster: str | None, as_json: bool) -> 
     if as_json:
         print_json({"brain": str(file), "synapses": len(weights), "changed": changed, **facts})
     else:
-        click.echo(f"{file}: {len(weights)} weights, {changed} of them other than in the config")
+        click.echo(
+            f"{file}: {counted(len(weights), 'weight')}, {number(changed)} of them other than in the config"
+        )
 
 
 @command.command(name="load")
@@ -98,8 +100,7 @@ def load(file: Path, clock: str, pace: float | None, for_ns: int | None, overrid
 
     A brain names the models of its network. Those that neurobus does not ship are imported only with --trust.
     """
-    if pace is not None and clock == "wall":
-        raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
+    refuse_pace(pace, clock)
     find_models(file.parent, trust=trust)
     brain = brains.load(file)
     brain.overrides += overrides

@@ -22,6 +22,7 @@ from neurobus.cluster.weights import read_weights
 from neurobus.config.locate import meant
 from neurobus.errors import InputError
 from neurobus.log import read
+from neurobus.words import counted
 
 REST_NS = 200_000_000
 """Between two repetitions: what was under way has died away."""
@@ -50,7 +51,9 @@ def imitate(path: Path, log: Path, passes: int, overrides: list[str], seed: int 
         state=str(state.absolute()),
         python_path=[str(path.absolute().parent), os.getcwd()],
     )
-    summary = perform(Launch(options, path.stem, max(passes * length, built.dt_ns)), quiet=as_json)
+    summary = perform(
+        Launch(options, path.stem, max(passes * length, built.dt_ns)), quiet=as_json, hint=False
+    )
     if summary.interrupted:
         sys.exit(130)
     weights = read_weights(state, built, built.config.run)
@@ -66,4 +69,7 @@ def imitate(path: Path, log: Path, passes: int, overrides: list[str], seed: int 
     for synapse in changed[np.argsort(-np.abs(weights - built.weight)[changed])][:8].tolist():
         pre, post = built.ids[built.pre[synapse]], built.ids[built.post[synapse]]
         click.echo(f"{pre} → {post}: {built.weight[synapse]:g} → {weights[synapse]:.0f}", err=True)
-    click.echo(f"{len(told)} pokes, {len(changed)} synapses changed; written: {target}", err=True)
+    click.echo(
+        f"{counted(len(told), 'poke')}, {counted(len(changed), 'synapse')} changed; written: {target}",
+        err=True,
+    )

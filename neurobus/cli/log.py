@@ -17,6 +17,7 @@ from neurobus.log import recover as recovered
 from neurobus.log.diff import diff as compare
 from neurobus.log.diff import same_weights
 from neurobus.log.names import only as chosen
+from neurobus.words import counted
 
 A_LOG = click.Path(path_type=Path)
 
@@ -78,13 +79,15 @@ def export(
         if not part.weights.t.size:
             raise InputError("holds no weights; a config with run.record_weights records them", log)
         path, n = weights_csv(part, out), int(part.weights.t.size)
-        print_json({"path": str(path), "weights": n}) if as_json else click.echo(f"{n:,} weights in {path}")
+        print_json({"path": str(path), "weights": n}) if as_json else click.echo(
+            f"{counted(n, 'weight')} in {path}"
+        )
         return
     path = write(part, out, name)
     if as_json:
         print_json({"path": str(path), "spikes": int(part.spikes_t.size)})
     else:
-        click.echo(f"{part.spikes_t.size:,} spikes in {path}")
+        click.echo(f"{counted(part.spikes_t.size, 'spike')} in {path}")
 
 
 @command.command(short_help="whether two logs hold the same spikes")
@@ -124,7 +127,7 @@ def recover(log: Path, out: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(saved.path), "spikes": int(saved.spikes_t.size), "problems": saved.problems})
         return
-    click.echo(f"{saved.path}: {saved.spikes_t.size:,} spikes up to {saved.end_ns / 1e6:g} ms")
+    click.echo(f"{saved.path}: {counted(saved.spikes_t.size, 'spike')} up to {saved.end_ns / 1e6:g} ms")
     for problem in saved.problems:
         click.echo(f"  {problem}")
 
@@ -179,10 +182,12 @@ def _verify(recorded: Log, trust: bool, quiet: bool) -> dict[str, Any]:
     came_late = late(recorded)
     notes = list(recorded.problems)
     if came_late:
-        notes.append(f"{came_late:,} inputs came late in this run, so the virtual clock need not repeat it")
+        notes.append(
+            f"{counted(came_late, 'input')} came late in this run, so the virtual clock need not repeat it"
+        )
     if difference.equal and not moved:
-        weights = f" and {weighed:,} weights" if weighed else ""
-        text = f"verified: {difference.spikes_a:,} spikes{weights} identical"
+        weights = f" and {counted(weighed, 'weight')}" if weighed else ""
+        text = f"verified: {counted(difference.spikes_a, 'spike')}{weights} identical"
     elif difference.equal:
         text = f"not verified: the same spikes, but {moved:,} of {weighed:,} weights differ"
     else:

@@ -26,6 +26,7 @@ from neurobus.log.names import select
 from neurobus.log.player import Player, Stamp, as_recorded, at_once, now_of_wall
 from neurobus.log.replay import Schedule, confined
 from neurobus.log.stage import own_bus
+from neurobus.words import counted
 
 BAR = 30
 STEP_KEYS, QUIT_KEYS = b" \r\n", b"qQ\x03\x04"
@@ -145,7 +146,7 @@ def _play(manifest: Manifest, schedule: Schedule, own: bool, step: bool, quiet: 
         peer.join(name)
         if not quiet:
             how = ", one instant per Enter or space; q ends" if step else "; Ctrl-C ends it"
-            click.echo(f"{manifest.name} plays {len(schedule.streams)} neurons{how}", err=True)
+            click.echo(f"{manifest.name} plays {counted(len(schedule.streams), 'neuron')}{how}", err=True)
         begun = time.monotonic()
         if step:
             with _keys() as keys:
@@ -198,7 +199,9 @@ class _View:
         done = round(BAR * min(1.0, (elapsed % length if schedule.loop else elapsed) / length))
         of = f"turn {elapsed // length + 1}" if schedule.loop else f"of {schedule.end_ns / 1e9:.3f} s"
         bar = f"{'━' * done}\x1b[2m{'━' * (BAR - done)}\x1b[0m"
-        sys.stderr.write(f"\r\x1b[K{bar} {player.model_ns / 1e9:.3f} s, {of}, {player.spikes:,} spikes")
+        sys.stderr.write(
+            f"\r\x1b[K{bar} {player.model_ns / 1e9:.3f} s, {of}, {counted(player.spikes, 'spike')}"
+        )
         sys.stderr.flush()
 
     def clear(self) -> None:

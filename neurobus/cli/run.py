@@ -19,10 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from neurobus.cli.common import TIME, ids_of, json_option, print_json
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
-from neurobus.cluster.launcher import Hooks, Launch, Launcher
+from neurobus.cluster.launcher import Hooks, Launch, Launcher, refuse_pace
 from neurobus.cluster.options import Options
 from neurobus.cluster.summary import Summary, render
 from neurobus.errors import InputError
+from neurobus.words import counted
 
 RECORDING = "neurobus.log.recording"
 During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
@@ -110,8 +111,7 @@ def command(
         raise InputError("--replay LOG and --only IDS go together")
     options = _options(config, resume, overrides, seed)
     options.clock = clock or options.clock
-    if pace is not None and options.clock == "wall":
-        raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
+    refuse_pace(pace, options.clock)
     if save is not None:
         options.state = str(save.absolute())
     if record is not None:
@@ -160,20 +160,21 @@ def recorded_spikes(log: Path, only: list[str]) -> dict[str, list[int]]:
     return {name: recorded.spikes_t[recorded.spikes_i == at[name]].tolist() for name in only}
 
 
-def perform(launch: Launch, quiet: bool, during: During | None = None) -> Summary:
+def perform(launch: Launch, quiet: bool, during: During | None = None, hint: bool = True) -> Summary:
     """Run a launch under the eyes of a person: progress, notes, summary on stderr; Ctrl-C stops politely.
 
-    `during` runs beside it from the start on, and is cancelled at the end.
+    `during` runs beside it from the start on, and is cancelled at the end. `hint`: say how to go on.
     """
     # Held back until there is a loop to take it: a Ctrl-C in its making leaves half a loop, which complains.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        return asyncio.run(_perform(launch, Console(stderr=True, highlight=False), quiet, during))
+        return asyncio.run(_perform(launch, Console(stderr=True, highlight=False), quiet, during, hint))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
-async def _perform(launch: Launch, console: Console, quiet: bool, during: During | None) -> Summary:
+async def _perform(launch: Launch, console: Console, quiet: bool, during: During | None,
+                   hint: bool) -> Summary:  # fmt: skip
     shown = console.is_terminal and not quiet
     progress = Progress(
         TextColumn("{task.description}"),
@@ -197,9 +198,11 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
             beside.append(asyncio.create_task(during(console, manifest)))
         if not quiet:
             console.print(
-                f"[bold]{manifest.name}[/] runs: {manifest.n_neurons} neurons in {manifest.processes} "
-                f"processes, {manifest.clock} clock. Ctrl-C stops it."
+                f"[bold]{manifest.name}[/] runs: {counted(manifest.n_neurons, 'neuron')} in "
+                f"{counted(manifest.processes, 'process')}, {manifest.clock} clock. Ctrl-C stops it."
             )
+            if launch.options.snapshots and launch.options.state:
+                console.print(f"its state: {launch.options.state}", soft_wrap=True)
 
     launch.hooks = Hooks(
         word=lambda text: console.print(text, style="yellow", soft_wrap=True), ready=ready, started=started
@@ -232,5 +235,5 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
     if not quiet:
-        print(render(summary), file=sys.stderr)
+        print(render(summary, launch.resume_with if hint else None), file=sys.stderr)
     return summary

@@ -150,8 +150,8 @@ def _print(live: Live) -> None:
         if live.manifest.streams[index] in silent:
             words.insert(0, "silent")
         table.add_row(
-            Text.assemble(("● ", style), name), Text("━" * filled, style), figure(live.mv[index], "{:.1f}"),
-            figure(rates[index], "{:.1f}"), figure(_known(live.counts[index])), Text("  ".join(words), "red"),
+            Text.assemble(("● ", style), name), Text("━" * filled, style), figure(live.mv[index], ".1f"),
+            figure(rates[index], ".1f"), figure(_known(live.counts[index])), Text("  ".join(words), "red"),
         )  # fmt: skip
     console.print(table)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from neurobus.cli.poke import WEIGHTS
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.live import Floats, Live
+from neurobus.words import counted, number
 
 USUAL_MV = (-70.0, -55.0)
 """Rest and threshold where a manifest does not tell."""
@@ -37,9 +38,9 @@ class Depolarisation:
         return (mv - self._rest) / self._span
 
 
-def figure(value: float | int | None, form: str = "{:,}") -> str:
-    """A number with thin groups; what is not measured is a dash."""
-    return "–" if value is None or isnan(value) else form.format(value).replace(",", " ")
+def figure(value: float | int | None, form: str = ",") -> str:
+    """A number; what is not measured is a dash."""
+    return "–" if value is None or isnan(value) else number(value, form)
 
 
 def default_push(manifest: Manifest, index: int) -> Push | None:
@@ -101,11 +102,11 @@ def headline(live: Live) -> tuple[tuple[Text, Text], tuple[Text, Text]]:
     manifest, totals = live.manifest, live.totals()
     model_s = None if live.model_ns is None else live.model_ns * 1e-9
     who = Text.assemble(
-        (manifest.name, "bold"), f"   {clock(manifest)}   ", (f"{figure(model_s, '{:,.1f}')} s", "bold")
+        (manifest.name, "bold"), f"   {clock(manifest)}   ", (f"{figure(model_s, ',.1f')} s", "bold")
     )
-    size = Text(f"{figure(manifest.n_neurons)} neurons · {figure(manifest.processes)} processes", "dim")
+    size = Text(f"{counted(manifest.n_neurons, 'neuron')} · {counted(manifest.processes, 'process')}", "dim")
     activity = Text.assemble(
-        f"{figure(totals['spikes'])} spikes   ", (figure(spikes_per_s(live), "{:,.0f}"), "bold"), " spikes/s"
+        f"{figure(totals['spikes'])} spikes   ", (figure(spikes_per_s(live), ",.0f"), "bold"), " spikes/s"
     )
     trouble = Text("   ").join(
         Text(f"{name} {figure(value)}", "bold red" if value else "" if value == 0 else "dim")

@@ -262,9 +262,9 @@ class Rows(Lines):
                 if index in self.live.strips
                 else bar(self.levels[index] if not gone else float("nan"), self.bar_width, back)
             ),
-            Segment(f"{figure(mv, '{:.1f}'):>8}   ", style(FAINT if gone or isnan(mv) else TEXT, back)),
+            Segment(f"{figure(mv, '.1f'):>8}   ", style(FAINT if gone or isnan(mv) else TEXT, back)),
             *self._activity(index, back),
-            Segment(f"{figure(self.rates[index], '{:.1f}'):>8}", style(tone, back)),
+            Segment(f"{figure(self.rates[index], '.1f'):>8}", style(tone, back)),
             Segment(f"{figure(count if count >= 0 else None):>11}  ", style(tone, back)),
         ]
         if board := self.live.boards.get(index):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -25,12 +24,14 @@ from neurobus.cli.run import RECORDING, perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
-from neurobus.cluster.launcher import Launch
+from neurobus.cluster.launcher import Launch, refuse_pace
 from neurobus.cluster.options import Options
-from neurobus.cluster.summary import Summary
+from neurobus.cluster.summary import Summary, resume_hint
 from neurobus.errors import InputError, RunError
+from neurobus.words import counted, number
 
 LOOK_EVERY_S = 0.1
+RESUME = "neurobus train --resume"
 
 
 @click.command(name="train", short_help="teach a network: show it samples, count its answers")
@@ -103,8 +104,7 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
         course, options = _begun(config, list(overrides), seed, save, begin, choice)
         stem = config.stem
     options.clock = clock or options.clock or course.config.run.clock
-    if pace is not None and options.clock == "wall":
-        raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
+    refuse_pace(pace, options.clock)
     for note in course.notes:
         click.echo(note, err=True)
     file = Path(course.choice.out or f"{stem}.brain")
@@ -113,8 +113,8 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
     options.programs = [listening, *recording]
     begun_at = _resume_step(options)
     left_ns = course.duration_ns - (begun_at or 0) * course.network.dt_ns
-    launch = Launch(options, stem, max(left_ns, course.network.dt_ns), pace)
-    summary = perform(launch, quiet=as_json, during=_watching(course, options, as_json))
+    launch = Launch(options, stem, max(left_ns, course.network.dt_ns), pace, resume_with=RESUME)
+    summary = perform(launch, quiet=as_json, during=_watching(course, options, as_json), hint=False)
     _finish(course, options, summary, file, as_json)
 
 
@@ -232,12 +232,14 @@ def _finish(course: Course, options: Options, summary: Summary, target: Path, as
 
 
 def _stopped(course: Course, options: Options, summary: Summary, done: int, as_json: bool) -> None:
-    command = f"neurobus train --resume {shlex.quote(options.state or '')}"
+    # Stopped before all had written down where they are, there is nothing to go on from.
+    saved = summary.state is not None
+    go_on = resume_hint(options.state or "", RESUME if saved else None, "; go on with: {}")
     if as_json:
         print_json({**asdict(summary), "accuracy": None, "train_accuracy": None, "samples": done,
-                    "resume": options.state})  # fmt: skip
+                    "resume": options.state if saved else None})  # fmt: skip
     else:
-        click.echo(f"stopped after {done} of {course.n_slots} samples; go on with: {command}", err=True)
+        click.echo(f"stopped after {number(done)} of {counted(course.n_slots, 'sample')}{go_on}", err=True)
     sys.exit(130 if summary.interrupted else 4)
 
 
@@ -270,8 +272,8 @@ def draw(course: Course, outcome: Result, weights: Any, target: Path) -> list[Pa
     W = brains.picture(brains.with_weights(course.network, weights), room.inputs, room.readers)
     tested = course.n_slots - course.n_learnt
     title = Path(course.config.path.name if course.config.path else "config").stem
-    passes = f"{course.choice.passes} pass{'es' * (course.choice.passes != 1)}"
-    taught = f"{len(room.readers)} neurons, {passes} over {len(samples.train)} samples"
+    passes = counted(course.choice.passes, "pass")
+    taught = f"{counted(len(room.readers), 'neuron')}, {passes} over {counted(len(samples.train), 'sample')}"
     share = f": {100 * outcome.accuracy:.1f} % of {tested} held-out samples right" if tested else ""
     paths = [pictures.weights(W, outcome.class_of, samples.names, samples.shape, title, taught + share,
                               target.with_suffix(".weights.png"))]  # fmt: skip
@@ -287,17 +289,17 @@ def render(course: Course, outcome: Result, summary: Summary, written: list[Path
     lines = []
     if course.n_learnt:
         per = 1000 * summary.wall_s / course.n_slots
-        lines.append(f"{course.n_learnt} samples learnt from ({per:.1f} ms each); in the last pass "
-                     f"{100 * outcome.train_accuracy:.1f} % were right at sight")  # fmt: skip
+        lines.append(f"{counted(course.n_learnt, 'sample')} learnt from ({per:.1f} ms each); in the last "
+                     f"pass {100 * outcome.train_accuracy:.1f} % were right at sight")  # fmt: skip
     if tested:
         worst = outcome.confusion[:, :-1].copy()
         np.fill_diagonal(worst, 0)
         i, j = np.unravel_index(int(worst.argmax()), worst.shape)
         names = course.samples.names
-        lines.append(f"held out: {100 * outcome.accuracy:.2f} % of {tested} right")
+        lines.append(f"held out: {100 * outcome.accuracy:.2f} % of {number(tested)} right")
         if worst[i, j]:
             lines.append(f"most often {names[int(i)]} was taken for {names[int(j)]}: {worst[i, j]} times")
         if outcome.silent:
-            lines.append(f"{outcome.silent} were answered by nobody")
+            lines.append(f"{counted(outcome.silent, 'sample')} answered by nobody")
     lines.append("written: " + ", ".join(map(str, written)))
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from neurobus.config.locate import meant
 from neurobus.errors import InputError, RunError
 from neurobus.events import Control, Report
 from neurobus.wire import bus as wire
+from neurobus.words import counted
 
 PATIENCE_S = 5.0
 COLUMNS = ("pre", "weight", "delay", "receptor", "kind")
@@ -50,7 +51,7 @@ def command(neuron: str, most: int, cluster: str | None, as_json: bool) -> None:
         print_json({"neuron": neuron, "t_ms": t_ms, "unit": unit, "synapses": rows})
         return
     rows.sort(key=lambda row: -abs(row["weight"]))
-    total = f"{neuron} has {len(rows)} synapses at {t_ms:.1f} ms"
+    total = f"{neuron} has {counted(len(rows), 'synapse')} at {t_ms:.1f} ms"
     shown = rows[: most or None]
     click.echo(total + (f"; the {most} strongest:" if len(shown) < len(rows) else ":"))
     wide = max((len(row["pre"]) for row in shown), default=0)

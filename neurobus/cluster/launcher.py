@@ -25,7 +25,7 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options
 from neurobus.cluster.policy import RestartPolicy
-from neurobus.cluster.summary import Summary, of_boards, total
+from neurobus.cluster.summary import RESUME, Summary, busiest, of_boards, resume_hint, total
 from neurobus.errors import InputError, NeurobusError, RunError
 from neurobus.events import Control, Report
 from neurobus.wire import bus as wire
@@ -56,13 +56,21 @@ class Hooks:
 
 @dataclass
 class Launch:
-    """One run as asked for. `for_ns`: model time to run, None: until stopped (or the config's duration)."""
+    """One run as asked for. `for_ns`: model time to run, None: until stopped (or the config's duration).
+    `resume_with`: the command that goes on from its state folder."""
 
     options: Options
     stem: str
     for_ns: int | None = None
     pace: float | None = None
+    resume_with: str = RESUME
     hooks: Hooks = field(default_factory=Hooks)
+
+
+def refuse_pace(pace: float | None, clock: str | None) -> None:
+    """Raises InputError where a pace is asked of the wall clock. `clock` None: not known yet."""
+    if pace is not None and clock == "wall":
+        raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
 
 
 class Launcher:
@@ -132,6 +140,7 @@ class Launcher:
         self._reader = asyncio.create_task(self._read_news())
         self.launch.hooks.building()
         await self._until(lambda: hasattr(self, "built"), None)
+        refuse_pace(self.launch.pace, self.manifest.clock)
         await self._until(lambda: hasattr(self, "_bound"), READY_TIMEOUT_S, "the bus did not come up")
 
     async def _barrier(self) -> None:
@@ -244,6 +253,9 @@ class Launcher:
         summary.neurons, summary.processes = built["n_neurons"], len(self._streams)
         summary.restarts = self.policy.total
         total(summary, self._finals, self._streams, self._conductor)
+        begun = 1 if self.launch.options.resume else 0  # who was a board, or died, has not counted all
+        whole = {name: final for name, final in self._finals.items() if self._epochs.get(name) == begun}
+        summary.busiest = busiest(whole, built["ids"], built["streams"], built["n_neurons"])
         if summary.dropped is not None:
             summary.dropped += self._malformed
         for name in self._programs:
@@ -300,11 +312,8 @@ class Launcher:
         cause = how or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
         started = hasattr(self, "_t0_ns")
         if not started or name == CONDUCTOR:
-            resume = (
-                f"; continue with: neurobus run --resume {self.launch.options.state}"
-                if self._saved_step
-                else ""
-            )
+            saved = self.launch.options.state if self._saved_step else None
+            resume = resume_hint(saved, self.launch.resume_with, "; continue with: {}") if saved else ""
             prefix = "" if how and not started else f"{name} died: "
             self._failure = (InputError if how and not started else RunError)(
                 f"{prefix}{_who(name, started)}{cause}{resume}"

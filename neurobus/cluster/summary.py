@@ -5,8 +5,15 @@ A figure nobody measured is None, never zero.
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from neurobus.words import counted, number, some
+
+RESUME = "neurobus run --resume"
+MOST = 5
 
 
 @dataclass
@@ -16,7 +23,8 @@ class Summary:
     `lost`, `late`, `duplicates` are as the receiving neurons counted them; `dropped` are frames that were
     malformed or of an epoch that is over. `cpu_s`: CPU time of the neuron processes from the barrier on.
     `observers`: what each recorder or program of the run missed, and observers that said goodbye.
-    `notes`: things a person ought to know, a line each. `interrupted`: by Ctrl-C.
+    `busiest`: spikes of the neurons that fired most, the most first. `notes`: things a person ought to know,
+    a line each. `interrupted`: by Ctrl-C.
     """
 
     name: str = ""
@@ -34,6 +42,7 @@ class Summary:
     late: int | None = None
     duplicates: int | None = None
     dropped: int | None = None
+    busiest: dict[str, int] = field(default_factory=dict)
     restarts: int = 0
     pss_mb_per_process: float | None = None
     rounds: int | None = None
@@ -61,6 +70,24 @@ def of_boards(boards: object) -> list[str]:
     return notes
 
 
+def busiest(finals: Mapping[str, Mapping[str, Any]], ids: Sequence[str], streams: Sequence[str],
+            n_neurons: int, most: int = MOST) -> dict[str, int]:  # fmt: skip
+    """Spikes of the neurons that fired most, as their processes counted, the most first.
+
+    `streams[i]`: the process of `ids[i]`, which counts its neurons in the order of `ids`. Sources, which
+    stand behind the `n_neurons` neurons, do not compete.
+    """
+    told = {name: iter(final.get("counts", ())) for name, final in finals.items()}
+    spikes = [next(told.get(stream, iter(())), 0) for stream in streams[:n_neurons]]
+    order = sorted((i for i, n in enumerate(spikes) if n), key=lambda i: -spikes[i])
+    return {ids[i]: spikes[i] for i in order[:most]}
+
+
+def resume_hint(state: str, resume_with: str | None, form: str) -> str:
+    """`form` filled in with the command that goes on from `state`; nothing where there is none."""
+    return form.format(f"{resume_with} {shlex.quote(state)}") if resume_with else ""
+
+
 def total(
     summary: Summary, finals: dict[str, dict[str, Any]], streams: list[str], conductor: dict[str, Any] | None
 ) -> None:
@@ -68,9 +95,9 @@ def total(
     heard = [finals[name] for name in streams if name in finals]
     summary.silent = [name for name in streams if name not in finals]
     if summary.silent:
-        some = ", ".join(summary.silent[:5]) + (" …" if len(summary.silent) > 5 else "")
         summary.notes.append(
-            f"{len(summary.silent)} of {len(streams)} processes gave no final report ({some}); "
+            f"{len(summary.silent)} of {counted(len(streams), 'process')} gave no final report "
+            f"({some(summary.silent)}); "
             "the totals are without them"
         )
     if not heard:
@@ -101,21 +128,22 @@ def total(
             summary.notes.append(f"{name} never heard the end of {', '.join(final['unended'][:5])}")
 
 
-def render(summary: Summary) -> str:
-    """The summary as a person reads it."""
+def render(summary: Summary, resume_with: str | None = RESUME) -> str:
+    """The summary as a person reads it. `resume_with`: the command that goes on from its state, if any."""
 
-    def figure(value: float | int | None, form: str = "{:,}") -> str:
-        return "not measured" if value is None else form.format(value).replace(",", " ")
+    def figure(value: float | int | None) -> str:
+        return "not measured" if value is None else number(value)
 
     speed = summary.model_s / summary.wall_s if summary.wall_s > 0 else 0.0
     rows = [
-        ("neurons", f"{summary.neurons} in {summary.processes} processes"),
+        ("neurons", f"{figure(summary.neurons)} in {counted(summary.processes, 'process')}"),
         (
             "time",
             f"{summary.model_s:.3f} s of model time in {summary.wall_s:.2f} s ({speed:.2g} x real time), "
             f"ready after {summary.ready_s:.2f} s",
         ),
         ("spikes", f"{figure(summary.spikes)} ({figure(summary.deliveries)} deliveries)"),
+        ("busiest", ", ".join(f"{id} {number(spikes)}" for id, spikes in summary.busiest.items())),
         (
             "lost",
             f"{figure(summary.lost)}   late {figure(summary.late)}   "
@@ -126,10 +154,12 @@ def render(summary: Summary) -> str:
     if summary.pss_mb_per_process is not None:
         rows.append(("memory", f"{summary.pss_mb_per_process:.1f} MB a process (PSS)"))
     for name, what in summary.observers.items():
-        missed = f"missed {what['lost']}" if what.get("lost") else "missed nothing"
+        missed = f"missed {number(what['lost'])}" if what.get("lost") else "missed nothing"
         rows.append((name, f"{missed}" + (f", {what['path']}" if what.get("path") else "")))
     if summary.state:
-        rows.append(("state", f"{summary.state} (continue with: neurobus run --resume {summary.state})"))
-    lines = [f"{label:>8}  {text}" for label, text in rows]
+        rows.append(
+            ("state", summary.state + resume_hint(summary.state, resume_with, " (continue with: {})"))
+        )
+    lines = [f"{label:>8}  {text}" for label, text in rows if text]
     lines += [f"{'note':>8}  {note}" for note in summary.notes]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurobus.log.format import Log
+from neurobus.words import counted, number
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class Difference:
     def render(self) -> str:
         """In words, for a person."""
         if self.first is None:
-            return "\n".join([f"the same {self.spikes_a} spikes", *self.notes])
+            return "\n".join([f"the same {counted(self.spikes_a, 'spike')}", *self.notes])
         lines = [f"the logs part at {self.first.t_ns / 1e6:.6f} ms"]
         lines += [f"    {t / 1e6:.6f} ms  {id}  in both" for t, id in self.first.before]
         lines += [f"  A {self.first.t_ns / 1e6:.6f} ms  {_some(self.first.in_a)}",
                   f"  B {self.first.t_ns / 1e6:.6f} ms  {_some(self.first.in_b)}",
-                  f"only in A: {self.only_a} of {self.spikes_a} spikes",
-                  f"only in B: {self.only_b} of {self.spikes_b} spikes"]  # fmt: skip
+                  f"only in A: {number(self.only_a)} of {counted(self.spikes_a, 'spike')}",
+                  f"only in B: {number(self.only_b)} of {counted(self.spikes_b, 'spike')}"]  # fmt: skip
         return "\n".join(lines + self.notes)
 
 

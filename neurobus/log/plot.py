@@ -10,6 +10,7 @@ import numpy as np
 from neurobus.errors import InputError
 from neurobus.log.format import Floats, Int64s, Log
 from neurobus.picture import COLOURS, FAINT, GREY, INK, MARK, STYLE, blank, require_suffix, save
+from neurobus.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -247,6 +248,6 @@ def _weights(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int,
 def _caption(log: Log) -> str:
     header = log.header
     n = len(header.ids) if header.n_neurons is None else header.n_neurons
-    parts = [f"{n:,} neurons", f"{log.spikes_t.size:,} spikes", f"seed {header.seed}",
+    parts = [counted(n, 'neuron'), counted(log.spikes_t.size, 'spike'), f"seed {header.seed}",
              f"{header.clock} clock"]  # fmt: skip
     return "  ·  ".join(parts + ([] if log.complete else ["not complete"]))

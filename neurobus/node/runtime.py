@@ -956,7 +956,11 @@ class Runtime:
             if not account.ended
         ]
         gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
-        self.report("final", {**self.status(), "gaps": gaps, "unended": unended})
+        self._tell_final(gaps, unended)
+
+    def _tell_final(self, gaps: dict[str, Any], unended: list[str]) -> None:
+        told = {"counts": self.counts(), "gaps": gaps, "unended": unended}
+        self.report("final", {**self.status(), **told})
 
     # -- snapshots --------------------------------------------------------------------------------
 
@@ -1026,7 +1030,7 @@ class Runtime:
         if self.lender.loan is None or not self.lender.instead(number, next_step, keys, stimuli, emission):
             self.answer(number, next_step, emission)
         if order == "stop":
-            self.report("final", {**self.status(), "gaps": {}, "unended": []})
+            self._tell_final({}, [])
 
     def answer(self, number: int, next_step: int, emission: Emission) -> None:
         """Tell the conductor what came of a duty."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from neurobus.network import Network
 from neurobus.picture import COLOURS, FAINT, GREY, INK, STYLE, blank, require_suffix, save
 from neurobus.structure.measures import degree_arrays, joined, units
+from neurobus.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def draw(network: Network, facts: dict[str, Any], out: Path) -> Path:
 
 
 def _caption(facts: dict[str, Any]) -> str:
-    parts = [f"{facts['neurons']:,} neurons", f"{facts['synapses']:,} synapses"]
+    parts = [counted(facts["neurons"], "neuron"), counted(facts["synapses"], "synapse")]
     if facts["junctions"]:
         parts.append(f"{facts['junctions']:,} junctions")
     if facts["graded_synapses"]:
@@ -152,7 +153,7 @@ def _map(axis: Axes, network: Network) -> None:
     width, alpha = 0.5, float(np.clip(15 / np.sqrt(max(pre.size, 1)), 0.06, 0.4))
     if pre.size > (MOST_CHORDS if ring else MOST_LINES):
         few = _spread_out(at)
-        shown, words = np.isin(pre, few), f"synapses of {few.size} neurons"
+        shown, words = np.isin(pre, few), f"synapses of {counted(few.size, 'neuron')}"
         width, alpha = 0.9, 0.8
         axis.plot(*at[few].T, "o", markersize=6, color=INK, zorder=3)
     if space.torus:

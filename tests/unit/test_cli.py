@@ -61,6 +61,7 @@ def test_alone_it_says_what_there_is(neurobus: Run) -> None:
 BAD = [
     ("ps x", 2, "unexpected extra argument"),
     ("nonsense", 2, "No such command 'nonsense'"),
+    ("run RING --pace 1 --for 100ms", 2, "--pace goes with --clock virtual"),
     ("stop", 3, "no cluster is running"),
     ("stop ring", 3, "no cluster named 'ring' is running"),
     ("stop a --cluster b", 2, "two clusters are named"),

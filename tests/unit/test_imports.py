@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A module imports from its own layer and those below it; the longest name counts.
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
-    {"errors", "grid", "units", "events", "model", "modelpath", "ledger", "led", "picture", "system"},
-    {"config", "network", "placement", "owned", "describe", "structure", "classroom"},
+    {"errors", "grid", "units", "words", "events", "model", "modelpath", "ledger", "led", "picture", "system"},
+    {"config", "network", "placement", "owned", "plausible", "describe", "structure", "classroom"},
     {"wire"},
     {"node"},
     {"bus"},
@@ -28,8 +28,8 @@ LAYERS = [
 ]
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
-PURE = {"errors", "grid", "units", "events", "model", "modelpath", "ledger", "led", "picture",
-        "config", "network", "placement", "owned", "describe", "structure", "wire",
+PURE = {"errors", "grid", "units", "words", "events", "model", "modelpath", "ledger", "led", "picture",
+        "config", "network", "placement", "owned", "plausible", "describe", "structure", "wire",
         "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
         "classroom.pictures",
         "node.core", "node.kernels", "node.loan", "bus.schedule", "cluster.policy", "cluster.live",

@@ -369,6 +369,8 @@ def test_a_users_own_model(folder):
     ("name", "text", "says"),
     [
         ("no_such_file", None, "model 'no_such_file' does not import: No module named 'no_such_file'"),
+        ("lif", None, "does not import: No module named 'lif'; did you mean 'nodes.lif'?"),
+        ("node.Adex", None, "did you mean 'nodes.adex'?"),
         ("nodes.nope", None, "does not import: No module named 'nodes.nope'"),
         ("own_two", MINE + "class Other(Mine):\n    pass\n", "defines 2 models; name one as 'own_two.Class'"),
         ("own_none", "", "defines 0 models"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurobus.cluster.summary import Summary, of_boards, render, total
+from neurobus.cluster.summary import Summary, busiest, of_boards, render, total
 
 FINAL = {
     "spikes": 3,
@@ -48,7 +48,7 @@ def test_nothing_measured_is_not_zero():
     assert figures == (None,) * 6
     assert summary.silent == ["a"]
     assert "not measured" in render(summary)
-    assert "1 of 1 processes gave no final report (a)" in render(summary)
+    assert "1 of 1 process gave no final report (a)" in render(summary)
 
 
 def test_the_silent_are_named_a_few_of_them():
@@ -56,7 +56,7 @@ def test_the_silent_are_named_a_few_of_them():
     assert summary.spikes == 0
     assert summary.silent == [f"n{i}" for i in range(1, 9)]
     assert (
-        "8 of 9 processes gave no final report (n1, n2, n3, n4, n5 …); the totals are without them"
+        "8 of 9 processes gave no final report (n1, n2, n3, n4, n5, …); the totals are without them"
         in summary.notes
     )
 
@@ -82,9 +82,9 @@ def test_what_a_person_reads():
     summary.notes = ["a died"]
     text = render(summary)
     for part in (
-        "1 in 1 processes",
+        "1 in 1 process",
         "2.000 s of model time in 4.00 s (0.5 x real time), ready after 0.50 s",
-        "1 234 567 (0 deliveries)",
+        "1,234,567 (0 deliveries)",
         "late 3",
         "restarts 2",
         "3.2 MB a process",
@@ -95,6 +95,18 @@ def test_what_a_person_reads():
     ):
         assert part in text, part
     assert "0 x real time" in render(Summary())
+    assert "/states/x" in render(summary, None) and "continue" not in render(summary, None)
+    summary.state = "/a b"
+    assert "(continue with: neurobus train --resume '/a b')" in render(summary, "neurobus train --resume")
+
+
+def test_who_fired_most():
+    finals = {"p0": {"counts": [3, 7]}, "a": {"counts": [0]}, "drive": {"counts": [99]}}
+    ids, streams = ["a", "x.0", "x.1", "b", "drive"], ["a", "p0", "p0", "b", "drive"]
+    assert busiest(finals, ids, streams, 4) == {"x.1": 7, "x.0": 3}
+    assert list(busiest({"p": {"counts": [5, 5, 6]}}, list("abc"), ["p"] * 3, 3, most=2)) == ["c", "a"]
+    summary = Summary(busiest={"x.1": 1234})
+    assert " busiest  x.1 1,234\n" in render(summary) + "\n"
 
 
 def test_boards_that_were_not_what_their_processes_were_are_told():

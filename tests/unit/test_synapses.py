@@ -295,6 +295,7 @@ TO_CHIP = {"post": "c.1", "weight": 1}
 
 @pytest.mark.parametrize(("keys", "says"), [
     ({"receptor": "inn"}, "'e.1' has no receptor 'inn'; it has ex, in"),
+    ({"synapse": "stdp"}, "does not import: No module named 'stdp'; did you mean 'nodes.stdp'?"),
     ({"synapse": "nodes.nope"}, "does not import: No module named 'nodes.nope'"),
     ({"synapse": "nodes.lif"}, "'nodes.lif' is no synapse type"),
     ({"params": "{ tau_plus = \"3 ms\" }"}, "'params' goes with a synapse type; name it as synapse = \"…\""),

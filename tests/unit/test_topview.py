@@ -233,7 +233,7 @@ def test_a_level_is_relative_to_rest_and_threshold():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(None, "–"), (float("nan"), "–"), (0, "0"), (1234567, "1 234 567")]
+    ("value", "shown"), [(None, "–"), (float("nan"), "–"), (0, "0"), (1234567, "1,234,567")]
 )
 def test_a_figure_not_measured_is_a_dash(value, shown):
     assert figure(value) == shown
