@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A module imports from its own layer and those below it; the longest name counts.
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
-    {"errors", "grid", "units", "words", "events", "model", "modelpath", "ledger", "led", "picture", "system"},
+    {"errors", "grid", "units", "words", "events", "model", "modelpath", "ledger", "led", "picture",
+     "system"},
     {"config", "network", "placement", "owned", "plausible", "describe", "structure", "classroom"},
     {"wire"},
     {"node"},
@@ -25,7 +26,7 @@ LAYERS = [
     {"log", "bridge", "web", "classroom.witness"},
     {"exhibits"},
     {"cli", "__main__"},
-]
+]  # fmt: skip
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
 PURE = {"errors", "grid", "units", "words", "events", "model", "modelpath", "ledger", "led", "picture",
