@@ -10,6 +10,7 @@ import numpy as np
 from neurobus.grid import off_grid_ms, steps_up
 from neurobus.model import Model
 from neurobus.network import Network
+from neurobus.network.held import inexact
 from neurobus.placement import place
 from neurobus.plausible import implausible
 from neurobus.words import counted, some
@@ -52,6 +53,7 @@ def describe(network: Network) -> dict[str, Any]:
 
 def told(network: Network) -> Iterable[str]:
     """Where what acts is not exactly what was written, and by how much: known before a run."""
+    yield from inexact(network)
     dt_ms = network.dt_ns / 1e6
     for number, (name, model) in enumerate(zip(network.model_names, network.models, strict=True)):
         mine = np.flatnonzero(network.model_of == number)

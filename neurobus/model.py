@@ -122,6 +122,25 @@ class Trace:
     doc: str = ""
 
 
+@dataclass(frozen=True)
+class Grain:
+    """Weights are whole multiples of `unit` (K,): `most` of it at a synapse, `felt` of it in one stimulus (a
+    poke, a spike of background). Each is rounded and bounded by itself, before those of an update add up."""
+
+    unit: Array
+    most: int
+    felt: int
+
+    def held(self, w: Array) -> Array:
+        """Weights of synapses (K,), one on each neuron, as they act."""
+        return np.clip(np.rint(w / self.unit), -self.most, self.most) * self.unit
+
+    def stimulus(self, w: Array | float, of: Any = slice(None)) -> Array:
+        """Stimuli as they act on the neurons `of`."""
+        unit = self.unit[of]
+        return np.asarray(np.clip(np.rint(w / unit), -self.felt, self.felt) * unit, np.float64)
+
+
 def _declared(cls: type, kind: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
@@ -209,12 +228,17 @@ class Model(Node):
         return {}
 
     @staticmethod
-    def felt(weight: Any, c: Array) -> Any:
-        """What a stimulus of `weight` (a poke, a background spike) is to neurons with the constants c, as `x`
-        gets it. A model whose chip counts in units rounds and bounds here: each by itself, before several
-        of one update are summed, as the chip does. Either `weight` is one number and c (constants,), or they
-        are (K,) and (constants, K)."""
-        return weight
+    def grain(p: Mapping[str, Array]) -> Grain | None:
+        """For a model that counts weights in units, as a chip does: in which. `p`: name → (K,)."""
+        return None
+
+    @staticmethod
+    def check_weights(
+        p: Mapping[str, Array], w: Array, receptor: npt.NDArray[Any]
+    ) -> list[tuple[npt.NDArray[np.bool_], str]]:
+        """Weights that these neurons cannot have: which, and what would be right. `p`: name → (n,), of the
+        neuron of each; w (n,), receptor (n,). What is beyond `grain` is known without."""
+        return []
 
     @staticmethod
     def step(k: int, s: Array, c: Array, x: Array, I: Array, key: npt.NDArray[np.uint64],

@@ -24,7 +24,7 @@ import math
 import numpy as np
 
 from neurobus.grid import steps_up
-from neurobus.model import Model, Param, State, SynapseState
+from neurobus.model import Grain, Model, Param, State, SynapseState
 
 FORGOTTEN = 128
 """Units of trace time after which a spike has no trace."""
@@ -81,7 +81,7 @@ class Chip(Model):
     V_m = Param("-70 mV", doc="potential at the start")
     V_peak = Param("0 mV", doc="what electrical synapses see of a spike")
     I_e = Param("0 pA", doc="constant input current")
-    I_max = Param("8192 pA", above=0, doc="largest weight; the largest current is twice that")
+    I_max = Param("8192 pA", above=0, doc="above the largest weight; the largest current is twice that")
     w_max = Param("1000 pA", low=0, doc="largest weight of a plastic synapse")
     A_plus = Param("10 pA", low=0, doc="largest gain of a weight at a spike of the neuron")
     A_minus = Param("10.5 pA", low=0, doc="largest loss of a weight at a spike that arrives")
@@ -173,16 +173,42 @@ class Chip(Model):
 
     @staticmethod
     def adopted(p, state):
-        """Such a neuron's state as the chip's: state by name, (K,) each, to (states, K)."""
+        """Such a neuron's state as the chip's: state by name, (K,) each, to (states, K); and by how much what
+        is beyond the chip's range is off at most."""
         per_pA = 256.0 * 32768.0 / p["I_max"]
-        V = np.rint(state["V"] * 65536.0) / 65536.0
-        I_ex = np.clip(np.rint(state["I_ex"] * per_pA), 0, I_MOST)
-        I_in = np.clip(np.rint(-state["I_in"] * per_pA), 0, I_MOST)
-        return np.array([V, I_ex, I_in, state["r"], np.zeros_like(V)])
+        exact = {"V": state["V"] * 65536.0, "I_ex": state["I_ex"] * per_pA, "I_in": -state["I_in"] * per_pA}
+        ends = {"V": (-V_MOST, V_MOST), "I_ex": (0, I_MOST), "I_in": (0, I_MOST)}
+        held = {name: np.clip(np.rint(value), *ends[name]) for name, value in exact.items()}
+        units = {"V": 65536.0, "I_ex": per_pA, "I_in": per_pA}
+        off = {name: float(np.abs((held[name] - exact[name]) / units[name]).max()) for name in exact}
+        of = {
+            "V": "V at the hand-over, mV",
+            "I_ex": "I_ex at the hand-over, pA",
+            "I_in": "I_in at the hand-over, pA",
+        }
+        errors = {
+            of[name]: error for name, error in off.items() if np.any(np.abs(held[name] - exact[name]) > 0.51)
+        }
+        V = held["V"] / 65536.0
+        return np.array([V, held["I_ex"], held["I_in"], state["r"], np.zeros_like(V)]), errors
 
     @staticmethod
-    def felt(weight, c):
-        return np.clip(np.rint(weight / c[17]), -U16, U16) * c[17]
+    def grain(p):
+        return Grain(p["I_max"] / 32768.0, 32767, U16)
+
+    @staticmethod
+    def check_weights(p, w, receptor):
+        return [
+            (
+                (receptor == 0) & (w < 0),
+                "at receptor 'ex' it is >= 0; leave the receptor out, the sign tells",
+            ),
+            (
+                (receptor == 1) & (w > 0),
+                "at receptor 'in' it is <= 0; leave the receptor out, the sign tells",
+            ),
+            ((receptor == 2) & (w < 0), "a plastic synapse excites: its weight is >= 0"),
+        ]
 
     @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):

@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurobus.grid import steps_up
-from neurobus.model import Model, Param, State, SynapseState
+from neurobus.model import Grain, Model, Param, State, SynapseState
 
 INPUT, ELDER, YOUNGER, FOREIGN, TEACH, LEARN, RESET = range(7)
 LONGEST = 65534  # ticks since RESET that a chip can count
@@ -72,8 +72,13 @@ class Race(Model):
         return {name: p[name] for name in ("V_th", "shift", "attract", "repel", "top")} | ticks
 
     @staticmethod
-    def felt(weight, c):
-        return np.clip(np.rint(weight), -65535.0, 65535.0)
+    def grain(p):
+        return Grain(np.ones(len(p["V_th"])), 1 << 24, 65535)
+
+    @staticmethod
+    def check_weights(p, w, receptor):
+        off = (receptor == INPUT) & ((w != np.rint(w)) | (w < 0) | (w > 127))
+        return [(off, "weights of inputs are whole numbers from 0 to 127")]
 
     @staticmethod
     def arrive(k, i, receptor, j, w, z, s, c, x):

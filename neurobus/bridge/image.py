@@ -119,7 +119,7 @@ class Chip(ABC):
     """Of a stimulus: what 1 on the chip is to the model."""
 
     def kick(self, weight: float) -> int:
-        """A stimulus in the chip's unit, as the model's `felt` has it."""
+        """A stimulus in the chip's unit, as the model's `grain` has it."""
         return round(max(-FELT_MOST, min(weight / self.unit, FELT_MOST)))
 
     @staticmethod

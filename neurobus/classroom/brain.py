@@ -21,6 +21,7 @@ from neurobus.config import Config
 from neurobus.errors import InputError
 from neurobus.model import Array
 from neurobus.network import Network
+from neurobus.network.held import faults
 
 FORMAT = 1
 
@@ -96,7 +97,10 @@ def with_weights(built: Network, weights: Array) -> Network:
     if weights.shape != built.weight.shape:
         raise InputError(f"{weights.size} weights for {built.weight.size} synapses: of another network",
                          built.config.path)  # fmt: skip
-    return replace(built, weight=weights.copy())
+    network = replace(built, weight=weights.copy())
+    for word in faults(network):
+        raise InputError(word, built.config.path)
+    return network
 
 
 def picture(built: Network, pre: list[int], post: list[int]) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 
 import click
 
@@ -52,12 +53,23 @@ def command(neurons: tuple[str, ...], weight: str | None, cluster: str | None, a
     finally:
         peer.close()
     for push in done:
-        unit = manifest.weight_units[manifest.ids.index(push.neuron)]
-        t_ms = push.t_ns / 1e6
+        index = manifest.ids.index(push.neuron)
+        unit, t_ms = manifest.weight_units[index], push.t_ns / 1e6
+        acts = felt(manifest.grains[index] if manifest.grains else None, push.weight)
         if as_json:
-            print_json({"neuron": push.neuron, "weight": push.weight, "unit": unit, "t_ms": t_ms})
+            row = {"neuron": push.neuron, "weight": push.weight, "felt": acts, "unit": unit, "t_ms": t_ms}
+            print_json(row)
         else:
-            click.echo(f"{push.neuron} gets {push.weight:g} {unit}".rstrip() + f" at {t_ms:.1f} ms")
+            word = f" (its chip feels {acts:.8g} {unit}".rstrip() + ")" if acts != push.weight else ""
+            click.echo(f"{push.neuron} gets {push.weight:g} {unit}".rstrip() + f"{word} at {t_ms:.1f} ms")
+
+
+def felt(grain: Sequence[float] | None, weight: float) -> float:
+    """A poke as it acts on a neuron with this `Manifest.grains`."""
+    if grain is None:
+        return weight
+    unit, most = grain
+    return round(max(-most, min(weight / unit, most))) * unit
 
 
 def _weight(manifest: Manifest, name: str, written: str | None) -> float:

@@ -57,6 +57,7 @@ class Manifest:
     `streams[i]`: the stream that carries the spikes of `ids[i]`. `external`: ids that no process owns.
     `levels_mv[i]`: potential at rest and spike threshold, where `ids[i]` has a membrane. `groups`: members by
     index.
+    `grains[i]`: the unit in which `ids[i]` feels a poke, and how many of it at most; None: as it is.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Manifest:
     started_unix_ns: int
     min_delay: int = 1
     levels_mv: list[tuple[float, float] | None] = field(default_factory=list)
+    grains: list[tuple[float, int] | None] = field(default_factory=list)
     t0_ns: int | None = None
     pace: float | None = None
     options: dict[str, Any] = field(default_factory=dict)

@@ -42,6 +42,7 @@ from neurobus.describe import told
 from neurobus.errors import InputError, NeurobusError
 from neurobus.model import Model
 from neurobus.network import Network
+from neurobus.network.held import grains
 from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.rehearsal import LIVES, rehearse
@@ -206,6 +207,7 @@ class Nursery:
             min_delay=net.min_delay,
             levels_mv=levels_mv(net),
             groups={name: members.tolist() for name, members in net.groups.items()},
+            grains=grains(net),
         )
 
     # -- children ---------------------------------------------------------------------------------

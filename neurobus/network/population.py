@@ -277,8 +277,18 @@ class Population:
     def _keep(self, place: Place, number: int, values: Mapping[str, Array]) -> None:
         if contradiction := self.models[number].check(values):
             raise self.error(place, contradiction)
+        self._require_constants(place, self.models[number], values)
         for name, value in values.items():
             self._params[number].setdefault(name, []).append(value)
+
+    def _require_constants(self, place: Place, model: type[Node], values: Mapping[str, Array]) -> None:
+        """The model can make its constants of them, at this dt."""
+        if not issubclass(model, Model) or model.prepare is Model.prepare:
+            return
+        try:
+            model.prepare(values, self.read.dt_ns / 1e6)
+        except ValueError as error:
+            raise self.error(place, " ".join(str(error).split())) from error
 
     def _parameter_columns(self, model: type[Node], model_name: str, csv: CsvTable) -> dict[str, Array]:
         """The columns of a group's CSV that are parameters: those of that name, and all with a unit."""

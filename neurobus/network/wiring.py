@@ -27,6 +27,7 @@ from neurobus.grid import LONGEST_RUN
 from neurobus.model import Array, Model, Synapse, load_synapse
 from neurobus.network import rules
 from neurobus.network.draw import Stream
+from neurobus.network.held import fault, params_of
 from neurobus.network.population import Int32s, Population, Steps, out_of_bounds
 from neurobus.network.space import Space, kernel
 
@@ -148,6 +149,7 @@ class Wiring:
             label = f"synapses {label} {self._count[label]}"
             found = (self._from_csv if table.csv else self._by_rule)(place, table, label)
             made.append(self._typed(place, table, label, *found))
+            self._require_held(place, table, made[-1])
             places.append(place)
         parts = [np.concatenate(parts) for parts in zip(*made, strict=True)]
         self._require_listeners(Chemical(*parts), places, [one.pre.size for one in made[1:]])
@@ -235,6 +237,24 @@ class Wiring:
                     raise self.error((*place, "receptor") if names is None else (*place, "csv"), message)
                 receptor[chosen] = known.get(name, 0)
         return receptor
+
+    def _require_held(self, place: Place, table: Synapses, made: Chemical) -> None:
+        """Each weight is one that the model of its neuron can have."""
+        for model, mine in self._models(made.post):
+            mine &= made.receptor < len(model.receptors)
+            if not mine.any():
+                continue
+            post = made.post[mine]
+            p = params_of(self.who, int(self.who.model_of[post[0]]), post)
+            if (found := fault(model, p, made.weight[mine], made.receptor[mine])) is None:
+                continue
+            first, word = found
+            if table.csv and table.weight is None:
+                csv, _ = self._sections(table)
+                rows = self._ends(csv, table, ("pre", "post"))[2]
+                raise csv.error(int(rows[np.flatnonzero(mine)[first]]), word)
+            hint = "; clip it with min and max" if isinstance(table.weight, Distribution) else ""
+            raise self.error((*place, "weight"), word + hint)
 
     def _require_listeners(self, made: Chemical, places: list[Place], sizes: list[int]) -> None:
         """Whoever hears a modulator must have a synapse that listens to it."""

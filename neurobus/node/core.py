@@ -311,7 +311,8 @@ class Core:
         mean = part.noise_hz * dt_ms * 1e-3
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, part.gap_mv)
         self._delta = part.params[model.tell] if model.tell else np.full(K, part.potential_delta_mv)
-        background = np.asarray(model.felt(part.noise_weight, self._constants), np.float64)
+        grain = self._grain = model.grain(part.params)
+        background = part.noise_weight if grain is None else grain.stimulus(part.noise_weight)
         self._noise = (mean if noisy else NO_MV, np.exp(-mean), background)
         self._spare, self._scratch = self.buffer.copy(), np.empty_like(self.buffer)
         self._fired = np.zeros(K, np.uint8)
@@ -412,7 +413,8 @@ class Core:
         self.late += late
         self._outdate()
         local = self._local[neuron]
-        weight = float(self.part.model.felt(weight, self._constants[:, local]))
+        if self._grain is not None:
+            weight = float(self._grain.stimulus(weight, local))
         if self._receptors > 1 and self.part.model.by_sign and weight < 0:
             local += self.K
         # Equal steps in the order (neuron, weight), so that two pokes sum the same whichever came first.

@@ -32,6 +32,7 @@ import numpy as np
 from neurobus.errors import NeurobusError
 from neurobus.events import Spikes
 from neurobus.model import load
+from neurobus.network.held import fault
 from neurobus.node.core import STEP_BITS, Core, Emission
 from neurobus.node.loan import Keys, Loan, Stage
 from neurobus.owned import lay_out
@@ -209,6 +210,9 @@ class Lender:
         if (word := chip.check(params)) is not None:
             raise NeurobusError(word)
         n = len(synapses.pre)
+        each = {name: np.repeat(value, n) for name, value in params.items()}
+        if (found := fault(chip, each, synapses.weight, synapses.receptor)) is not None:
+            raise NeurobusError(found[1])
         none = np.zeros(n, np.int64)
         owned = lay_out(
             chip, 1, len(part.row) - 1, part.dt_ns, [], [], synapses.pre, none, synapses.receptor,
@@ -273,7 +277,10 @@ class Lender:
         loan, runtime, twin = self.loan, self._runtime, self._twin
         assert loan is not None and twin is not None
         model: Any = twin.part.model
-        state = model.adopted(twin.part.params, dict(zip(core.part.model.states(), core.state, strict=True)))
+        state, errors = model.adopted(
+            twin.part.params, dict(zip(core.part.model.states(), core.state, strict=True))
+        )
+        self._errors = {**self._errors, **errors}
         keys, pokes = loan.inputs(core.k, core.part.max_delay)
         twin.late, twin.deliveries = core.late, core.deliveries
         twin.stand(core.k, state, twin.weights().weight, twin.synapse_states(), keys, pokes)

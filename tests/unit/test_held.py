@@ -1,0 +1,130 @@
+"""Weights that a chip cannot hold: refused at their line, or told with the size of the error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neurobus.classroom.brain import with_weights
+from neurobus.cli.poke import felt
+from neurobus.config import load
+from neurobus.describe import describe
+from neurobus.errors import InputError
+from neurobus.network import build
+from neurobus.network.held import grains, inexact
+from neurobus.node.core import Core
+from neurobus.node.lender import Lender
+from neurobus.placement import place
+from tests.helpers import net, run_table, table
+
+
+def chip(weight: str, model: str = "nodes.chip", count: int = 1, **more: object) -> str:
+    return (
+        run_table(seed=2, dt="0.1 ms")
+        + table("neurons", id="a", model=model)
+        + table("groups", id="p", model="nodes.lif", count=count)
+        + table("synapses", pre="p", post="a", rule="all_to_all", weight=weight, delay="1 ms", **more)
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "more", "word"),
+    [
+        ("9000 pA", {}, "a weight of 9000 pA: the chip's largest is 8191.75 pA; raise I_max"),
+        ("-40000 pA", {}, "a weight of -40000 pA: the chip's largest is 8191.75 pA"),
+        ("8191.9 pA", {}, "a weight of 8191.9 pA: the chip's largest"),
+        ("-5 pA", {"receptor": "ex"}, "a weight of -5 pA: at receptor 'ex' it is >= 0"),
+        ("5 pA", {"receptor": "in"}, "a weight of 5 pA: at receptor 'in' it is <= 0"),
+        ("-1 pA", {"receptor": "plastic"}, "a weight of -1 pA: a plastic synapse excites"),
+        (
+            '{ normal = ["8000 pA", "500 pA"] }',
+            {"count": 99},
+            "chip's largest is 8191.75 pA; raise I_max; clip",
+        ),
+    ],
+)
+def test_a_weight_that_a_chip_cannot_hold_is_refused_at_its_line(weight, more, word):
+    with pytest.raises(InputError, match=word) as refused:
+        net(chip(weight, **more))
+    assert str(refused.value).startswith("test.toml:")
+
+
+@pytest.mark.parametrize("weight", ["0.5", "-1", "128"])
+def test_a_weight_of_a_race_is_a_whole_number_of_a_byte(weight):
+    with pytest.raises(
+        InputError, match=f"a weight of {weight}: weights of inputs are whole numbers from 0 to"
+    ):
+        net(chip(weight, "nodes.race", receptor="input"))
+    assert net(chip("127", "nodes.race", receptor="input")).weight.tolist() == [127]
+
+
+def test_in_a_csv_it_is_refused_at_the_rows_line(tmp_path):
+    (tmp_path / "w.csv").write_text("pre,post,weight [pA]\np,a,10\nnobody,a,1\np,a,8192\n")
+    text = chip("1 pA").partition("[[groups]]")[0] + table("neurons", id="p", model="nodes.lif")
+    (tmp_path / "net.toml").write_text(
+        text + table("synapses", csv="w.csv", delay="1 ms", ignore_unknown="true")
+    )
+    with pytest.raises(InputError, match=r"w\.csv:4: a weight of 8192 pA"):
+        build(load(tmp_path / "net.toml", ()))
+
+
+def test_what_is_rounded_is_told_with_the_error():
+    assert inexact(net(chip("1200.25 pA"))) == []
+    (word,) = inexact(net(chip("0.1 pA", count=3)))
+    assert word.startswith("nodes.chip: 3 weights rounded to the chip's unit (0.25 pA), by up to 0.1 pA: ")
+    assert word.endswith("0.1 acts as 0; 3 act as 0")
+    noisy = chip("1 pA") + table("sources", kind="background", target="a", rate="9 Hz",
+                                 weight="17000 pA")  # fmt: skip
+    (word,) = [word for word in describe(net(noisy))["warnings"] if "background" in word]
+    assert "by up to 616 pA: 17000 acts as 16383.8" in word
+
+
+def test_background_acts_as_told():
+    noisy = chip("1 pA") + table("sources", kind="background", target="a", rate="9 Hz",
+                                 weight="0.6 pA")  # fmt: skip
+    core = Core(place(net(noisy)).neuron_part(0))
+    assert core._noise[2].tolist() == [0.5]
+
+
+def test_a_brains_weights_are_looked_at_too():
+    built = net(chip("10 pA"))
+    assert with_weights(built, np.array([20.0])).weight.tolist() == [20]
+    with pytest.raises(InputError, match=r"the synapse p\.0 → a: a weight of 9000 pA: the chip's largest"):
+        with_weights(built, np.array([9000.0]))
+
+
+def test_parameters_that_a_chip_cannot_hold_are_refused_by_check_already():
+    text = chip("1 pA").replace(
+        'model = "nodes.chip"\n', 'model = "nodes.chip"\nparams = { I_e = "1e6 pA" }\n'
+    )
+    with pytest.raises(InputError, match=r"test.toml:7: .* I_e must be below 8 mV C_m / dt"):
+        net(text)
+
+
+def test_a_float_neuron_that_a_chip_would_be_another_neuron_is_refused():
+    core = Core(place(net(chip("-5 pA", "nodes.lif", receptor="ex"))).neuron_part(0))
+    with pytest.raises(Exception, match="a weight of -5 pA: at receptor 'ex' it is >= 0"):
+        Lender._grow_twin(core, "nodes.chip")
+    core = Core(place(net(chip("8000.1 pA", "nodes.lif"))).neuron_part(0))
+    _, errors = Lender._grow_twin(core, "nodes.chip")
+    assert 0 < errors["a weight, pA"] < 0.13
+
+
+def test_a_state_beyond_the_chips_is_told_at_the_hand_over():
+    core = Core(place(net(chip("4000 pA", "nodes.lif"))).neuron_part(0))
+    twin, _ = Lender._grow_twin(core, "nodes.chip")
+    p, adopted = twin.part.params, twin.part.model.adopted
+    state = {"V": np.array([-10.0]), "I_ex": np.array([50.0]), "I_in": np.array([-1.0]), "r": np.array([0.0])}
+    assert adopted(p, state)[1] == {}
+    beyond = state | {"V": np.array([-70.0]), "I_ex": np.array([20000.0])}
+    held, errors = adopted(p, beyond)
+    assert errors["I_ex at the hand-over, pA"] == pytest.approx(20000 - 16384, abs=1)
+    assert errors["V at the hand-over, mV"] == pytest.approx(6.0, abs=1e-3)
+    assert held[1, 0] == 0xFFFFFF
+
+
+def test_a_poke_is_told_as_it_is_felt():
+    found = grains(net(chip("10 pA")))
+    assert found == [(0.25, 65535), None]
+    assert felt(found[0], 20_000.0) == 65535 * 0.25 == -felt(found[0], -1e300)
+    assert (felt(found[0], 0.6), felt(found[1], 0.6)) == (0.5, 0.6)
