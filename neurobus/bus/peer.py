@@ -181,4 +181,6 @@ class Peer:
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Send what is queued (for at most that long) and close."""
+        # Subscriptions are queued too, anew when a connection breaks: nobody waits for a bus that has gone.
+        self._dendrites.close(0)
         self._context.destroy(linger_ms)

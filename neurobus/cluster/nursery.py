@@ -71,6 +71,7 @@ class Nursery:
         self._code: dict[str, Callable[[Seat], None]] = {}
         self._runtimes: list[Runtime] = []
         self._buffer = b""
+        self._senders: dict[str, dict[str, Any]] = {}
         self.filling: list[list[object]] = []
 
     # -- building ---------------------------------------------------------------------------------
@@ -107,6 +108,8 @@ class Nursery:
                 f"source '{name}' is external, and the virtual clock knows no one outside; use --clock wall",
                 self.config.path,
             )
+        if options.resume and self.resume_step is not None:
+            self._senders = senders(Path(options.resume), self.plan, self.resume_step)
         self._compile()
         self._grow()
         self._rehearse()
@@ -373,7 +376,9 @@ class Nursery:
         if saved is not None:
             try:
                 runtime.restore(saved, same_run=restarted)
-            except (ValueError, KeyError) as error:
+                if not restarted:
+                    runtime.feel(saved["ledgers"], self._senders)
+            except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"snapshot of '{role.name}': {error}") from error
         if restarted and role.wall:
             # What it heard since its snapshot died with it: all of that is missing, and counted.
@@ -474,6 +479,12 @@ class Nursery:
             self._single = {p.name: int(p.members[0]) for p in self.plan.processes if p.single}
             self._single |= {self.network.ids[i]: i for i in self.plan.external}
         return self._single
+
+
+def senders(folder: Path, plan: Plan, step: int) -> dict[str, dict[str, Any]]:
+    """What each process had sent around a snapshot under the wall clock (`neurobus.node.cut`), by stream."""
+    states = {process.name: read_snapshot(folder, process.name, step) for process in plan.processes}
+    return {name: state["sent"] for name, state in states.items() if state and "sent" in state}
 
 
 def levels_mv(net: Network) -> list[tuple[float, float] | None]:

@@ -434,8 +434,11 @@ class Lender:
         if loan is None:
             return
         if event.epoch == loan.epoch:
-            loan.heard([t // self._runtime.role.dt_ns for t in event.t_ns])
-            self._runtime.count(len(event.t_ns))
+            runtime, index = self._runtime, self._runtime.role.index[0]
+            steps = [t // runtime.role.dt_ns for t in event.t_ns]
+            loan.heard(steps)
+            runtime.count(len(steps))
+            runtime.told(event.epoch, event.seq, np.array(steps, np.int64) << STEP_BITS | index)
         elif event.epoch == loan.epoch + 1 and self._reclaiming is not None:
             self._take_back(self._reclaiming)
 

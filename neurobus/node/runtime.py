@@ -20,6 +20,7 @@ import numpy as np
 
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import REFUSED, Account, Ledger
+from neurobus.node import cut
 from neurobus.node import table as T
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
 from neurobus.node.lender import ENDED, Lender
@@ -40,6 +41,8 @@ SHADOW_BEHIND_NS = 20_000_000
 """A shadow is in no hurry: what comes late to it by less than this is felt when it should have been."""
 END_SHADOW_NS = 100_000_000
 """How long a shadow that has reached the end waits for its board to give the neuron back."""
+HEARING_S = 0.05
+"""How long after a snapshot's step, and the grace, its file waits for what was sent before that step."""
 END_TIMEOUT_S = 2.0
 """How long a neuron that has reached the end waits for the last spikes of those it listens to."""
 
@@ -162,6 +165,8 @@ class Runtime:
         self._new_sample_mv: list[float] = []
         self._new_pokes: list[tuple[int, int, float]] = []
         self._capture: dict[str, Any] | None = None
+        self._sent: cut.Sent | None = None
+        """What is sent while a snapshot is under way."""
         self._capture_at = self._weigh_at = NEVER
         self._kept: Any = None
         self._kept_in: Path | None = None
@@ -326,6 +331,10 @@ class Runtime:
 
     def _readable(self, stay: bool = True) -> None:
         """Take the frames that wait, act, and while traffic is dense stay by the bus for more."""
+        if not self._joined:
+            while (data := self.bus.receive()) is not None:
+                self._guarded(data)
+            return
         if not self.role.wall:
             if self._lines is None or not isinstance(self.core, Core):
                 if not self._done.is_set():
@@ -427,6 +436,8 @@ class Runtime:
         self._new = bool(self._new_keys or self._new_sample_keys)
         if outcome == T.OTHER:
             self._guarded(core.frame())
+            if not (self._new or self.ended or self._done.is_set() or self._attentive()):
+                self._act(False)  # compiled code knew when to act next, and will not be asked again
         elif not self._new:
             self._act(True)
         return False
@@ -602,8 +613,8 @@ class Runtime:
             self.lender.keep(keys, self._new_pokes)
             if self._capture is not None:
                 captured = self._capture["core"]
-                keys = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
-                self._capture_more(captured, keys, sample_keys, mv)
+                cut_off = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
+                cut.capture_more(captured, cut_off, sample_keys, mv)
         else:
             for step, neuron, weight in self._new_pokes:
                 core.poke(step, neuron, weight)
@@ -612,16 +623,6 @@ class Runtime:
         self._new_sample_mv.clear()
         self._new_pokes.clear()
         self._new = False
-
-    @staticmethod
-    def _capture_more(state: dict[str, Any], keys: Any, sample_keys: Any, mv: Any) -> None:
-        """What is stamped before a snapshot's step but arrived after it was taken belongs to it too."""
-        state["keys"] = np.sort(
-            np.concatenate([np.frombuffer(state["keys"], np.int64), keys[keys >> STEP_BITS <= state["k"]]])
-        ).tobytes()
-        mine = sample_keys >> STEP_BITS <= state["k"]
-        state["sample_keys"] += sample_keys[mine].tobytes()
-        state["sample_mv"] += mv[mine].tobytes()
 
     def _control(self, event: Control) -> None:
         args = event.args
@@ -649,9 +650,11 @@ class Runtime:
         elif event.verb == "weights" and isinstance(self.core, Core):
             self.report("weights", self._weights(args.get("neuron")))
         elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
-            self._capture_at = max(wire.integer(args, "step"), self.core.k)
-            due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9 + 0.05
-            self.loop.call_later(max(0.0, due), self._write_capture)
+            self._capture_at, self._sent = max(wire.integer(args, "step"), self.core.k), cut.Sent()
+            due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9
+            self.loop.call_later(
+                max(0.0, due + (0.0 if self._heard_all() else HEARING_S)), self._write_capture
+            )
         elif event.verb == "stop" and self.role.wall:
             self.core.limit = min(self.core.limit, max(wire.integer(args, "step"), self.core.k))
             self._act(False)
@@ -893,6 +896,9 @@ class Runtime:
                     emission.sample_mv.tobytes(),
                 )
             self.bus.send(self._sample_topic + wire.pack((role.epoch, self.sample_seq, False, *row)))
+            if self._sent is not None:
+                batch = role.epoch, self.sample_seq, emission.sample_keys, emission.sample_mv
+                self._sent.samples.append(batch)
             self._samples += len(emission.sample_keys)
             self.sample_seq += len(emission.sample_keys)
 
@@ -907,7 +913,13 @@ class Runtime:
         else:
             row = ((steps * dt).tobytes(), (keys & NEURON_MASK).astype("<u4").tobytes())
         self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.seq, False, *row)))
+        self.told(self.role.epoch, self.seq, keys)
         self.seq += len(keys)
+
+    def told(self, epoch: int, seq: int, keys: Keys) -> None:
+        """Somebody has published these spikes as this process: a snapshot under way may need them."""
+        if self._sent is not None:
+            self._sent.spikes.append((epoch, seq, keys))
 
     def _book(self, emission: Emission) -> None:
         """Count what a duty came to."""
@@ -940,8 +952,12 @@ class Runtime:
         self._end_timer = self.loop.call_later(END_TIMEOUT_S, self._final)
         self._maybe_end()
 
+    def _heard_all(self) -> bool:
+        """Whether every stream listened to has said that it has ended, and so has this process."""
+        return self.ended and all(account.ended for book in self._books() for account in book.values())
+
     def _maybe_end(self) -> None:
-        if self.ended and all(account.ended for book in self._books() for account in book.values()):
+        if self._heard_all():
             self._final()
 
     def _final(self) -> None:
@@ -975,21 +991,49 @@ class Runtime:
         }
 
     def restore(self, state: dict[str, Any], same_run: bool) -> None:
-        """Continue from a snapshot; `same_run`: accounts go on too, else they begin anew."""
+        """Continue from a snapshot; `same_run`: all figures go on too, else they begin anew."""
         self.core.restore(state["core"])
         if same_run:
             self._counts[:] = state["counts"]
+            self._spikes, self._samples = state["spikes_sent"], state["samples_sent"]
             self._heard.clear()
             self.ledger, self.sample_ledger = (Ledger.restored(rows) for rows in state["ledgers"])
+        else:
+            self.core.late = self.core.deliveries = 0
+
+    def feel(self, ledgers: list[list[list[Any]]], senders: dict[str, dict[str, Any]]) -> None:
+        """After `restore`, in a run that is resumed: take what was under way at the snapshot. `ledgers`:
+        those of this process's snapshot; `senders`: what `cut.Sent.dump` says, by stream."""
+        self.prepare()
+        core, role = self.core, self.role
+        if not isinstance(core, Core):
+            return
+        kinds = (role.spikes_heard, self.ledger, 1), (role.samples_heard, self.sample_ledger, 2)
+        for rows, (streams, ledger, place) in zip(ledgers, kinds, strict=True):
+            heard = {row[0]: (int(row[1]), int(row[2])) for row in rows}
+            for stream in streams:
+                if stream not in senders:
+                    continue
+                sent = cut.Sent.restored(senders[stream])
+                batches = sent.spikes if place == 1 else sent.samples
+                at = sent.at and (sent.at[0], sent.at[place])
+                found, lost = cut.unheard(heard.get(stream, (0, 0)), batches, at)
+                for columns in found:
+                    (core.admit if place == 1 else core.admit_samples)(*columns)
+                ledger.accounts[stream].lost += lost
 
     def _take_capture(self) -> None:
         """The state at the step agreed on, without inputs stamped later: their senders will repeat them."""
         state = self._state()
         if isinstance(self.core, Core):
-            state["core"] = without_later(state["core"])
+            state["core"] = cut.without_later(state["core"])
+        if self._sent is not None:
+            self._sent.at = self.role.epoch, self.seq, self.sample_seq
         self._capture, self._capture_at = state, NEVER
 
     def _write_capture(self) -> None:
+        self.hear()
+        self.take_in()
         if self._capture_at < NEVER:
             self._advance(self._capture_at)
             if self._capture_at < NEVER:
@@ -997,6 +1041,13 @@ class Runtime:
             self._act(False)
         if self._capture is not None and self.role.snapshots is not None:
             state, self._capture = self._capture, None
+            # As of now, not of the step: what has been heard since, and is stamped up to it, is in the state.
+            state["ledgers"] = [self.ledger.dump(), self.sample_ledger.dump()]
+            if self._sent is not None:
+                if self.lender.shadow:
+                    self._sent.at = None  # only the board knows how many it has sent
+                state["sent"] = self._sent.dump(state["core"]["k"])
+            self._sent = None
             self._save(state)
 
     def _save(self, state: dict[str, Any]) -> None:
@@ -1051,16 +1102,3 @@ class Runtime:
         elif order == RECORD:
             self._tell_weights()
         return emission
-
-
-def without_later(core: dict[str, Any]) -> dict[str, Any]:
-    """A dumped core without spikes and samples stamped after its step."""
-    keys, sample_keys = np.frombuffer(core["keys"], np.int64), np.frombuffer(core["sample_keys"], np.int64)
-    now = core["k"]
-    early = sample_keys >> STEP_BITS <= now
-    return {
-        **core,
-        "keys": keys[keys >> STEP_BITS <= now].tobytes(),
-        "sample_keys": sample_keys[early].tobytes(),
-        "sample_mv": np.frombuffer(core["sample_mv"])[early].tobytes(),
-    }

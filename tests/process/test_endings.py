@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
 from neurobus.cluster.launcher import Launch, Launcher
 from neurobus.cluster.options import Options
@@ -118,6 +119,36 @@ def test_the_news_of_the_recorders_end_may_come_before_its_farewell(config, tmp_
     summary = asyncio.run(Late(Launch(options, "late", 200_000_000)).run())
     assert summary.notes == []
     assert summary.observers["recording"]["spikes"] == summary.spikes > 0
+
+
+HUB = """
+import os, sys
+from pathlib import Path
+from neurobus.bus import hub
+from neurobus.bus.peer import Endpoints
+hub.serve(Endpoints.in_folder(Path(sys.argv[1])), lambda: print("bound", flush=True), sys.stdin.read)
+"""
+
+
+def test_a_peer_does_not_wait_for_a_bus_that_was_killed(tmp_path):
+    """Its subscriptions are queued again when the connection breaks; nobody will ever take them."""
+    hub = subprocess.Popen(
+        [sys.executable, "-c", HUB, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert hub.stdin and hub.stdout
+    try:
+        assert hub.stdout.readline() == b"bound\n"
+        peer = Peer(Endpoints.in_folder(tmp_path))
+        peer.subscribe(b"s/")
+        peer.join("me", 30)
+    finally:
+        hub.kill()
+        hub.wait()
+        hub.stdin.close()
+        hub.stdout.close()
+    begun = time.monotonic()
+    peer.close(40_000)
+    assert time.monotonic() - begun < 20
 
 
 # -- a full disk --------------------------------------------------------------------------------------------

@@ -48,3 +48,51 @@ def test_nobody_stays_by_the_bus_while_an_act_is_due():
     runtime.run(Bus(traffic(), wire.topic(wire.HELLO, "b")))
     assert runtime.spikes_sent > 3
     assert all(waits)
+
+
+def test_a_word_that_calls_the_neuron_out_of_compiled_code_does_not_make_it_miss_its_time(tmp_path):
+    """Compiled code knows when to act next. When a snapshot is asked for, nothing goes back to it."""
+    network = net(DRIVEN)
+    role = Role("b", ["b"], [1], network.dt_ns, True, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2,
+                snapshots=tmp_path)  # fmt: skip
+    runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
+    begun = now_ns()
+
+    def traffic():
+        yield []
+        yield [wire.encode(Control(wire.EVERYONE, "start", {"t0_ns": begun, "stop_step": None}))]
+        while now_ns() - begun < 20_000_000_000 and runtime._capture_at == NEVER:
+            time.sleep(0.001)
+            yield []
+        yield []
+        yield [wire.encode(Control("b", "exit"))]
+
+    class Bus(Stage):
+        def receive(self):
+            # The timer has rung, and the process is back in compiled code, when it hears of the snapshot.
+            if runtime._t0_ns is not None and runtime._timer is None and runtime._capture_at == NEVER:
+                return wire.encode(Control(wire.EVERYONE, "snapshot", {"step": 10**6}))
+            if runtime._capture_at < NEVER:
+                armed.append(runtime._timer is not None)
+            return super().receive()
+
+    armed: list[bool] = []
+    runtime.run(Bus(traffic(), wire.topic(wire.HELLO, "b"), attended=True))
+    assert runtime._capture_at == 10**6
+    assert armed[0]
+
+
+def test_nobody_lingers_before_it_has_joined():
+    network = net(DRIVEN)
+    role = Role("b", ["b"], [1], network.dt_ns, False, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2)
+    runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
+    conversed = []
+
+    class Bus(Stage):
+        def converse(self, answer):
+            conversed.append(runtime._joined)
+            super().converse(answer)
+
+    script = [[], [], [wire.encode(Control("b", "exit"))]]
+    runtime.run(Bus(iter(script), wire.topic(wire.HELLO, "b")))
+    assert conversed and all(conversed)
