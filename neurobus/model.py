@@ -390,7 +390,7 @@ def load(name: str) -> type[Model] | type[Source]:
 
     Raises ImportError with a word on what would be right.
     """
-    found = _load(name)
+    found = load_node(name)
     if issubclass(found, Synapse):
         raise ImportError(f"'{name}' is a synapse type; it stands as synapse = \"{name}\" in [[synapses]]")
     return cast(type[Model] | type[Source], found)
@@ -398,7 +398,7 @@ def load(name: str) -> type[Model] | type[Source]:
 
 def load_synapse(name: str) -> type[Synapse]:
     """The synapse type behind a dotted name, as `load`."""
-    found = _load(name)
+    found = load_node(name)
     if not issubclass(found, Synapse):
         raise ImportError(f"'{name}' is no synapse type")
     if found.arrive is None:
@@ -408,7 +408,8 @@ def load_synapse(name: str) -> type[Synapse]:
     return found
 
 
-def _load(name: str) -> type[Node]:
+def load_node(name: str) -> type[Node]:
+    """The class behind a dotted name, whatever kind of node or synapse type it is. Raises ImportError."""
     modelpath.require_allowed(name)
     try:
         module: Any = importlib.import_module(name)

@@ -12,32 +12,47 @@ from neurobus import __version__
 from neurobus.cli.plain import use_stand_ins
 from neurobus.errors import EXIT_CODES, NeurobusError
 
-VERBS = {
-    "run": "start a network, every neuron its own process",
-    "ps": "list the clusters that run",
-    "stop": "stop a cluster politely",
-    "top": "watch a cluster live: rates, potentials, losses",
-    "weights": "the synapses of a living neuron, as they are now",
-    "poke": "give a neuron of a running cluster a push",
-    "record": "record a running cluster into a log",
-    "replay": "play a log back, onto a running cluster or a bus of its own",
-    "log": "look into logs: info, export, diff, recover, verify",
-    "attach": "let a board be a neuron of a running cluster",
-    "detach": "take a neuron back from its board",
-    "boards": "boards that are attached, and their links",
-    "plot": "draw a log: raster, rates, potentials, weights",
-    "exhibit": "run a paper's claim: the number it must meet, and its picture",
-    "train": "teach a network: show it samples, count its answers, draw what it has learnt",
-    "brain": "what was learnt, as a file: save, load, info",
-    "show": "show a running network a sample, and see who answers",
-    "check": "check a config and describe its network",
-    "describe": "the structure of a network: degrees, clustering, paths, weights",
-    "schema": "print the JSON Schema of configs",
-    "ports": "list boards that are plugged in, and what they run",
-    "flash": "write the firmware into a board",
-    "simboard": "start simulated boards",
-    "doctor": "say what this machine lacks, and how to mend it",
+FAMILIES = {
+    "Run and watch": {
+        "run": "start a network, every neuron its own process",
+        "top": "watch a running network: rates, potentials, losses",
+        "poke": "give neurons a push",
+        "weights": "the synapses of a living neuron, as they are now",
+        "ps": "list what runs",
+        "stop": "stop it politely",
+    },
+    "Record and look back": {
+        "record": "record a running network into a log",
+        "replay": "play a log back, onto a running network or a bus of its own",
+        "plot": "draw a log: raster, rates, potentials, weights",
+        "log": "look into logs: info, export, diff, recover, verify",
+    },
+    "Networks and models": {
+        "check": "check a config, and say what its network is",
+        "describe": "the structure of a network, measured and drawn",
+        "models": "what a config may name: models, rules, fields",
+        "schema": "the JSON Schema of configs, for an editor",
+        "exhibit": "a paper's claim: the number it must meet, and its picture",
+    },
+    "Learning": {
+        "train": "teach a network: show it samples, count its answers",
+        "show": "show a running network a sample, and see who answers",
+        "brain": "what was learnt, as a file: save, load, info",
+    },
+    "Boards": {
+        "ports": "list boards that are plugged in, and what they run",
+        "attach": "let a board be a neuron of a running network",
+        "boards": "boards that are neurons, and their links",
+        "detach": "take a neuron back from its board",
+        "flash": "write the firmware into a board",
+        "simboard": "start simulated boards",
+    },
+    "This machine": {
+        "doctor": "what this machine lacks, and how to mend it",
+    },
 }
+"""What each verb is for, by family; it stands nowhere else. A verb's module is `neurobus.cli.VERB`."""
+VERBS = {verb: purpose for verbs in FAMILIES.values() for verb, purpose in verbs.items()}
 
 
 class Verbs(click.Group):
@@ -59,11 +74,14 @@ class Verbs(click.Group):
             ) from error
         signal.signal(signal.SIGINT, signal.default_int_handler)
         command: click.Command = module.command
+        command.name, command.short_help = name, VERBS[name]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+        widest = max(map(len, VERBS))
+        for family, verbs in FAMILIES.items():
+            with formatter.section(family):
+                formatter.write_dl([(f"{verb:<{widest}}", purpose) for verb, purpose in verbs.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Exit codes"):

@@ -15,7 +15,7 @@ from neurobus.errors import InputError
 from neurobus.words import counted
 
 
-@click.command(name="attach", short_help="let a board be a neuron of a running cluster")
+@click.command(name="attach")
 @click.argument("ports", metavar="PORT...", nargs=-1, required=True)
 @click.option("--as", "neurons", metavar="NEURON", multiple=True, help="The neuron it becomes; one a port.")
 @click.option("--baud", type=int, default=BAUD, show_default=True, help="As the firmware was built.")

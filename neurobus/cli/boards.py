@@ -17,7 +17,7 @@ from neurobus.errors import InputError
 HUES = ("rest", "warm", "cool", "flash")
 
 
-@click.command(name="boards", short_help="boards that are attached, and their links")
+@click.command(name="boards")
 @click.option("--blink", metavar="NEURON|PORT", help="Let that board's strip blink for 3 s.")
 @click.option(
     "--palette", metavar="COLOURS",

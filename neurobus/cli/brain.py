@@ -25,7 +25,7 @@ from neurobus.cluster.options import Options
 from neurobus.words import counted, number
 
 
-@click.group(name="brain", short_help="what was learnt, as a file: save, load, info")
+@click.group(name="brain")
 def command() -> None:
     """What a network has learnt, as a file: its weights, its config, and where they come from.
 

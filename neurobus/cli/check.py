@@ -9,7 +9,7 @@ import click
 from neurobus.cli.common import find_models, json_option, print_json
 
 
-@click.command(name="check", short_help="check a config and describe its network")
+@click.command(name="check")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
     "--set",

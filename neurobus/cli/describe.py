@@ -9,7 +9,7 @@ import click
 from neurobus.cli.common import find_models, json_option, print_json
 
 
-@click.command(name="describe", short_help="the structure of a network: degrees, clustering, paths, weights")
+@click.command(name="describe")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
     "--set",

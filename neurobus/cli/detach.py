@@ -9,7 +9,7 @@ from neurobus.cli.clusters import started
 from neurobus.cli.common import cluster_option, json_option, print_json
 
 
-@click.command(name="detach", short_help="take a neuron back from its board")
+@click.command(name="detach")
 @click.argument("which", metavar="NEURON|PORT...", nargs=-1)
 @cluster_option
 @json_option

@@ -58,7 +58,7 @@ class Finding:
     mend: str = ""
 
 
-@click.command(name="doctor", short_help="say what this machine lacks, and how to mend it")
+@click.command(name="doctor")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:

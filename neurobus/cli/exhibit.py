@@ -11,7 +11,7 @@ from neurobus.cli.common import json_option, print_json
 from neurobus.errors import InputError
 
 
-@click.command(name="exhibit", short_help="run a paper's claim: the number it must meet, and its picture")
+@click.command(name="exhibit")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All exhibits, one after the other.")
 @click.option("--quick", is_flag=True, help="With --all or alone: only those below ten seconds.")

@@ -17,7 +17,7 @@ from neurobus.cli.common import json_option, print_json
 from neurobus.errors import InputError, NeurobusError
 
 
-@click.command(name="flash", short_help="write the firmware into a board")
+@click.command(name="flash")
 @click.argument("port")
 @click.option("--board", "kind", type=click.Choice(list(hardware.BOARDS)), required=True, help="What it is.")
 @click.option(

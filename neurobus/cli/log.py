@@ -22,7 +22,7 @@ from neurobus.words import counted
 A_LOG = click.Path(path_type=Path)
 
 
-@click.group(name="log", short_help="look into logs: info, export, diff …", invoke_without_command=True)
+@click.group(name="log", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Look into logs.

@@ -10,7 +10,7 @@ from neurobus.cli.common import ids_of, json_option, print_json, window_options
 from neurobus.errors import InputError
 
 
-@click.command(name="plot", short_help="draw a log: raster, rates, potentials, weights")
+@click.command(name="plot")
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option(
     "-o",

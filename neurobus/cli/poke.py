@@ -25,7 +25,7 @@ WEIGHTS = {"pA": 4000.0, "mV": 20.0}
 PATIENCE_S = 2.0
 
 
-@click.command(name="poke", short_help="give a neuron of a running cluster a push")
+@click.command(name="poke")
 @click.argument("neurons", metavar="NEURON...", nargs=-1, required=True)
 @click.option(
     "--weight", metavar="WEIGHT", help="'200 pA', or a number in the model's unit. Default: 4000 pA, 20 mV."

@@ -18,7 +18,7 @@ HELD = {"whole": "holds a neuron", "running": "runs a neuron"}
 COLOUR = {State.BOARD: "green", State.OTHER: "yellow", State.SILENT: "dim"}
 
 
-@click.command(name="ports", short_help="list boards that are plugged in, and what they run")
+@click.command(name="ports")
 @click.option(
     "--wait",
     "wait_s",

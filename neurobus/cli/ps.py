@@ -26,7 +26,7 @@ SHOWN = (
 )
 
 
-@click.command(name="ps", short_help="list the clusters that run")
+@click.command(name="ps")
 @json_option
 def command(as_json: bool) -> None:
     """List the clusters that run, and the replays that have a bus of their own.

@@ -23,7 +23,7 @@ from neurobus.log.recording import Recording
 LOOK_S = 0.1
 
 
-@click.command(name="record", short_help="record a running cluster into a log")
+@click.command(name="record")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--for", "for_ns", type=TIME, metavar="TIME", help="Model time to record. Default: to the end.")
 @cluster_option

@@ -32,7 +32,7 @@ BAR = 30
 STEP_KEYS, QUIT_KEYS = b" \r\n", b"qQ\x03\x04"
 
 
-@click.command(name="replay", short_help="play a log back, onto a running cluster or a bus of its own")
+@click.command(name="replay")
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option(
     "--rate", type=float, default=1.0, metavar="RATE", help="Times real time, such as 0.5. Default: 1."

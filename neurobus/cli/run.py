@@ -29,7 +29,7 @@ RECORDING = "neurobus.log.recording"
 During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
 
 
-@click.command(name="run", short_help="start a network, every neuron its own process")
+@click.command(name="run")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--clock",

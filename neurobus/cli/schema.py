@@ -7,7 +7,7 @@ import json
 import click
 
 
-@click.command(name="schema", short_help="print the JSON Schema of configs")
+@click.command(name="schema")
 def command() -> None:
     """Print the JSON Schema of configs, for editors that complete and check TOML.
 

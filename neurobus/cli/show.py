@@ -32,7 +32,7 @@ PATIENCE_S = 10.0
 SHADES = " ░▒▓█"
 
 
-@click.command(name="show", short_help="show a running network a sample, and see who answers")
+@click.command(name="show")
 @click.argument("what", metavar="CLASS")
 @click.option("--data", "source", default="digits", metavar="DATA", help="digits, FILE.npz or FILE.csv.")
 @click.option(

@@ -25,7 +25,7 @@ FIRST_SERIAL = 0x51B00000
 """Of the first simulated board; so one is known again when it is plugged in again."""
 
 
-@click.command(name="simboard", short_help="start simulated boards")
+@click.command(name="simboard")
 @click.option("-n", "number", type=click.IntRange(1, 200), default=1, help="How many. Default: 1.")
 @click.option("--board", "kind", type=click.Choice(list(hardware.BOARDS)), help="Which kind. Default: uno.")
 @click.option("--mcu", type=click.Choice(["atmega8", "atmega328p"]), help="Choose the kind by its chip,")

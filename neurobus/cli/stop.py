@@ -17,7 +17,7 @@ from neurobus.errors import InputError, RunError
 PATIENCE_S = 30.0
 
 
-@click.command(name="stop", short_help="stop a cluster politely")
+@click.command(name="stop")
 @click.argument("name", required=False)
 @cluster_option
 @json_option

@@ -32,7 +32,7 @@ PATIENCE_S = 3.0
 BAR = 20
 
 
-@click.command(name="top", short_help="watch a cluster live: rates, potentials, losses")
+@click.command(name="top")
 @cluster_option
 @click.option("--once", is_flag=True, help="Print one picture and leave.")
 @json_option

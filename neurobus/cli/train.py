@@ -34,7 +34,7 @@ LOOK_EVERY_S = 0.1
 RESUME = "neurobus train --resume"
 
 
-@click.command(name="train", short_help="teach a network: show it samples, count its answers")
+@click.command(name="train")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--data", default="digits", metavar="DATA", help="digits (scikit-learn's), FILE.npz or FILE.csv."

@@ -23,7 +23,7 @@ PATIENCE_S = 5.0
 COLUMNS = ("pre", "weight", "delay", "receptor", "kind")
 
 
-@click.command(name="weights", short_help="the synapses of a living neuron, as they are now")
+@click.command(name="weights")
 @click.argument("neuron", metavar="NEURON")
 @click.option("--most", type=click.IntRange(min=0), default=20, show_default=True, metavar="N",
               help="Print the N strongest only; 0: all.")  # fmt: skip

@@ -49,6 +49,23 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "assemblies": ((), ("allow_self",)),
 }
 """Rule → the keys it needs, and those it may have."""
+RULE_PURPOSES = {
+    "one_to_one": "the first to the first, the second to the second, …",
+    "all_to_all": "every pair",
+    "same_class": "every pair of one class",
+    "elders": "of one class, from those before one",
+    "youngers": "of one class, from those after one",
+    "other_class": "every pair of two classes",
+    "fixed_probability": "every pair with the same probability",
+    "fixed_indegree": "so many presynaptic neurons each, at random",
+    "small_world": "a ring with short cuts (Watts & Strogatz 1998)",
+    "scale_free": "degrees that fall as k^-exponent (static model, Goh, Kahng & Kim 2001)",
+    "distance": "near neurons more often than far ones",
+    "layered": "each layer of a group to the next",
+    "assemblies": "weights in which patterns are stored "
+    "(Hopfield 1982; Tsodyks & Feigel'man 1988 for sparse ones)",
+}
+"""Rule → what it gives."""
 
 
 TRANSFERS = get_args(Transfer)

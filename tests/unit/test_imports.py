@@ -18,7 +18,8 @@ LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
     {"errors", "grid", "units", "words", "events", "model", "modelpath", "ledger", "led", "picture",
      "system"},
-    {"config", "network", "placement", "owned", "plausible", "describe", "structure", "classroom"},
+    {"config", "network", "placement", "owned", "plausible", "catalogue", "describe", "structure",
+     "classroom"},
     {"wire"},
     {"node"},
     {"bus"},
@@ -30,7 +31,7 @@ LAYERS = [
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
 PURE = {"errors", "grid", "units", "words", "events", "model", "modelpath", "ledger", "led", "picture",
-        "config", "network", "placement", "owned", "plausible", "describe", "structure", "wire",
+        "config", "network", "placement", "owned", "plausible", "catalogue", "describe", "structure", "wire",
         "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
         "classroom.pictures",
         "node.core", "node.kernels", "node.loan", "bus.schedule", "cluster.policy", "cluster.live",
