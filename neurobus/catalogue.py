@@ -31,7 +31,8 @@ from neurobus.config.schema import (
     Value,
 )
 from neurobus.errors import InputError
-from neurobus.model import Encoder, Model, Node, Param, Synapse, load_node
+from neurobus.loading import load_node
+from neurobus.model import Encoder, Model, Node, Param, Synapse
 from neurobus.network.wiring import RULE_PURPOSES, RULES
 
 KINDS = {"neuron": "neurons", "source": "sources", "encoder": "encoders", "synapse": "synapse types"}

@@ -14,10 +14,23 @@ EXIT_CODES = {
 }
 
 
+LONGEST = 1000
+"""Characters of a line for a person; what stands in an input may be longer."""
+
+
+def one_line(text: str) -> str:
+    """`text` as one line that a terminal shows as it is: an input's line ends and escapes are written out."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+
+
 class NeurobusError(Exception):
     """Base of every error meant for a person. `str(error)` is the one line they see."""
 
     exit_code = 1
+
+    def __init__(self, message: str = ""):
+        super().__init__(one_line(message))
 
 
 class InputError(NeurobusError):

@@ -40,17 +40,15 @@ neuron's state: looked ahead on a copy, in snapshots, the same for any packing.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import ModuleType
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from neurobus import modelpath, units
+from neurobus import units
 
 Array = npt.NDArray[np.float64]
 
@@ -383,57 +381,6 @@ class Encoder(Source):
         delay = shown.delay[shown.samples(first, last)]
         steps = shown.start + np.arange(first, last, dtype=np.int64) * shown.period + delay
         return steps[(delay >= 0) & (steps > k0) & (steps <= k1)]
-
-
-def load(name: str) -> type[Model] | type[Source]:
-    """The model class behind a dotted name: a module that defines one, or `module.Class`.
-
-    Raises ImportError with a word on what would be right.
-    """
-    found = load_node(name)
-    if issubclass(found, Synapse):
-        raise ImportError(f"'{name}' is a synapse type; it stands as synapse = \"{name}\" in [[synapses]]")
-    return cast(type[Model] | type[Source], found)
-
-
-def load_synapse(name: str) -> type[Synapse]:
-    """The synapse type behind a dotted name, as `load`."""
-    found = load_node(name)
-    if not issubclass(found, Synapse):
-        raise ImportError(f"'{name}' is no synapse type")
-    if found.arrive is None:
-        raise ImportError(f"synapse type '{name}' has no 'arrive'")
-    if found.dendritic and found.modulators:
-        raise ImportError(f"synapse type '{name}': what is modulated cannot have a dendritic delay")
-    return found
-
-
-def load_node(name: str) -> type[Node]:
-    """The class behind a dotted name, whatever kind of node or synapse type it is. Raises ImportError."""
-    modelpath.require_allowed(name)
-    try:
-        module: Any = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        head, _, tail = name.rpartition(".")
-        if error.name and not (name == error.name or name.startswith(error.name + ".")):
-            raise ImportError(f"model '{name}' does not import: {error}") from error
-        if not head:
-            raise ImportError(f"model '{name}' does not import: {error}{modelpath.meant(name)}") from error
-        try:
-            module = getattr(importlib.import_module(head), tail)
-        except (ImportError, AttributeError):
-            raise ImportError(f"model '{name}' does not import: {error}{modelpath.meant(name)}") from error
-    except Exception as error:
-        raise ImportError(f"model '{name}' does not import: {type(error).__name__}: {error}") from error
-    if isinstance(module, ModuleType):
-        own: list[type[Any]] = [value for value in vars(module).values() if isinstance(value, type)
-               and issubclass(value, Node) and value.__module__ == module.__name__]  # fmt: skip
-        if len(own) != 1:
-            raise ImportError(f"module '{name}' defines {len(own)} models; name one as '{name}.Class'")
-        return own[0]
-    if not (isinstance(module, type) and issubclass(module, Node)):
-        raise ImportError(f"'{name}' is no neurobus Model or Source")
-    return module
 
 
 def splitmix64(x: int) -> int:

@@ -38,8 +38,8 @@ def guard(on: bool = True) -> None:
 def require_allowed(name: str) -> None:
     """Raises ImportError where the model `name` may not be imported."""
     if _guarded and not name.startswith(SHIPPED):
-        raise ImportError(f"model '{name}' is not one of neurobus's own{meant(name)}, and to import it is to "
-                          "run it; --trust does that, for files whose origin you know")  # fmt: skip
+        raise ImportError(f"model '{name}' is not one of neurobus's own, and to import it is to run it; "
+                          f"--trust does that, for files whose origin you know{meant(name)}")  # fmt: skip
 
 
 def shipped() -> list[str]:

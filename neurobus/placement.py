@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.errors import InputError
-from neurobus.model import Array, Model, Shown, Source, load, stream_key
+from neurobus.loading import load
+from neurobus.model import Array, Model, Shown, Source, stream_key
 from neurobus.network import Network
 from neurobus.owned import Owned, Type, lay_out
 

@@ -36,7 +36,8 @@ from neurobus.bridge.session import Hello, Session
 from neurobus.errors import InputError
 from neurobus.events import Control, Led, Report, Spikes, Stimulus
 from neurobus.ledger import Ledger
-from neurobus.model import Model, load
+from neurobus.loading import load
+from neurobus.model import Model
 from neurobus.wire import bus as wire
 from neurobus.wire import link
 

@@ -23,10 +23,12 @@ import numpy as np
 from neurobus import units
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
+from neurobus.config.schema import wrong_id
 from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Control, Report
 from neurobus.grid import off_grid_ms, steps_up
-from neurobus.model import Model, Param, Source, load, stream_key
+from neurobus.loading import load
+from neurobus.model import Model, Param, Source, stream_key
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime
 from neurobus.owned import lay_out
@@ -74,6 +76,8 @@ def join(
     synapses: list[str],
 ) -> None:
     """Live on the bus as `neuron` until Ctrl-C or the end of the cluster. Raises InputError."""
+    if wrong := wrong_id(neuron):
+        raise InputError(f"--id: {wrong}")
     manifest = folders.Manifest.read(Path(bus)) if Path(bus, "manifest.json").exists() else folders.find(bus)
     if manifest.clock != "wall":
         raise InputError(

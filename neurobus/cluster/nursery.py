@@ -2,7 +2,8 @@
 
     python -P -m neurobus.cluster.nursery RUN_FOLDER
 
-Commands come as JSON lines on stdin, news leave as JSON lines on stdout. It is the parent of all
+Commands come as JSON lines on stdin, news leave as JSON lines on a descriptor that was stdout: what a model
+prints goes to stderr. It is the parent of all
 processes of the run and the only one that reaps them. When stdin ends (the launcher is gone, however)
 it ends the run and removes the folder; when the nursery itself is killed, its children see their
 lifeline end. So nothing is left behind whoever dies.
@@ -40,6 +41,7 @@ from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, Seat
 from neurobus.describe import told
 from neurobus.errors import InputError, NeurobusError
+from neurobus.loading import compiling_fault
 from neurobus.model import Model
 from neurobus.network import Network
 from neurobus.network.held import grains
@@ -157,9 +159,8 @@ class Nursery:
             except NeurobusError:
                 raise
             except Exception as error:
-                word = " ".join(str(error).split())
                 raise InputError(
-                    f"model '{name}' does not compile: {type(error).__name__}: {word[:300]}"
+                    f"model '{name}' does not compile: {compiling_fault(model, error)}", self.config.path
                 ) from error
 
     def _seat(self, name: str, arguments: dict[str, Any]) -> Seat:
@@ -225,9 +226,9 @@ class Nursery:
         try:
             os.close(self._lifeline_end)
             os.close(self.news)
+            os.close(_line_fd)
             devnull = os.open(os.devnull, os.O_RDWR)
             os.dup2(devnull, 0)
-            os.dup2(devnull, 1)
             os.close(devnull)
             signal.set_wakeup_fd(-1)
             # SIGINT is ignored already, and no child has children.
@@ -437,8 +438,7 @@ class Nursery:
 
     def _pass_on(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            sys.stdout.buffer.write(os.read(self.news, 65536))
-            sys.stdout.buffer.flush()
+            _say(os.read(self.news, 65536))
 
     def _reap(self) -> None:
         """Tell who has ended, after what they themselves had to say of it."""
@@ -535,14 +535,29 @@ def filling() -> list[list[object]]:
 def tell(**news: Any) -> None:
     """One line to the launcher."""
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(news) + "\n")
-        sys.stdout.flush()
+        _say(json.dumps(news).encode() + b"\n")
+
+
+_line_fd = 1
+
+
+def take_line() -> None:
+    """Keep stdout for the launcher alone: from here on whatever else is printed goes to stderr."""
+    global _line_fd
+    _line_fd = os.dup(1)
+    os.dup2(2, 1)
+
+
+def _say(data: bytes) -> None:
+    while data:
+        data = data[os.write(_line_fd, data) :]
 
 
 def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.setpgid(0, 0)
+    take_line()
     _raise_file_limit()
     nursery = Nursery(Path(sys.argv[1]))
     try:

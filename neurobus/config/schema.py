@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,10 +23,36 @@ Code = Literal["latency", "rank"]
 STATIC = "static"
 """The synapse without memory: what a synapse is where no type is named."""
 
-ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
-ID_RULE = "use letters, digits and _ . - (not . or - at the front)"
+ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(?!\n)$"
+"""A file of a snapshot has it in its name; `$` alone would let a line's end pass."""
+ID_RULE = "use up to 200 letters, digits and _ . - (not . or - at the front)"
 Id = Annotated[str, Meta(pattern=ID_PATTERN)]
-Count = Annotated[int, Meta(ge=1)]
+RESERVED = {
+    "conductor",
+    "hub",
+    "launcher",
+    "nursery",
+    "recording",
+    "recorder",
+    "witness",
+    "bridge",
+    "neurobus",
+}
+"""Names on the bus, or of processes, that belong to a run's own programs."""
+MOST = 1_000_000
+"""Neurons and sources of a network, and whatever else is counted one by one."""
+Count = Annotated[int, Meta(ge=1, le=MOST)]
+
+
+def wrong_id(id: str) -> str | None:
+    """What is wrong with the id of a neuron or source, or None."""
+    if not re.fullmatch(ID_PATTERN, id):
+        return f"{id!r} is no id; {ID_RULE}"
+    if id in RESERVED:
+        return f"the id '{id}' is the name of a program of the run; take another"
+    return None
+
+
 Plain = str | int | float
 """A quantity such as "20 ms", or a plain number where the thing has no unit."""
 

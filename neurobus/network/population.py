@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,8 +9,7 @@ import numpy.typing as npt
 
 from neurobus.config.locate import Place, meant
 from neurobus.config.schema import (
-    ID_PATTERN,
-    ID_RULE,
+    MOST,
     Distribution,
     Encoder,
     External,
@@ -22,12 +20,14 @@ from neurobus.config.schema import (
     Process,
     Spikes,
     Value,
+    wrong_id,
 )
 from neurobus.config.tables import CsvTable
 from neurobus.grid import nearest_step
+from neurobus.loading import fault as fault_of
+from neurobus.loading import load as load_model
 from neurobus.model import Array, Model, Node, Param, Shown, Source, stream_key
 from neurobus.model import Encoder as EncoderModel
-from neurobus.model import load as load_model
 from neurobus.network.draw import Stream
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
@@ -110,8 +110,8 @@ class Population:
             if not ids:
                 raise table.error(None, "names no neurons")
             for row, id in enumerate(ids):
-                if not re.match(ID_PATTERN, id):
-                    raise table.error(row, f"'{id}' is no id; {ID_RULE}")
+                if wrong := wrong_id(id):
+                    raise table.error(row, wrong)
                 if id in self._declared or id == group.id:
                     raise table.error(row, f"the id '{id}' is taken; ids must differ")
                 self._claim(id, (*place, "csv"))
@@ -120,6 +120,8 @@ class Population:
             raise self.error((*place, "ids"), "give count or ids, not both")
         if group.ids is not None:
             for n, id in enumerate(group.ids):
+                if wrong := wrong_id(id):
+                    raise self.error((*place, "ids", n), wrong)
                 self._claim(id, (*place, "ids", n))
             return group.ids
         if group.count is None:
@@ -133,6 +135,11 @@ class Population:
 
     def _enter(self, place: Place, name: str, ids: Sequence[str], model: int) -> Int32s:
         """Give `ids` their indices and `name` to all of them."""
+        if name in ids and (wrong := wrong_id(name)):
+            raise self.error((*place, "id"), wrong)
+        if len(self.ids) + len(ids) > MOST:
+            message = f"{len(self.ids) + len(ids):,} neurons and sources; a network has at most {MOST:,}"
+            raise self.error(place, message)
         self._claim(name, (*place, "id"))
         members = np.arange(len(self.ids), len(self.ids) + len(ids), dtype=np.int32)
         self.index.update(zip(ids, members.tolist(), strict=True))
@@ -148,6 +155,8 @@ class Population:
                 model = load_model(name)
             except ImportError as error:
                 raise self.error(place, str(error)) from error
+            if fault := fault_of(model):
+                raise self.error(place, f"model '{name}': {fault}")
             self.model_number[name] = len(self.models)
             self.models.append(model)
             self._params.append({})

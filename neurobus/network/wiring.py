@@ -24,7 +24,8 @@ from neurobus.config.schema import (
 from neurobus.config.schema import Graded as GradedTable
 from neurobus.config.tables import CsvTable
 from neurobus.grid import LONGEST_RUN
-from neurobus.model import Array, Model, Synapse, load_synapse
+from neurobus.loading import load_synapse
+from neurobus.model import Array, Model, Synapse
 from neurobus.network import rules
 from neurobus.network.draw import Stream
 from neurobus.network.held import fault, params_of

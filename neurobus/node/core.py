@@ -19,7 +19,8 @@ import numpy.typing as npt
 from neurobus.config.schema import STATIC
 from neurobus.errors import InputError
 from neurobus.ledger import Account
-from neurobus.model import MOST_PER_STEP, Array, load_synapse
+from neurobus.loading import load_synapse
+from neurobus.model import MOST_PER_STEP, Array
 from neurobus.node import kernels
 from neurobus.node import table as T
 from neurobus.node.kernels import RAISED, RESULT

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from neurobus.model import Model, Synapse, load_synapse
+from neurobus.loading import load_synapse
+from neurobus.model import Model, Synapse
 from neurobus.node import table as T
 from neurobus.owned import HEAD, modulators_of
 

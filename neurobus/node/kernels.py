@@ -28,7 +28,8 @@ import msgpack
 import numpy as np
 from llvmlite.binding.object_file import ObjectFileRef
 
-from neurobus.model import Model, load_synapse
+from neurobus.loading import load_synapse
+from neurobus.model import Model
 from neurobus.node.cache import alone, cache_dir
 
 HOOKS = ("step", "arrive", "fire", "post", "modulate", "until")

@@ -31,7 +31,7 @@ import numpy as np
 
 from neurobus.errors import NeurobusError
 from neurobus.events import Spikes
-from neurobus.model import load
+from neurobus.loading import load
 from neurobus.network.held import fault
 from neurobus.node.core import STEP_BITS, Core, Emission
 from neurobus.node.loan import Keys, Loan, Stage

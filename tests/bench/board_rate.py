@@ -14,7 +14,8 @@ import serial
 
 from neurobus.bridge.image import Lif, State
 from neurobus.bridge.session import Done, Here, Loaded, Session
-from neurobus.model import Model, load
+from neurobus.loading import load
+from neurobus.model import Model
 from neurobus.wire import link
 from tests.bench.cluster import Failed
 from tests.bench.desk import UNO, desk, simboard

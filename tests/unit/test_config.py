@@ -100,7 +100,7 @@ def test_switches_choose_tables():
         ("[groups] # <-\nid = 'a'", "write [[groups]], not [groups]"),
         ("[sources] # <-\nid = 'a'", "write [[sources]], not [sources]"),
         ("[[neurons]] # <-\nid = 'a'", "[[neurons]] needs 'model'"),
-        ("[[neurons]]\nid = 'a b' # <-\nmodel = 'm'", "'a b' is no id; use letters"),
+        ("[[neurons]]\nid = 'a b' # <-\nmodel = 'm'", "'a b' is no id; use up to 200 letters"),
         ("[[neurons]]\nid = '.a' # <-\nmodel = 'm'", "'.a' is no id"),
         ("[[neurons]]\nid = 'a'\nmodel = 'm'\nmodle = 'm' # <-", "unknown field 'modle' in [[neurons]]"),
         ("[[neurons]]\nid = 'a'\nmodel = 3 # <-", "'model' must be text in quotes, not a whole number"),

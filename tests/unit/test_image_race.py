@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobus.bridge.image import CHIPS, Lif, Race, State, chip_for
-from neurobus.model import load
+from neurobus.loading import load
 from neurobus.node.core import Core
 from neurobus.node.loan import STEP_BITS, Loan
 from neurobus.placement import place

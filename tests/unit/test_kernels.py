@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from neurobus.model import load
+from neurobus.loading import load
 from neurobus.node import forge, kernels
 
 LIF = load("nodes.lif")
@@ -64,7 +64,7 @@ def test_a_kernel_from_the_cache_runs_where_numba_was_merely_imported():
     kernels.kernel("nodes.eif", load("nodes.eif"))
     code = """
 import numba, sys
-from neurobus.model import load
+from neurobus.loading import load
 from tests.helpers import Ensemble, net, run_table, table
 neuron = table("neurons", id="a", model="nodes.eif", params='{ I_e = "500 pA" }')
 ensemble = Ensemble(net(run_table() + neuron))

@@ -14,7 +14,8 @@ import pytest
 
 from neurobus import units
 from neurobus.errors import InputError
-from neurobus.model import Model, Param, Shown, Source, State, load, stream_key, uniforms
+from neurobus.loading import load
+from neurobus.model import Model, Param, Shown, Source, State, stream_key, uniforms
 from neurobus.network import Network
 from neurobus.node.core import Core
 from neurobus.placement import place

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from neurobus import model, modelpath
+from neurobus import loading, modelpath
 from neurobus.classroom.brain import Brain
 from neurobus.cli import common
 from neurobus.model import Array
@@ -37,7 +37,7 @@ FOREIGN = ["antigravity", "evil", "evil.X", "neurobus.__main__", "nodesX.lif", "
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-@pytest.mark.parametrize("load", [model.load, model.load_synapse])
+@pytest.mark.parametrize("load", [loading.load, loading.load_synapse])
 def test_a_guard_refuses_what_is_not_shipped(tmp_path: Path, name: str, load: object) -> None:
     (tmp_path / "evil.py").write_text(EVIL)
     common.find_models(tmp_path, trust=False)
@@ -48,10 +48,10 @@ def test_a_guard_refuses_what_is_not_shipped(tmp_path: Path, name: str, load: ob
 
 def test_what_is_shipped_passes_a_guard_and_trust_takes_it_away() -> None:
     common.find_models(trust=False)
-    assert model.load("nodes.lif").__name__ == "Lif"
+    assert loading.load("nodes.lif").__name__ == "Lif"
     common.find_models()
     with pytest.raises(ImportError, match="no_such_module"):
-        model.load("no_such_module")
+        loading.load("no_such_module")
 
 
 def foreign_brain(folder: Path, weights: Array) -> Path:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobus.errors import InputError
-from neurobus.model import load_synapse
+from neurobus.loading import load_synapse
 from neurobus.network import Network
 from neurobus.node.core import Core
 from neurobus.placement import place
