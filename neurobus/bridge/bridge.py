@@ -19,8 +19,9 @@ from typing import Any
 
 from neurobus.bridge import port as ports
 from neurobus.bridge.carrier import Carrier, Stage, World, refuse
+from neurobus.bridge.holders import holder
 from neurobus.bridge.identify import State, identify
-from neurobus.bridge.port import Found, Line, Port, PortError
+from neurobus.bridge.port import Found, Line, Port, PortError, Unplugged, Why
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, NeurobusError
@@ -97,7 +98,7 @@ class Bridge:
         self._world = World(
             NAME, self.wall, manifest.dt_ns, {manifest.ids[i]: i for i in single},
             self._t0_s, self._send, self._listen, self._word, self._lost, self._over, self._last,
-            self._new_serial,
+            self._new_serial, self._namesake,
         )  # fmt: skip
 
     def _t0_s(self) -> float:
@@ -106,6 +107,13 @@ class Bridge:
     @staticmethod
     def _new_serial() -> int:
         return int.from_bytes(os.urandom(4), "little") or 1
+
+    def _namesake(self, carrier: Carrier, serial: int) -> tuple[Carrier, bool] | None:
+        """Another board of ours with this serial number, and whether its port is open."""
+        for other in self.carriers:
+            if other is not carrier and other.serial == serial and other.stage is not Stage.OVER:
+                return other, id(other) in self._lines
+        return None
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -155,6 +163,8 @@ class Bridge:
             await asyncio.sleep(ALIVE_S)
             now = self._loop.time()
             self._ports.append(set(ports.names()))
+            for carrier in list(self.carriers):
+                self._look_at_line(carrier)
             if self.carriers:
                 self._idle_s = now
             elif now - self._idle_s > IDLE_S:
@@ -376,9 +386,28 @@ class Bridge:
         self._word(carrier, f"{carrier.neuron}: {why}; its process has the neuron")
         if id(carrier) in self._lines:
             self._loop.call_later(REOPEN_S, self._reopen, carrier)
+            self._spawn(self._name_holder(carrier))
+
+    async def _name_holder(self, carrier: Carrier) -> None:
+        """A board may be silent because somebody else reads what it says."""
+        if other := await asyncio.to_thread(holder, carrier.port):
+            self._word(carrier, f"{carrier.neuron}: {other} has {carrier.port} open too")
+
+    def _look_at_line(self, carrier: Carrier) -> None:
+        """Another program may have set the rate or the mode of the line; without that no board is heard."""
+        line = self._lines.get(id(carrier))
+        if line is not None and line.port.changed():
+            with contextlib.suppress(PortError, Unplugged):  # the latter is heard of by reading
+                line.port.restore()
+                carrier.figures.line_set_again += 1
+                self._word(
+                    carrier,
+                    f"{carrier.neuron}: another program changed the line of {carrier.port}; set again",
+                )
 
     def _reopen(self, carrier: Carrier) -> None:
         if carrier in self.carriers and id(carrier) in self._lines and carrier.stage is Stage.AWAY:
+            self._look_at_line(carrier)
             self._touch(carrier).session.open(self._loop.time())
             self._flush()
 
@@ -452,23 +481,38 @@ class Bridge:
         refuse(neuron, manifest.ids, manifest.n_neurons, manifest.streams)
         if self._ending:
             raise InputError("the run is at its end")
+        self._require_free(name)
+        baud = args.get("baud") if type(args.get("baud")) is int else BAUD
+        lag_ms = args.get("lag_ms")
+        lag_s = float(lag_ms) * 1e-3 if isinstance(lag_ms, (int, float)) else None
+        self._spawn(self._attach(request, neuron, name, int(baud), lag_s))  # type: ignore[arg-type]
+        return None
+
+    def _require_free(self, name: str) -> None:
         for other in self.carriers:
             if other.port == name and id(other) in self._lines:
                 raise InputError(f"{name} is '{other.neuron}' already; neurobus detach {other.neuron}")
-        baud = args.get("baud") if type(args.get("baud")) is int else BAUD
-        port = Port(name, int(baud))  # type: ignore[arg-type]
+
+    async def _attach(self, request: str, neuron: str, name: str, baud: int, lag_s: float | None) -> None:
+        try:
+            if other := await asyncio.to_thread(holder, name):
+                raise PortError(name, Why.HELD, f"held by {other}; end that first")
+            if self._ending:
+                raise InputError("the run is at its end")
+            self._require_free(name)
+            port = Port(name, baud)
+        except NeurobusError as error:
+            self._report("answer", {"request": request, "done": True, "error": str(error)})
+            return
         for kind in (wire.CONTROL, wire.REPORT, wire.STIMULUS, *(() if self.wall else (wire.DUTY,))):
             self._peer.subscribe(wire.topic(kind, neuron))
         self._tokens = self._tokens * 5 % 65521 + 1
-        lag_ms = args.get("lag_ms")
-        lag_s = float(lag_ms) * 1e-3 if isinstance(lag_ms, (int, float)) else None
         carrier = Carrier(self._world, neuron, name, self._tokens, lag_s)
         self.carriers.append(carrier)
         self._farewell = False
-        self._baud[id(carrier)] = int(baud)  # type: ignore[arg-type]
+        self._baud[id(carrier)] = baud
         self._requests[id(carrier)] = request
         self._open(carrier, port)
-        return None
 
     def _chosen(self, args: dict[str, Any]) -> list[Carrier]:
         which = args.get("which")
@@ -515,7 +559,7 @@ class Bridge:
             "link": carrier.link_figures(), "spikes": f.spikes, "inputs": f.inputs, "late": f.late,
             "disagreements": f.disagreements, "mended": f.mended, "hand_overs": f.hand_overs,
             "losses": f.losses, "unplugged": f.unplugged, "attempts": f.attempts,
-            "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
+            "line_set_again": f.line_set_again, "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
             "pokes": f.pokes, "weighed": f.weighed, "weights_off": f.weights_off,
             "missed": carrier.ledger.totals()["lost"],
             "errors": carrier.lent.errors if carrier.lent else {}, "counts": carrier.stats,

@@ -107,6 +107,8 @@ class Figures:
     losses: int = 0
     unplugged: int = 0
     """How often its port was gone."""
+    line_set_again: int = 0
+    """How often another program had changed the line."""
     gap_ms: float | None = None
     catch_up_ms: float | None = None
     pokes: int = 0
@@ -120,7 +122,8 @@ class World:
     """What a carrier needs of the bridge. `bus(frame)` publishes; `listen(streams, then)` subscribes
     and calls `then` when all subscriptions are in force; `word(carrier, text)` tells a person;
     `lost(carrier, why)`: see whether the board comes back; `over(carrier, why)` lets go of the port;
-    `last(carrier)`: the run ends with the answer that comes now."""
+    `last(carrier)`: the run ends with the answer that comes now. `namesake(carrier, serial)`: another
+    carrier whose board has this serial number, and whether its port is open."""
 
     name: str
     wall: bool
@@ -135,6 +138,7 @@ class World:
     over: Callable[[Carrier, str], None]
     last: Callable[[Carrier], None]
     new_serial: Callable[[], int]
+    namesake: Callable[[Carrier, int], tuple[Carrier, bool] | None] = lambda carrier, serial: None
 
 
 @dataclass
@@ -290,11 +294,25 @@ class Carrier:
         if self.serial is not None and hello.serial != self.serial:
             self._over(f"another board is there: {hello.name}, not {self.serial:08X}")
             return
+        twin = self.world.namesake(self, hello.serial) if hello.serial and self.serial is None else None
+        if twin is not None and not twin[1]:
+            # It may be that very board, or one of the same number: nobody could say.
+            self._over(
+                f"a board of the same serial number, {hello.name}, is '{twin[0].neuron}' and away; "
+                f"if this is another one, neurobus detach {twin[0].neuron} first"
+            )
+            return
         self.hello, self.serial = hello, hello.serial
-        if not hello.serial:
+        if not hello.serial or twin is not None:
             self.serial = self.world.new_serial()
             self.hello = replace(hello, serial=self.serial)
             self.session.send(link.NAME, now, serial=self.serial)
+        if twin is not None:
+            self.world.word(
+                self,
+                f"{self.neuron}: the board at {self.port} has the serial number of '{twin[0].neuron}', "
+                f"{hello.name}; its number is {self.hello.name} from now on",
+            )
         if hello.chip not in CHIPS:
             known = " and ".join(f"'{chip}'" for chip in CHIPS)
             self._over(f"the board runs the chip '{hello.chip}'; a neuron can be {known}")

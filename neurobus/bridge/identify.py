@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from neurobus.bridge import port as ports
+from neurobus.bridge.holders import holder
 from neurobus.bridge.port import Found, Line, Port, PortError, Unplugged, Why
 from neurobus.wire import framing, link
 
@@ -115,6 +116,8 @@ async def identify(found: Found, timeout_s: float | None = None) -> Identity:
                     break
         return answer.result()
     except TimeoutError:
+        if other := await asyncio.to_thread(holder, found.name):
+            return Identity(found, State.HELD, word=f"does not answer; {other} has it open too")
         return Identity(
             found, State.SILENT, word="does not answer: no neurobus firmware, or none at these rates"
         )

@@ -17,6 +17,7 @@ import fcntl
 import grp
 import os
 import re
+import sys
 import termios
 from collections import deque
 from collections.abc import Callable
@@ -27,16 +28,18 @@ from pathlib import Path
 import serial
 from serial.tools import list_ports
 
+from neurobus.bridge.holders import SIMULATED as SIMULATED
+from neurobus.bridge.holders import UNKNOWN, holder
 from neurobus.cluster import folder as folders
 from neurobus.errors import NeurobusError
 
-SIMULATED = "ttySIM"
-"""What the names of simulated boards' ports begin with, in the folder of their rig."""
 DEVICE = re.compile(r"(ttyUSB|ttyACM|cu\.usb|cu\.wchusb|cu\.SLAB)")
 """Names in /dev behind which a board may be: the ports of the mainboard (ttyS) are none of them."""
 SCAN_S = 0.5
 BELIEVED_S = 3.0
 READ_SIZE = 4096
+TCGETS2, TERMIOS2_SIZE = (0x802C542A if sys.platform == "linux" else None), 44
+"""Linux tells rates that have no name of their own this way only."""
 GONE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.EPIPE, errno.EBADF}
 
 
@@ -87,6 +90,7 @@ class Port:
         for setting in (self._keep_dtr, self._exclude, self._hurry):
             with contextlib.suppress(OSError, termios.error, NotImplementedError, ValueError):
                 setting()
+        self._settings = self._settings_now()
 
     def fileno(self) -> int:
         return self.fd
@@ -99,6 +103,28 @@ class Port:
             if _errno(error) in GONE:
                 raise Unplugged("the port has ended") from error
             raise _refusal(self.name, baud, error) from error
+        self._settings = self._settings_now()
+
+    def changed(self) -> bool:
+        """Whether another program has set the line otherwise since: its rate, its parity, its mode."""
+        return self._settings_now() != self._settings
+
+    def restore(self) -> None:
+        """Set the line as it was. Raises PortError and Unplugged."""
+        self.set_baud(self.baud)  # pyserial looks at the whole line, and sets what is not as it wants it
+        with contextlib.suppress(OSError, termios.error):
+            self._keep_dtr()
+            termios.tcflow(self.fd, termios.TCOON)
+        self._settings = self._settings_now()
+
+    def _settings_now(self) -> bytes | None:
+        """All settings of the line as the system has them; None where it does not say."""
+        try:
+            if TCGETS2 is not None:
+                return fcntl.ioctl(self.fd, TCGETS2, bytes(TERMIOS2_SIZE))
+            return repr(termios.tcgetattr(self.fd)).encode()
+        except (OSError, termios.error, ValueError):
+            return None
 
     def read(self) -> bytes:
         """What has come; empty when nothing has. Raises Unplugged."""
@@ -209,6 +235,8 @@ class Line:
 
     def _gone(self, why: str) -> None:
         if self.open:
+            with contextlib.suppress(OSError, termios.error, ValueError):
+                termios.tcflush(self.port.fd, termios.TCIOFLUSH)  # or closing waits for what nobody takes
             self.close()
             self._unplugged(why)
 
@@ -226,7 +254,7 @@ def _refusal(name: str, baud: int, error: Exception) -> PortError:
     if number in (errno.EACCES, errno.EPERM):
         return PortError(name, Why.DENIED, denied(name))
     if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK):
-        return PortError(name, Why.HELD, f"held by {holder(name) or 'another program'}")
+        return PortError(name, Why.HELD, f"held by {holder(name) or holder(name, rig=True) or UNKNOWN}")
     if number in GONE:
         return PortError(name, Why.MISSING, "unplugged while it was opened")
     if number == errno.ENOTTY:
@@ -254,16 +282,6 @@ def denied(name: str) -> str:
     if group == "root":  # nobody should join that; the group's name differs between distributions
         return "permission denied, to all but root (usually group dialout or uucp may use it)"
     return f"permission denied; join its group: sudo usermod -aG {group} $USER   (then log in again)"
-
-
-def holder(name: str) -> str | None:
-    """Who has the port open, as `process 1234 (avrdude)`: one of our own user's, and on Linux."""
-    device = os.path.realpath(name)
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if os.readlink(link) == device and (pid := link.parts[2]) != str(os.getpid()):
-                return f"process {pid} ({Path('/proc', pid, 'comm').read_text().strip()})"
-    return None
 
 
 # -- which there are --------------------------------------------------------------------------------

@@ -11,9 +11,11 @@ from rich.table import Table
 
 from neurobus.bridge import client
 from neurobus.cli.clusters import started
-from neurobus.cli.common import cluster_option, json_option, print_json
+from neurobus.cli.common import at_most, cluster_option, json_option, print_json
 from neurobus.errors import InputError
 
+MOST_S = 30.0
+"""No answer is waited for longer; each wait has a limit of its own, and ends sooner."""
 HUES = ("rest", "warm", "cool", "flash")
 
 
@@ -44,7 +46,7 @@ def command(blink: str | None, palette: str | None, cluster: str | None, as_json
         else:
             click.echo(f"no board is attached to '{manifest.name}'; neurobus attach PORT --as NEURON")
         return
-    with client.connected(manifest) as bridge:
+    with at_most(MOST_S, "the bridge does not answer"), client.connected(manifest) as bridge:
         if blink is not None:
             bridge.end(bridge.begin("identify", which=blink, seconds=3))
         if colours is not None:

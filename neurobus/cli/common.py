@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from neurobus import modelpath, units
-from neurobus.errors import InputError
+from neurobus.errors import InputError, RunError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -108,3 +108,19 @@ def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def at_most(seconds: float, word: str) -> Iterator[None]:
+    """Nothing within the block waits for longer, whatever it waits for. Raises RunError with that word."""
+
+    def late(number: int, frame: object) -> None:
+        raise RunError(word)
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

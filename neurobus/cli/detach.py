@@ -6,7 +6,10 @@ import click
 
 from neurobus.bridge import client
 from neurobus.cli.clusters import started
-from neurobus.cli.common import cluster_option, json_option, print_json
+from neurobus.cli.common import at_most, cluster_option, json_option, print_json
+
+MOST_S = 60.0
+"""No answer is waited for longer, however many boards there are."""
 
 
 @click.command(name="detach")
@@ -20,7 +23,7 @@ def command(which: tuple[str, ...], cluster: str | None, as_json: bool) -> None:
     neurobus detach n.3
     """
     manifest = started(cluster)
-    with client.connected(manifest) as bridge:
+    with at_most(MOST_S, "the bridge does not answer"), client.connected(manifest) as bridge:
         answers = [bridge.end(bridge.begin("detach", which=name)) for name in which or (None,)]
     boards = [board for answer in answers for board in answer["detached"]]
     if as_json:

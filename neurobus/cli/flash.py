@@ -12,6 +12,7 @@ import click
 from neurobus import system
 from neurobus.bridge import hardware, simboard
 from neurobus.bridge import port as ports
+from neurobus.bridge.holders import holder
 from neurobus.bridge.image import CHIPS
 from neurobus.cli.common import json_option, print_json
 from neurobus.errors import InputError, NeurobusError
@@ -81,8 +82,8 @@ def _usable(port: str, dry_run: bool) -> str:
         raise InputError(f"{name}: no such port; 'neurobus ports' lists those there are")
     if not os.access(name, os.R_OK | os.W_OK):
         raise InputError(f"{name}: {ports.denied(name)}")
-    if holder := ports.holder(name):
-        raise InputError(f"{name}: held by {holder}; end that first")
+    if other := holder(name):
+        raise InputError(f"{name}: held by {other}; end that first")
     return name
 
 

@@ -51,10 +51,24 @@ def _show(found: list[Identity]) -> None:
     boards = [identity for identity in found if identity.state is State.BOARD]
     if boards:
         console.print(_table(boards))
+    for serial, names in _namesakes(boards).items():
+        console.print(
+            f"[yellow]{' and '.join(names)} have one serial number, {serial:08X}; attached to one cluster, "
+            "the second is given another[/]"
+        )
     for identity in found:
         if identity.state is not State.BOARD:
             colour, name = COLOUR.get(identity.state, "red"), short(identity)
             console.print(f"[bold]{name}[/]  [{colour}]{escape(identity.word)}[/]{_usb(identity)}")
+
+
+def _namesakes(boards: list[Identity]) -> dict[int, list[str]]:
+    """Serial numbers that more than one board has, and the ports of those."""
+    having: dict[int, list[str]] = {}
+    for identity in boards:
+        if (serial := identity.row()["serial"]) is not None:
+            having.setdefault(serial, []).append(short(identity))
+    return {serial: names for serial, names in having.items() if len(names) > 1}
 
 
 def _table(boards: list[Identity]) -> Table:

@@ -11,12 +11,15 @@ import itertools
 import os
 import random
 import signal
+import subprocess
+import termios
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from neurobus.bridge.holders import holder
 from neurobus.events import Stimulus
 from neurobus.log import read
 from neurobus.wire import bus as wire
@@ -431,3 +434,72 @@ def test_pokes_of_any_size_are_felt_by_board_and_process_alike(
     assert len(read(log).stimuli) > 25
     verified = neurobus("log", "verify", log)
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+# -- the line ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["paper", "simulated"])
+def test_a_board_whose_line_another_program_changed_is_back_by_itself(
+    config, launch, attach, boards_now, table_of, kind
+):
+    """Its rate, which a simulated board's line heeds; its mode, which spoils any."""
+    boards = table_of(kind)
+    cluster = launch(config(network()), "--clock", "virtual", "--pace", "1")
+    attach(boards.ports[0])
+    line = os.open(boards.ports[0], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    settings = termios.tcgetattr(line)
+    if kind == "paper":
+        settings[3] |= termios.ICANON | termios.ECHO
+        settings[0] |= termios.ICRNL | termios.ISTRIP
+    else:
+        settings[4] = settings[5] = termios.B9600
+    termios.tcsetattr(line, termios.TCSANOW, settings)
+    os.close(line)
+
+    def set_again() -> bool:
+        (now,) = boards_now()
+        return now["line_set_again"] + now["unplugged"] == 1  # some modes make reading look like the end
+
+    until(set_again, what="the line to be set again")
+    spikes = boards_now()[0]["spikes"]
+    until(lambda: boards_now()[0]["spikes"] > spikes, what="the board to go on")
+    done = cluster.stop()
+    assert (done.summary["lost"], done.summary["duplicates"], done.summary["silent"]) == (0, 0, [])
+
+
+def test_who_reads_the_port_is_named_and_the_board_not_taken(config, launch, neurobus, table_of):
+    boards = table_of("paper")
+    launch(config(network()), "--clock", "virtual", "--pace", "1")
+    with subprocess.Popen(["cat", boards.ports[0]], stdout=subprocess.DEVNULL) as cat:
+        try:
+            until(lambda: holder(boards.ports[0]) is not None, what="cat to have the port")
+            done = neurobus("attach", boards.ports[0], "--as", "m")
+            word = f"held by process {cat.pid} (cat); end that first"
+            assert done.returncode == 2 and word in done.stderr, done.stderr
+        finally:
+            cat.kill()
+
+
+def test_boards_with_one_serial_number_are_told_apart(config, launch, neurobus, table_of):
+    boards = table_of("simulated", 2)
+    at = boards.eeprom(0).index((0xB0).to_bytes(4, "little"))
+    boards.set_eeprom((0xB0).to_bytes(4, "little"), 1, at)
+    boards.reset(1)
+    cluster = launch(config(network()), "--clock", "virtual", "--pace", "1")
+    done = neurobus("attach", *boards.ports, "--as", "m", "--as", "k", timeout_s=90)
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if "has the serial number of" in line]
+    neuron, number = told.partition(":")[0], told.split()[-4]
+    names = {"m": "000000B0", "k": "000000B0"} | {neuron: number}
+    assert len(set(names.values())) == 2
+    for board in (0, 1):
+        boards.unplug(board)
+    until(lambda: not owner(cluster, "m") and not owner(cluster, "k"), what="the shadows to own the neurons")
+    boards.plug(0, name=Path(boards.ports[1]).name)
+    boards.plug(1, name="ttySIM60")
+    for name, board in names.items():
+        until(
+            lambda n=name, b=board: f"board {b} " in (owner(cluster, n) or ""), what=f"{board} to be {name}"
+        )
+    cluster.stop()

@@ -73,3 +73,41 @@ def test_a_board_that_waits_to_own_has_told_nothing(carrier, said, how):
     else:
         carrier.detach(1.0)
     assert (published(said), horizon(said)) == ([], 0)
+
+
+HELLO = link_session.Hello(1, "atmega328p", "lif", "empty", (), 1, 0xB0, 16_000_000, 2_000_000, 900, 400, 8,
+                           "ws2812", 128, 16)  # fmt: skip
+
+
+def namesakes(said, open_yet: bool):
+    """A carrier that hears HELLO of a board whose number another board has; what it does and says."""
+    words: list[str] = []
+
+    def nothing(*_: object) -> None: ...
+
+    def world(namesake) -> World:
+        return World(
+            "bridge", True, 100_000, {"m": 0}, lambda: 0.0, lambda frame: said.append(wire.decode(frame)),
+            nothing, lambda carrier, text: words.append(text), nothing,
+            lambda carrier, why: words.append(why), nothing, lambda: 77, namesake,
+        )  # fmt: skip
+
+    first = Carrier(world(lambda *_: None), "m", "ttySIM0", 7)
+    second = Carrier(world(lambda carrier, serial: (first, open_yet)), "k", "ttySIM1", 9)
+    for carrier in (first, second):
+        carrier.stage = Stage.IDENTIFYING
+        carrier._here(HELLO, 1.0)
+    return first, second, words
+
+
+def test_a_second_board_of_the_same_number_is_given_another(said):
+    first, second, words = namesakes(said, open_yet=True)
+    assert (first.serial, second.serial, second.stage) == (0xB0, 77, Stage.LENDING)
+    assert words == ["k: the board at ttySIM1 has the serial number of 'm', 000000B0; its number is 0000004D "
+                     "from now on"]  # fmt: skip
+
+
+def test_a_board_of_the_number_of_one_that_is_away_is_refused(said):
+    _, second, words = namesakes(said, open_yet=False)
+    assert second.stage is Stage.OVER
+    assert "is 'm' and away; if this is another one, neurobus detach m first" in words[0]

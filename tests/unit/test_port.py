@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import pty
+import subprocess
 import sys
 import termios
 import tty
@@ -17,8 +18,10 @@ import pytest
 import serial
 
 from neurobus.bridge import port as ports
+from neurobus.bridge.holders import holder
 from neurobus.bridge.port import Line, Port, PortError, Unplugged, Why
 from neurobus.cluster import folder as folders
+from tests.helpers import until
 
 BAUD = 500_000
 
@@ -120,12 +123,12 @@ def test_the_holder_is_named(far: Pty, near: Port) -> None:
     if child == 0:
         os.read(read, 1)
         os._exit(0)
-    assert ports.holder(str(far.link)) == f"process {child} ({Path('/proc/self/comm').read_text().strip()})"
+    assert holder(str(far.link)) == f"process {child} ({Path('/proc/self/comm').read_text().strip()})"
     os.write(write, b"x")
     os.waitpid(child, 0)
     os.close(read)
     os.close(write)
-    assert ports.holder(str(far.link)) is None
+    assert holder(str(far.link)) is None
 
 
 def test_a_port_that_is_not_there(runtime_dir: Path) -> None:
@@ -266,3 +269,54 @@ def test_plugging_is_seen(far: Pty) -> None:
     assert watch.look() == ([], [str(far.link)])
     far.plug()
     assert watch.look() == ([str(far.link)], [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for baud rates as Linux has them")
+@pytest.mark.parametrize("baud", [250_000, 500_000])
+@pytest.mark.parametrize("what", ["rate", "parity", "canonical", "hangs up", "stopped"])
+def test_a_line_that_another_program_changed_is_set_again(far: Pty, baud: int, what: str) -> None:
+    near = Port(str(far.link), baud)
+    theirs = os.open(far.link, os.O_RDWR | os.O_NOCTTY)
+    try:
+        before = near._settings_now()
+        assert not near.changed()
+        line = termios.tcgetattr(theirs)
+        if what == "rate":
+            line[4] = line[5] = termios.B9600
+        elif what == "parity":
+            line[2] |= termios.PARENB | termios.CSTOPB
+        elif what == "canonical":
+            line[3] |= termios.ICANON | termios.ECHO | termios.ISIG
+            line[0] |= termios.ICRNL | termios.IXON
+            line[1] |= termios.OPOST | termios.ONLCR
+        elif what == "hangs up":
+            line[2] |= termios.HUPCL
+        else:
+            line[0] |= termios.IXON
+        termios.tcsetattr(theirs, termios.TCSANOW, line)
+        if what == "stopped":
+            os.write(far.fd, b"\x13")
+        assert near.changed()
+        near.restore()
+        assert not near.changed() and near._settings_now() == before
+        assert near.write(b"\n\x03a") == 3 and os.read(far.fd, 9) == b"\n\x03a"
+    finally:
+        os.close(theirs)
+        near.close()
+
+
+def test_who_reads_a_port_is_named_and_the_rig_is_not(far: Pty, runtime_dir: Path) -> None:
+    name = str(far.link)
+    assert holder(name) is None
+    with subprocess.Popen(["cat", name], stdout=subprocess.DEVNULL) as cat:
+        try:
+            until(lambda: holder(name) == f"process {cat.pid} (cat)", 10, "cat to be named")
+        finally:
+            cat.kill()
+    rig = [sys.executable, "-c", "import os,sys;os.open(sys.argv[2],os.O_RDWR);print(1,flush=True);input()"]
+    with subprocess.Popen(
+        [*rig, str(far.link.parent), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout and process.stdout.readline()
+        assert holder(name) is None
+        assert f"process {process.pid} (" in (holder(name, rig=True) or "")
