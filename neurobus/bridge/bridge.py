@@ -26,6 +26,7 @@ from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Control, Report, Spikes, Stimulus
+from neurobus.guard import Guard, file_of, one_line
 from neurobus.wire import bus as wire
 from neurobus.wire import link
 
@@ -97,7 +98,7 @@ class Bridge:
         single = [i for i, stream in enumerate(manifest.streams) if stream == manifest.ids[i]]
         self._world = World(
             NAME, self.wall, manifest.dt_ns, {manifest.ids[i]: i for i in single},
-            self._t0_s, self._send, self._listen, self._word, self._lost, self._over, self._last,
+            self._t0_s, self._send, self._listen, self._word, self._lost, self._over_with, self._last,
             self._new_serial, self._namesake,
         )  # fmt: skip
 
@@ -128,6 +129,8 @@ class Bridge:
             self._peer.join(f"{NAME}-{os.getpid()}")
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._end, "the bridge was stopped")
+            self._guard = Guard(self._troubled, file_of(folders.state_dir(), NAME))
+            self._guard.watch(self._loop, self._again)
             self._loop.add_reader(self._peer.fd, self._readable)
             self._report("ready", {"pid": os.getpid(), "epoch": 0, "next_step": 0})
             self._idle_s = self._loop.time()
@@ -147,7 +150,24 @@ class Bridge:
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._guard.caught(error)
+            self._end(one_line(error))  # without beats, or without a look at the cluster, no board is carried
+
+    def _again(self) -> None:
+        """After an exception out of a callback: what it left undone is looked at anew."""
+        self._readable()
+        for carrier in self.carriers:
+            self._touch(carrier)
+        self._flush()
+
+    def _troubled(self, line: str) -> None:
+        self._log(line)
+        self._report("trouble", {"what": f"passed over an error: {line}"})
 
     async def _beats(self) -> None:
         """Each neuron on loan is told that we live, and how far its board has come."""
@@ -228,6 +248,8 @@ class Bridge:
             except (wire.Malformed, KeyError, TypeError, ValueError) as error:
                 self.malformed += 1
                 self._log(f"dropped a malformed frame: {type(error).__name__}: {error}")
+            except Exception as error:
+                self._guard.caught(error)
             self._flush()  # before the next is asked for: to find none takes longer than to send a spike on
 
     def _frame(self, data: bytes) -> None:
@@ -411,7 +433,7 @@ class Bridge:
             self._touch(carrier).session.open(self._loop.time())
             self._flush()
 
-    def _over(self, carrier: Carrier, why: str) -> None:
+    def _over_with(self, carrier: Carrier, why: str) -> None:
         """A carrier's end: its port is let go."""
         if carrier not in self.carriers:
             return

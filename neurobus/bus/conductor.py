@@ -6,9 +6,11 @@ again. Frames that are not duties or answers it forwards, as the hub does.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import zmq
 from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, await_frame, receive
 from neurobus.bus.schedule import Schedule
 from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
+from neurobus.guard import Guard
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.node.weighing import ORDER as RECORD
 from neurobus.wire import bus as wire
@@ -54,7 +57,8 @@ class Score:
 class Conductor:
     """See the module's docstring. `run` returns when the run is over or `alive` says so."""
 
-    def __init__(self, score: Score, endpoints: Endpoints, alive: Callable[[], bool], lifeline_fd: int):
+    def __init__(self, score: Score, endpoints: Endpoints, alive: Callable[[], bool], lifeline_fd: int,
+                 tracebacks: Path = Path(os.devnull)):  # fmt: skip
         self._score, self._alive = score, alive
         self._schedule = Schedule(
             len(score.names), score.min_delay, score.spike_targets, score.sample_targets
@@ -104,6 +108,7 @@ class Conductor:
         self._ledger = Ledger(from_start=True)
         self._sample_ledger = Ledger(from_start=True)
         self._exit = False
+        self._guard = Guard(self._troubled, tracebacks)
         self.malformed = self.duties = 0
 
     # -- frames ---------------------------------------------------------------------------------
@@ -151,6 +156,11 @@ class Conductor:
                 self._other(data)
         except wire.Malformed:
             self.malformed += 1
+        except Exception as error:
+            self._guard.caught(error)
+
+    def _troubled(self, line: str) -> None:
+        self._publish(wire.encode(Report(NAME, "trouble", {"what": f"passed over an error: {line}"})))
 
     def _other(self, data: bytes) -> None:
         event = wire.decode(data)

@@ -25,10 +25,13 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options
 from neurobus.cluster.policy import RestartPolicy
+from neurobus.cluster.snapshots import Snapshots
 from neurobus.cluster.summary import RESUME, Summary, busiest, of_boards, resume_hint, total
 from neurobus.errors import InputError, NeurobusError, RunError
 from neurobus.events import Control, Report
+from neurobus.guard import Guard, file_of
 from neurobus.wire import bus as wire
+from neurobus.words import some
 
 NAME = "launcher"
 CONDUCTOR, HUB = "conductor", "hub"
@@ -94,7 +97,8 @@ class Launcher:
         self._changed = asyncio.Event()
         self._stopping = False
         self._exiting = False
-        self._saved: dict[int, int] = {}
+        self._guard = Guard(self._passed_over, file_of(folders.state_dir(), NAME))
+        self._troubles: dict[str, list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_error: dict[str, str] = {}
 
@@ -147,9 +151,12 @@ class Launcher:
         self._peer = Peer(Endpoints(**self.built["endpoints"]))
         self._peer.subscribe(wire.REPORT + b"/")
         self._peer.join(NAME)
-        asyncio.get_running_loop().add_reader(self._peer.fd, self._read_bus)
+        loop = asyncio.get_running_loop()
+        self._guard.watch(loop, self._read_bus)
+        loop.add_reader(self._peer.fd, self._read_bus)
         self._read_bus()
         self._streams = sorted({s for s in self.built["streams"]} - set(self.built["external"]))
+        self._snapshots = Snapshots(len(self._streams))
         everyone = len(self._streams) + len(self._programs)
         epoch = 1 if self.launch.options.resume else 0
         self._epochs = dict.fromkeys(self._streams, epoch)
@@ -184,7 +191,7 @@ class Launcher:
         launch.hooks.started(self.manifest)
         every = built["snapshot_every_s"]
         if self._wall and every and launch.options.snapshots:
-            self._spawn(self._snapshots(every))
+            self._spawn(self._ask_for_snapshots(every))
         await self._until(self._finished, None)
         self.summary.wall_s = time.monotonic() - started
         end = (
@@ -263,7 +270,8 @@ class Launcher:
             if final is not None:
                 summary.observers[name] = final
                 summary.record = final.get("path", summary.record)
-                summary.notes += final.get("notes", [])
+                told = [what for what, who in self._troubles.items() if name in who]
+                summary.notes += [note for note in final.get("notes", []) if note not in told]
         for name in sorted(self._guests):
             final = self._farewells.get(name)
             if final is None:
@@ -271,7 +279,8 @@ class Launcher:
             else:
                 summary.observers[name] = final
         summary.notes += of_boards(summary.observers.get(BRIDGE, {}).get("boards"))
-        if self._saved_step is not None:
+        summary.notes += [f"{some(who)}: {what}" for what, who in self._troubles.items()]
+        if self._saved_step is not None and Path(self.launch.options.state or "", states.RESUME).exists():
             summary.state = self.launch.options.state
 
     # -- news from the nursery and the bus ---------------------------------------------------------
@@ -314,10 +323,10 @@ class Launcher:
         if not started or name == CONDUCTOR:
             saved = self.launch.options.state if self._saved_step else None
             resume = resume_hint(saved, self.launch.resume_with, "; continue with: {}") if saved else ""
-            prefix = "" if how and not started else f"{name} died: "
-            self._failure = (InputError if how and not started else RunError)(
-                f"{prefix}{_who(name, started)}{cause}{resume}"
-            )
+            if how and not started:
+                self._failure = InputError(f"{_who(name)}: {how}")
+            else:
+                self._failure = RunError(f"{name} died: {cause}{resume}")
             return
         if name in self._finals or name in self._farewells or (name in self._programs and code == 0):
             return  # its farewell has come, or is on its way
@@ -351,7 +360,22 @@ class Launcher:
                     self._report(event)
             except wire.Malformed:
                 self._malformed += 1
+            except Exception as error:
+                self._guard.caught(error)
         self._changed.set()
+
+    def _passed_over(self, line: str) -> None:
+        """An error of our own that has ended nothing."""
+        self._troubled(NAME, f"passed over an error: {line}")
+
+    def _troubled(self, name: str, what: str) -> None:
+        """Somebody has trouble that ends nothing: a word when it begins, and a note at the end."""
+        who = self._troubles.setdefault(what, [])
+        if name in who:
+            return
+        who.append(name)
+        if len(who) == 1:
+            self.launch.hooks.word(f"{name}: {what}")
 
     def _report(self, event: Report) -> None:
         name, data = event.origin, event.data
@@ -375,16 +399,12 @@ class Launcher:
                 self._finals[name] = summable(name, data)
             else:
                 self._farewells[name] = data
-        elif event.verb == "saved" and ours and self._wall:
-            self._note_saved(wire.integer(data, "step"))
-        elif event.verb == "snapshot" and name == CONDUCTOR and not self._wall:
-            self._write_resume(wire.integer(data, "step"))
+        elif event.verb == "saved" and ours:
+            self._note_saved(name, wire.integer(data, "step"))
         elif event.verb in ("ceded", "owner") and ours:
             self._changed_hands(name, event.verb, data)
-        elif event.verb == "trouble" and (ours or name in self._programs):
-            note = f"{name}: {data.get('what')}"
-            self.summary.notes.append(note)
-            self.launch.hooks.word(note)
+        elif event.verb == "trouble" and (ours or name in (*self._programs, *self._guests, CONDUCTOR)):
+            self._troubled(name, str(data.get("what")))
             if data.get("stop"):
                 self.stop()
 
@@ -408,7 +428,7 @@ class Launcher:
 
     # -- snapshots --------------------------------------------------------------------------------
 
-    async def _snapshots(self, every_s: float) -> None:
+    async def _ask_for_snapshots(self, every_s: float) -> None:
         """Under the wall clock: agree on a step a little ahead, so that all save the same one."""
         while True:
             await asyncio.sleep(every_s)
@@ -424,36 +444,16 @@ class Launcher:
         with contextlib.suppress(RunError):
             await self._until(lambda: self._saved_step == step, FINAL_TIMEOUT_S)
 
-    def _note_saved(self, step: int) -> None:
-        """A snapshot counts once every process has written it."""
-        self._saved[step] = self._saved.get(step, 0) + 1
-        if self._saved[step] == len(self._streams):
-            self._write_resume(step)
+    def _note_saved(self, name: str, step: int) -> None:
+        if self._snapshots.saved(name, step):
+            try:
+                self._snapshots.keep(self.launch.options, step, self.built)
+            except OSError as error:
+                self._troubled(NAME, f"snapshot not kept: {error.strerror}")
 
-    def _write_resume(self, step: int) -> None:
-        """What `--resume` needs beside the states: the options, and the step all of them are of."""
-        state = Path(self.launch.options.state or "")
-        self.launch.options.write(state)
-        scratch = state / ".resume.tmp"
-        scratch.write_text(
-            json.dumps(
-                {
-                    "step": step,
-                    "clock": self.built["clock"],
-                    "name": self.built["name"],
-                    "seed": self.built["seed"],
-                }
-            )
-        )
-        scratch.replace(state / "resume.json")
-        self._saved_step = step
-        for old in states.own_files(state):
-            if (
-                of := states.snapshot_step(old.name)
-            ) is not None and of < step:  # a neuron may have kept a later one
-                old.unlink(missing_ok=True)
-
-    _saved_step: int | None = None
+    @property
+    def _saved_step(self) -> int | None:
+        return self._snapshots.step if hasattr(self, "_snapshots") else None
 
     # -- helpers ----------------------------------------------------------------------------------
 
@@ -476,7 +476,12 @@ class Launcher:
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._guard.caught(error)
 
     async def _wait(self, timeout_s: float) -> None:
         self._changed.clear()
@@ -505,14 +510,14 @@ class Launcher:
             self._peer.close()
         if self._nursery is not None:
             self._tell(do="end")
+            if self._nursery.stdin is not None:
+                self._nursery.stdin.close()  # while it builds it reads no word, but sees that
             try:
                 await asyncio.wait_for(self._nursery.wait(), 10)
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     self._nursery.kill()
                 await self._nursery.wait()
-            if self._nursery.stdin is not None:
-                self._nursery.stdin.close()
             await self._reader
         folders.remove(self.folder, os.getpid())
 
@@ -527,8 +532,8 @@ def summable(name: str, final: dict[str, Any]) -> dict[str, Any]:
     return final
 
 
-def _who(name: str, started: bool) -> str:
-    return "" if started else f"neuron {name}: "
+def _who(name: str) -> str:
+    return name if name in (HUB, CONDUCTOR) else f"neuron {name}"
 
 
 def pss_kb(pid: int) -> int | None:

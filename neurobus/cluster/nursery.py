@@ -39,8 +39,10 @@ from neurobus.classroom.brain import with_weights
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, Seat
+from neurobus.cluster.orphan import OrphanedError, hung_up, work_while_held
 from neurobus.describe import told
 from neurobus.errors import InputError, NeurobusError
+from neurobus.guard import file_of
 from neurobus.loading import compiling_fault
 from neurobus.model import Model
 from neurobus.network import Network
@@ -52,6 +54,7 @@ from neurobus.node.runtime import Role, Runtime, read_snapshot
 from neurobus.placement import Plan, Process
 
 TERM_WAIT_S = 2.0
+FORKS_BETWEEN_LOOKS = 64
 HUB = "hub"
 FILLING = 200
 """Objects of each size, as good as all that is free: more of them change nothing."""
@@ -74,6 +77,7 @@ class Nursery:
         self._runtimes: list[Runtime] = []
         self._buffer = b""
         self._senders: dict[str, dict[str, Any]] = {}
+        self.troubles = folders.state_dir()
         self.filling: list[list[object]] = []
 
     # -- building ---------------------------------------------------------------------------------
@@ -150,10 +154,15 @@ class Nursery:
                 tell(compiling=name)
                 pid = os.fork()
                 if pid == 0:
+                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
                     with contextlib.suppress(Exception):
                         Core(self.plan.neuron_part(process)).advance(1)
                     os._exit(0)
-                os.waitpid(pid, 0)
+                try:
+                    os.waitpid(pid, 0)
+                except OrphanedError:
+                    os.kill(pid, signal.SIGKILL)
+                    raise
             try:
                 Core(self.plan.neuron_part(process)).advance(1)
             except NeurobusError:
@@ -268,7 +277,9 @@ class Nursery:
         folders.remove(self.folder, self.owner)
 
     def _conduct(self) -> None:
-        conductor = Conductor(self._score(), self.endpoints, self._alive, self.lifeline)
+        conductor = Conductor(
+            self._score(), self.endpoints, self._alive, self.lifeline, file_of(self.troubles, conducting.NAME)
+        )
         self._send_news(bound=conducting.NAME)
         conductor.run()
         conductor.serve_until_exit()
@@ -353,6 +364,7 @@ class Nursery:
             weighed=np.intersect1d(process.members, net.weighed).tolist(),
             weigh_every=net.weight_interval,
             snapshots=self.state,
+            troubles=self.troubles,
             keeps=not source and self.clock == "wall" and self.state is not None and plan.learns(number),
         )
 
@@ -426,6 +438,8 @@ class Nursery:
                 self.fork_program(name)
             for process in self.plan.processes:
                 self.fork_node(process.number, command["epoch"], False)
+                if process.number % FORKS_BETWEEN_LOOKS == 0 and hung_up(0):
+                    return True
         elif do == "restart":
             name = command["name"]
             if name in (HUB, conducting.NAME):
@@ -556,23 +570,29 @@ def _say(data: bytes) -> None:
 def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # When the launcher is killed while one of us is stopped, the group is orphaned and hung up.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.setpgid(0, 0)
     take_line()
     _raise_file_limit()
     nursery = Nursery(Path(sys.argv[1]))
     try:
-        nursery.build()
-        nursery.take_state()
+        with work_while_held(0):
+            nursery.build()
+            nursery.take_state()
+            manifest = nursery.manifest()
+            manifest.write(nursery.folder)
+            # Everything made so far is shared with the children for as long as nobody writes to it.
+            gc.collect()
+            nursery.filling = filling()
+            gc.freeze()
+            gc.disable()
     except NeurobusError as error:
         tell(error=str(error), code=error.exit_code)
         sys.exit(error.exit_code)
-    manifest = nursery.manifest()
-    manifest.write(nursery.folder)
-    # Everything made so far is shared with the children for as long as nobody writes to it.
-    gc.collect()
-    nursery.filling = filling()
-    gc.freeze()
-    gc.disable()
+    except OrphanedError:
+        nursery.end()
+        sys.exit(0)
     nursery.fork_bus()
     tell(
         built={

@@ -9,6 +9,7 @@ from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.cluster.live import CONDUCTOR, Live
 from neurobus.events import Control, Stimulus
+from neurobus.guard import Guard, file_of
 from neurobus.wire import bus as wire
 
 ASK_S = 0.25
@@ -24,6 +25,7 @@ class Observer:
     def __init__(self, manifest: folders.Manifest, name: str):
         self.manifest, self.live = manifest, Live(manifest)
         self.ask_every_s = max(ASK_S, manifest.processes / REPORTS_PER_S)
+        self._guard = Guard(lambda line: None, file_of(folders.state_dir(), name))
         self._peer = Peer(manifest.bus, observer=True)
         try:
             self._peer.subscribe(wire.SPIKES + b"/")
@@ -53,6 +55,9 @@ class Observer:
                 self.live.hear(wire.decode(data), now)
             except wire.Malformed:
                 self.live.malformed += 1
+            except Exception as error:
+                self.live.malformed += 1
+                self._guard.caught(error)
             if (now := time.monotonic()) > give_up:
                 return
 

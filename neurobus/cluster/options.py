@@ -57,7 +57,9 @@ class Options:
         )
 
     def write(self, folder: Path) -> None:
-        (folder / "options").write_bytes(msgpack.packb(asdict(self)))
+        scratch = folder / ".options.tmp"
+        scratch.write_bytes(msgpack.packb(asdict(self)))
+        scratch.replace(folder / "options")
 
     @classmethod
     def read(cls, folder: Path) -> Options:

@@ -19,7 +19,7 @@ from neurobus.errors import InputError
 MARK = ".neurobus-state"
 """Says that the folder is a state folder, and whose; the run that uses it holds a lock on it."""
 RESUME, OPTIONS, LESSON, PROGRESS = "resume.json", "options", "lesson.json", "answers.npz"
-_OWN = {RESUME, ".resume.tmp", OPTIONS, LESSON, PROGRESS, "answers.tmp"}
+_OWN = {RESUME, ".resume.tmp", OPTIONS, ".options.tmp", LESSON, PROGRESS, "answers.tmp"}
 _SNAPSHOT = re.compile(r".+\.(\d+)\.snap")
 _SCRATCH = re.compile(r"\..+\.\d+\.tmp")
 LOCK_PATIENCE_S = 3.0

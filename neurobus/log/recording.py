@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from neurobus.bus.peer import Endpoints, Peer
+from neurobus.cluster import folder as folders
 from neurobus.cluster.options import Seat
 from neurobus.errors import NeurobusError
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.log.format import Header, LogError
 from neurobus.log.recorder import Collector
@@ -40,6 +42,7 @@ class Recording:
                  joined_ns: int | None = None):  # fmt: skip
         self.name, self.peer, self.path = name, peer, path
         self.malformed = 0
+        self._guard = Guard(self._passed_over, file_of(folders.state_dir(), name))
         self.ledger, self.sample_ledger = Ledger(from_start), Ledger(from_start)
         self.log = LogWriter(path, header)
         self.collector = Collector(self.log, header.ids)
@@ -104,10 +107,17 @@ class Recording:
     def troubled(self, error: NeurobusError) -> None:
         self.peer.send(wire.encode(Report(self.name, "trouble", {"what": str(error)})))
 
+    def _passed_over(self, line: str) -> None:
+        self.peer.send(wire.encode(Report(self.name, "trouble", {"what": f"dropped a frame: {line}"})))
+
     def _drain(self) -> None:
         receipt_ns = time.time_ns()
         for data in self.peer.frames():
-            self.take(data, receipt_ns)
+            try:
+                self.take(data, receipt_ns)
+            except Exception as error:
+                self.malformed += 1
+                self._guard.caught(error)
 
     def close(self) -> dict[str, Any]:
         """Close the log; returns what a summary should say."""

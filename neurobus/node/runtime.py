@@ -18,7 +18,9 @@ from typing import Any, Protocol
 import msgpack
 import numpy as np
 
+from neurobus.errors import RunError
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Account, Ledger
 from neurobus.node import cut
 from neurobus.node import table as T
@@ -84,6 +86,8 @@ class Role:
     """The wire indices among these whose weights are told every `weigh_every` steps."""
     weigh_every: int = 0
     snapshots: Path | None = None
+    troubles: Path | None = None
+    """Where tracebacks go."""
     late_start: bool = False
     """Joins a run that is under way (restarted, or started by hand)."""
     keeps: bool = False
@@ -171,6 +175,8 @@ class Runtime:
         self._kept: Any = None
         self._kept_in: Path | None = None
         self.lender = Lender(self)
+        self._failure: RunError | None = None
+        self._guard = Guard(lambda line: None, file_of(role.troubles or Path(os.devnull), role.name))
         self._grace = max(0, role.grace_ns // role.dt_ns)
 
     # -- life -------------------------------------------------------------------------------------
@@ -220,6 +226,7 @@ class Runtime:
     async def _live(self, lifeline_fd: int | None) -> None:
         self.loop = asyncio.get_running_loop()
         self._done: asyncio.Event = asyncio.Event()
+        self._guard.watch(self.loop, self._fail)
         if self.stop_when is not None:
             self._watch(self.stop_when)
         if lifeline_fd is not None:
@@ -255,9 +262,17 @@ class Runtime:
         self.report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
         self._readable()
         await self._done.wait()
+        if self._failure is not None:
+            raise self._failure
         self.loop.remove_reader(self.bus.fd)
         if lifeline_fd is not None:
             self.loop.remove_reader(lifeline_fd)
+
+    def _fail(self) -> None:
+        """An exception came out of a callback. What this neuron is, nobody knows any more: its process ends,
+        says why, and begins again from its snapshot."""
+        self._failure = RunError(self._guard.last)
+        self._done.set()
 
     @property
     def seq(self) -> int:
@@ -488,6 +503,11 @@ class Runtime:
             self._frame(data)
         except wire.Malformed:
             self.malformed += 1
+        except Exception as error:
+            if data[:1] == wire.DUTY:
+                raise
+            self.malformed += 1  # the state is as it was: a frame is taken apart before it acts
+            self.report("trouble", {"what": f"dropped a frame: {self._guard.caught(error)}"})
 
     def _frame(self, data: bytes) -> None:
         kind = data[:1]

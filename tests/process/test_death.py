@@ -168,17 +168,22 @@ def test_the_recorder_killed_leaves_a_readable_log_and_the_run_goes_on(config, l
     assert (done.summary["lost"], done.summary["restarts"]) == (0, 0)
 
 
+@pytest.mark.parametrize("stopped", [None, "n.1"])
 @pytest.mark.parametrize("clock", ["wall", "virtual"])
-def test_a_killed_launcher_leaves_nothing_but_the_log(config, launch, tmp_path, clock):
+def test_a_killed_launcher_leaves_nothing_but_the_log(config, launch, tmp_path, clock, stopped):
+    """Also where one process is stopped: then the system hangs up on the orphaned group."""
     log = tmp_path / "orphan.mcap"
     args = ("--pace", "1") if clock == "virtual" else ()
     cluster = launch(config(network()), "--clock", clock, *args, "--record", log)
     until(lambda: spikes_of(cluster, "n.0") > 10, what="some spikes")
     pids = family(cluster)
+    if stopped:
+        cluster.child(stopped).suspend()
     os.kill(cluster.pid, signal.SIGKILL)
     cluster.process.wait()
     until(lambda: everything_gone(pids), TIDY_S, "everything to be gone")
     assert len(spikes_in(log)) > 10
+    assert read(log).complete, "closed in order"
 
 
 @pytest.mark.parametrize("clock", ["wall", "virtual"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 
 from neurobus.bus.peer import Endpoints, Peer
@@ -149,6 +151,42 @@ def test_a_peer_does_not_wait_for_a_bus_that_was_killed(tmp_path):
     begun = time.monotonic()
     peer.close(40_000)
     assert time.monotonic() - begun < 20
+
+
+@BOTH
+def test_a_run_goes_on_without_its_state_folder(config, launch, tmp_path, clock):
+    state = tmp_path / "kept"
+    path = config(ONE.replace('snapshot_every = "0 s"', 'snapshot_every = "200 ms"'))
+    cluster = launch(path, "--clock", clock, *PACE[clock], "--save", state)
+    until(lambda: (state / "resume.json").exists(), what="a snapshot")
+    shutil.rmtree(state)
+    time.sleep(1.0)
+    done = cluster.stop()
+    assert done.code == 130, done.err
+    assert done.summary["silent"] == []
+    notes = [note for note in done.summary["notes"] if "snapshot not" in note]
+    assert len(notes) == 1 and "No such file" in notes[0], done.summary["notes"]
+    assert done.summary["state"] is None
+    assert "Traceback" not in done.err
+
+
+def test_a_launcher_killed_while_the_network_is_built_leaves_nothing(config, neurobus, tmp_path):
+    (tmp_path / "ponderous.py").write_text(
+        "import pathlib, time\n"
+        "pathlib.Path(__file__).with_name('begun').touch()\n"
+        "for _ in range(3000):\n"
+        "    try:\n"
+        "        time.sleep(0.02)\n"
+        "    except Exception:\n"
+        "        pass\n"
+    )
+    process = neurobus.start("run", config(ONE.replace("nodes.lif", "ponderous")), "--clock", "virtual")
+    until(lambda: (tmp_path / "begun").exists(), what="the build")
+    (nursery,) = psutil.Process(process.pid).children()
+    process.kill()
+    process.communicate()
+    until(lambda: not nursery.is_running() or nursery.status() == psutil.STATUS_ZOMBIE, 20, "its end")
+    until(lambda: not list(folders.runtime_dir().glob("*")), 5, "a clean folder")
 
 
 # -- a full disk --------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
     {"errors", "grid", "units", "words", "events", "model", "modelpath", "loading", "ledger", "led",
-     "picture", "system"},
+     "picture", "system", "guard"},
     {"config", "network", "placement", "owned", "plausible", "catalogue", "describe", "structure",
      "classroom"},
     {"wire"},
