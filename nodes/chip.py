@@ -25,6 +25,7 @@ import numpy as np
 
 from neurobus.grid import steps_up
 from neurobus.model import Grain, Model, Param, State, SynapseState
+from nodes.lif import propagator
 
 FORGOTTEN = 128
 """Units of trace time after which a spike has no trace."""
@@ -278,14 +279,6 @@ RANGES = (
     ("bar", 0, U16, ""),
 )
 """Of the constants: name, least, most, and what would be right."""
-
-
-def propagator(tau_syn, tau_m, C, h):
-    """How a synaptic current of now moves V within one step of h ms (Rotter & Diesmann 1999)."""
-    near = np.isclose(tau_syn, tau_m, rtol=1e-9)
-    apart = np.where(near, 1.0, tau_m - tau_syn)
-    exact = tau_syn * tau_m / (apart * C) * (np.exp(-h / tau_m) - np.exp(-h / tau_syn))
-    return np.where(near, h / C * np.exp(-h / tau_m), exact)
 
 
 if __name__ == "__main__":

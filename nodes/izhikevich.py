@@ -6,10 +6,11 @@
 
 1 pA of current counts as the paper's dimensionless I = 1.
 
-The paper's program is a map: at steps of 1 ms, two half steps of Euler for v, then one for u. `published = 1`
-does just that per time step; with run.dt = "1 ms" it is the paper's very arithmetic, but spikes move with the
-step. The default integrates the equations themselves, by adaptive Runge–Kutta–Fehlberg steps (error `tol`),
-spike and reset where v passes 30 mV, several times in one time step if it comes to that.
+The paper's program is a map: at steps of 1 ms, two half steps of Euler for v, then one for u; what arrives is
+part of I in both half steps. `published = 1` does just that per time step (a weight w as a current w / dt for
+one step); with run.dt = "1 ms" it is the paper's very arithmetic, but spikes move with the step. The default
+integrates the equations themselves, by adaptive Runge–Kutta–Fehlberg steps (error `tol`), spike and reset
+where v passes 30 mV, several times in one time step if it comes to that.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ class Izhikevich(Model):
             v, u = V[i], U[i]
             spikes = 0
             if published > 0.5:
+                current = c[4, i] + I[i] + x[0, i] / dt
                 for _ in range(2):
-                    v += dt * 0.5 * (0.04 * v * v + 5.0 * v + 140.0 - u + c[4, i] + I[i])
+                    v += dt * 0.5 * (0.04 * v * v + 5.0 * v + 140.0 - u + current)
                 u += dt * c[0, i] * (c[1, i] * v - u)
             else:
                 y, t = (v, u), 0.0
@@ -71,8 +73,7 @@ class Izhikevich(Model):
                         dv, du = derivatives((0.5 * (30.0 + y[0]), y[1]), c, i, I[i], False)
                         past = (y[0] - 30.0) / dv
                         y, t, spikes = (reset, y[1] - past * du + d), t - past, spikes + 1
-                v, u = y
-            v += x[0, i]
+                v, u = y[0] + x[0, i], y[1]
             if v >= 30.0:
                 spikes += 1
                 v, u = reset, u + d

@@ -93,6 +93,10 @@ def each(function, values):
     return np.array([function(value) for value in np.ravel(values)])
 
 
+FAR = 700.0
+"""Of h (1 / tau_syn - 1 / tau_m): its exponential is beyond a float64, and no difference cancels any more."""
+
+
 def expm1(x):
     """exp(x) - 1 by the series NEST's wheel was built with; libm's is 1 ulp off in a tenth of cases."""
     if abs(x) > math.log(2.0):
@@ -111,7 +115,10 @@ def propagator(tau_syn, tau_m, C, h):
     def one(ts, tm, c):
         if ts == tm:
             return h * (1 / c) * math.exp(-h * (1 / tm))
-        return ts * tm / (tm - ts) / c * math.exp(-h * (1 / ts)) * expm1(h * ((tm - ts) / (ts * tm)))
+        x, beta = h * ((tm - ts) / (ts * tm)), ts * tm / (tm - ts)
+        if x > FAR:
+            return beta / c * (math.exp(-h / tm) - math.exp(-h / ts))
+        return beta / c * math.exp(-h * (1 / ts)) * expm1(x)
 
     return np.array([one(*values) for values in zip(tau_syn, tau_m, C, strict=True)])
 

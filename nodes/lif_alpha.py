@@ -16,7 +16,7 @@ import numpy as np
 
 from neurobus.grid import steps_up
 from neurobus.model import Param, State
-from nodes.lif import Lif, each, expm1
+from nodes.lif import FAR, Lif, each, expm1
 
 
 class LifAlpha(Lif):
@@ -75,6 +75,11 @@ class LifAlpha(Lif):
         return n
 
 
+NEAR = 1e-7
+"""Of x = h (1 / tau_syn - 1 / tau_m): below it beta (exp(x) - 1) - h, with beta = h / x, has only nine
+digits left, and NEST takes the value at x = 0; here it is a series, exact to the last digits."""
+
+
 def propagators(tau_syn, tau_m, C, h):
     """(P31, P32): how dI and I of now move V within one step of h ms (NEST's order of operations)."""
 
@@ -82,8 +87,13 @@ def propagators(tau_syn, tau_m, C, h):
         if ts == tm:
             fall = math.exp(-h * (1 / tm))
             return 0.5 * h * h / c * fall, h / c * fall
-        beta, fall = ts * tm / (tm - ts), math.exp(-h * (1 / ts))
-        rise = expm1(h * ((tm - ts) / (ts * tm)))
+        x, beta, fall = h * ((tm - ts) / (ts * tm)), ts * tm / (tm - ts), math.exp(-h * (1 / ts))
+        if x > FAR:
+            risen = math.exp(-h / tm) - fall
+            return beta / c * (beta * risen - h * fall), beta / c * risen
+        rise = expm1(x)
+        if abs(x) < NEAR:
+            return h * h / c * fall * (0.5 + x / 6.0 + x * x / 24.0), beta / c * fall * rise
         return beta / c * fall * (beta * rise - h), beta / c * fall * rise
 
     return np.array([one(*values) for values in zip(tau_syn, tau_m, C, strict=True)]).T

@@ -54,7 +54,7 @@ class LotkaVolterra(Model):
             h, alpha, rho, noise, theta = c[0, i], c[1, i], c[2, i], c[3, i], c[4, i]
             g = alpha + I[i]
             grown = math.exp(min(g * h, 700.0))
-            capacity = (grown - 1.0) / g if abs(g) > 1e-9 else h
+            capacity = math.expm1(min(g * h, 700.0)) / g if g != 0.0 else h
             v = X[i] * grown / (1.0 + rho * X[i] * capacity) + x[0, i]
             if noise > 0.0:
                 v += noise * normal(key[i], k, 0)

@@ -31,10 +31,6 @@ class Tsodyks(Synapse):
     dendritic = True
 
     @staticmethod
-    def check(p):
-        return "tau_psc must differ from tau_rec" if (p["tau_psc"] == p["tau_rec"]).any() else None
-
-    @staticmethod
     def prepare(p, dt_ms):
         return {name: p[name] for name in ("U", "tau_psc", "tau_rec", "tau_fac")}
 
@@ -49,7 +45,10 @@ class Tsodyks(Synapse):
         Puu = 0.0 if tau_fac == 0.0 else math.exp(-h / tau_fac)
         Pyy = math.exp(-h / tau_psc)
         Pzz = expm1(-h / tau_rec)
-        Pxy = (Pzz * tau_rec - (Pyy - 1.0) * tau_psc) / (tau_psc - tau_rec)
+        if abs(tau_psc - tau_rec) < NEAR * tau_rec:
+            Pxy = recovered(h / (0.5 * (tau_psc + tau_rec)))
+        else:
+            Pxy = (Pzz * tau_rec - (Pyy - 1.0) * tau_psc) / (tau_psc - tau_rec)
         Pxz = -Pzz
         inactive = 1.0 - z[0, j] - z[1, j]
         z[2, j] *= Puu
@@ -61,6 +60,23 @@ class Tsodyks(Synapse):
         z[1, j] += acts
         z[3, j] = t
         return acts * w[j]
+
+
+NEAR = 1e-5
+"""Of the relative distance of tau_psc and tau_rec: nearer, the difference quotient is the derivative in their
+middle, to 1e-11."""
+
+
+def recovered(u):
+    """What came from y to x after u equal time constants: 1 - (1 + u) exp(-u)."""
+    if u > 0.1:
+        return 1.0 - (1.0 + u) * math.exp(-u)
+    total, term, n = 0.0, 0.5 * u * u, 2.0
+    while abs(term) > total * 1e-17:
+        total += term
+        term *= -u * n / ((n - 1.0) * (n + 1.0))
+        n += 1.0
+    return total
 
 
 def expm1(x):

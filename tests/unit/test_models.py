@@ -9,7 +9,8 @@ import pytest
 
 from neurobus.model import stream_key
 from neurobus.placement import place
-from nodes.lif import Lif, expm1, propagator
+from nodes.izhikevich import Izhikevich
+from nodes.lif import Lif, expm1
 from nodes.lif_delta import LifDelta
 from nodes.metronome import Metronome
 from nodes.poisson import Poisson
@@ -115,12 +116,6 @@ def test_expm1_is_close_to_the_librarys():
     assert [expm1(v) for v in x] == pytest.approx(np.expm1(x).tolist(), rel=1e-14)
 
 
-def test_propagators_of_equal_and_nearly_equal_time_constants_agree():
-    taus = np.array([10.0, 10.0 + 1e-7, 10.0 - 1e-7])
-    P = propagator(taus, np.full(3, 10.0), np.full(3, 250.0), DT_MS)
-    assert P[1:] == pytest.approx(P[0], rel=1e-6)
-
-
 @pytest.mark.parametrize("model", [Lif, LifDelta])
 def test_a_reset_above_the_threshold_is_refused(model):
     p = {name: np.array([param.value, param.value]) for name, param in model.params().items()}
@@ -199,6 +194,20 @@ def test_izhikevich_as_published_is_two_half_steps_of_euler():
             fired.append(t)
     assert len(fired) > 10
     assert spikes_ms("nodes.izhikevich", 'published = 1, I_e = "10 pA"', 1.0).tolist() == fired
+
+
+def test_izhikevich_as_published_has_its_inputs_inside_both_half_steps():
+    """As the paper's I = I + sum(S(:, fired)), and as NEST's izhikevich with consistent_integration false."""
+    model = Stepper(Izhikevich, published=1.0)
+    model.c[7, 0] = 1.0  # dt of the paper
+    _, V = model.run(14, [(k, 0, 5.0) for k in (0, 3, 4)])
+    v, u = -65.0, -13.0
+    for k, found in enumerate(V):
+        for _ in range(2):
+            v += 0.5 * (0.04 * v * v + 5 * v + 140 - u + 5.0 * (k in (0, 3, 4)))
+        u += 0.02 * (0.2 * v - u)
+        assert found == v
+    assert V[0] == pytest.approx(-63.08)
 
 
 def test_eif_is_adex_without_adaptation():
