@@ -93,9 +93,9 @@ build/sim/rig: $(wildcard firmware/sim/*.c firmware/sim/*.h) | system-rig
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -D_GNU_SOURCE $(SIMAVR:%=-I%) -o $@ firmware/sim/*.c \
 		$(shell pkg-config --libs-only-L simavr 2>/dev/null) -lsimavr -lelf -lm
 
-demo: install ## the worm, touched on the nose: run, plot, replay
+demo: install ## the worm, touched on the nose: seen as it happens, drawn, played back
 	@mkdir -p $(DEMO)
-	$(BIN)/neurobus run configs/worm/worm.toml --clock virtual --pace 1 --for 3s \
+	$(BIN)/neurobus run configs/worm/worm.toml --clock virtual --pace 1 --for 3s --raster \
 		--set switches.touch_nose=true --record $(DEMO)/worm.mcap
 	$(BIN)/neurobus plot $(DEMO)/worm.mcap -o $(DEMO)/worm.png
 	$(BIN)/neurobus replay $(DEMO)/worm.mcap --rate 0.5

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neurobus.cli.common import TIME, ids_of, json_option, print_json
+from neurobus.cli.watch import RasterView, TopView, View
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.launcher import Hooks, Launch, Launcher, refuse_pace
@@ -79,6 +80,8 @@ During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
     metavar="LOG",
     help="Play recorded neurons beside live ones (with --only).",
 )
+@click.option("--top", "as_top", is_flag=True, help="Watch it in this terminal, as `neurobus top` does.")
+@click.option("--raster", is_flag=True, help="Draw its spikes in characters as they happen.")
 @click.option("--only", metavar="IDS", help="Which neurons of --replay are played back: a,b,c.")
 @json_option
 def command(
@@ -93,6 +96,8 @@ def command(
     save: Path | None,
     replayed: Path | None,
     only: str | None,
+    as_top: bool,
+    raster: bool,
     as_json: bool,
 ) -> None:
     """Start the network of CONFIG: one process per neuron, spikes on the bus.
@@ -100,6 +105,7 @@ def command(
     \b
     neurobus run configs/first/ring.toml --for 2s --record ring.mcap
     neurobus run configs/balanced.toml --clock virtual --set groups.exc.count=200
+    neurobus run configs/worm/worm.toml --set switches.touch_nose=true --raster
 
     Ctrl-C once stops politely, prints the summary and exits with 130.
     """
@@ -121,7 +127,8 @@ def command(
     if replayed is not None:
         options.replaced = recorded_spikes(replayed, ids_of(only) or [])
     stem = config.stem if config else Path(options.config_path or options.config_name).stem
-    summary = perform(Launch(options, stem, for_ns, pace), quiet=as_json)
+    during = view(as_top, raster, for_ns)
+    summary = perform(Launch(options, stem, for_ns, pace), quiet=as_json, during=during)
     if as_json:
         print_json(asdict(summary))
     if summary.interrupted:
@@ -158,6 +165,15 @@ def recorded_spikes(log: Path, only: list[str]) -> dict[str, list[int]]:
         if name not in at:
             raise InputError(f"neuron '{name}' is not in this log", log)
     return {name: recorded.spikes_t[recorded.spikes_i == at[name]].tolist() for name in only}
+
+
+def view(as_top: bool, raster: bool, for_ns: int | None) -> View | None:
+    """What is seen of a run while it runs. Raises InputError where it cannot be."""
+    if as_top and raster:
+        raise InputError("--top and --raster exclude each other")
+    if as_top and not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        raise InputError("--top needs a terminal; --raster draws in characters without one")
+    return TopView() if as_top else RasterView(for_ns) if raster else None
 
 
 def perform(launch: Launch, quiet: bool, during: During | None = None, hint: bool = True) -> Summary:
@@ -204,9 +220,19 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
             if launch.options.snapshots and launch.options.state:
                 console.print(f"its state: {launch.options.state}", soft_wrap=True)
 
-    launch.hooks = Hooks(
-        word=lambda text: console.print(text, style="yellow", soft_wrap=True), ready=ready, started=started
-    )
+    held: list[str] = []  # while a view has the terminal
+
+    def word(text: str) -> None:
+        if isinstance(during, TopView) and beside:
+            held.append(text)
+        else:
+            console.print(text, style="yellow", soft_wrap=True)
+
+    def starting(manifest: Manifest) -> None:
+        if isinstance(during, View):
+            during.join(manifest)
+
+    launch.hooks = Hooks(word=word, ready=ready, starting=starting, started=started)
     launcher = Launcher(launch)
     interrupts = 0
 
@@ -230,7 +256,11 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
         progress.stop()
         for companion in beside:
             companion.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        for failure in await asyncio.gather(*beside, return_exceptions=True):
+            if isinstance(failure, Exception):
+                console.print(f"what watched the run failed: {failure!r}", style="yellow", soft_wrap=True)
+        for text in held:
+            console.print(text, style="yellow", soft_wrap=True)
         with contextlib.suppress(Exception):
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)

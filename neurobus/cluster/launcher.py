@@ -54,6 +54,8 @@ class Hooks:
     word: Callable[[str], None] = lambda text: None
     building: Callable[[], None] = lambda: None
     ready: Callable[[int, int], None] = lambda n, of: None
+    starting: Callable[[folders.Manifest], None] = lambda manifest: None
+    """All are ready, and none has begun: who joins the bus now hears the first spike."""
     started: Callable[[folders.Manifest], None] = lambda manifest: None
 
 
@@ -173,6 +175,7 @@ class Launcher:
 
     async def _conduct(self) -> None:
         built, launch = self.built, self.launch
+        launch.hooks.starting(self.manifest)
         begin = built["resume_step"]
         dt_ns = built["dt_ns"]
         duration = launch.for_ns if launch.for_ns is not None else built["duration_ns"]

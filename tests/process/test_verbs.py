@@ -230,3 +230,17 @@ def forged(path: Path, header: Header, t: Any, i: Any, end_ns: int) -> Path:
     writer = LogWriter(path, header)
     writer.spikes(t, i, 0)
     return writer.close(end_ns)
+
+
+def test_a_run_is_seen_in_characters_from_its_first_spike_on(tmp_path: Path, neurobus: Neurobus) -> None:
+    config = tmp_path / "pair.toml"
+    config.write_text(PAIR)
+    done = neurobus("run", config, "--clock", "virtual", "--raster", "--for", "300ms")
+    assert done.returncode == 0 and "misses" not in done.stderr
+    rows = {
+        line.split()[0]: line for line in done.stderr.splitlines() if line[:4].strip() in ("eye", "n", "m")
+    }
+    assert rows["eye"].count("│") in (3, 4)  # 60 and 61 ms may share a column
+    assert rows["n"].count("│") in (3, 4) and rows["m"].count("│") > 4
+    assert rows["n"].index("│") > rows["eye"].index("│")
+    assert " busiest  m " in done.stderr

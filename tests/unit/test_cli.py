@@ -61,6 +61,8 @@ def test_alone_it_says_what_there_is(neurobus: Run) -> None:
 BAD = [
     ("ps x", 2, "unexpected extra argument"),
     ("nonsense", 2, "No such command 'nonsense'"),
+    ("run RING --top", 2, "--top needs a terminal; --raster draws in characters"),
+    ("run RING --top --raster", 2, "exclude each other"),
     ("stop", 3, "no cluster is running"),
     ("stop ring", 3, "no cluster named 'ring' is running"),
     ("stop a --cluster b", 2, "two clusters are named"),

@@ -36,6 +36,7 @@ PURE = {"errors", "grid", "units", "words", "events", "model", "modelpath", "loa
         "classroom.course",
         "classroom.pictures",
         "node.core", "node.kernels", "node.loan", "bus.schedule", "cluster.policy", "cluster.live",
+        "cluster.raster",
         "log.diff", "log.replay", "log.recorder",
         "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
         "bridge.carrier"}  # fmt: skip
