@@ -23,26 +23,38 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgpack
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 import neurobus
+from neurobus.config.schema import ID_PATTERN
 from neurobus.errors import NeurobusError
 from neurobus.events import Report, Stimulus
 
+GROUP_PATTERN = ID_PATTERN.replace("_.-", "_.#-")
+"""Patterns of a group are called `group#0`."""
+MOST_SEED = (1 << 128) - 1
+LONGEST_DT_NS = 3600 * 10**9
 FORMAT = "1"
 PROFILE = "neurobus"
 CHANNELS = {1: "spikes", 2: "samples", 3: "stimuli", 4: "events", 5: "weights"}
 """Fixed, so that messages can be read where the channel records themselves are damaged."""
 SPIKES, SAMPLES, STIMULI, EVENTS, WEIGHTS = CHANNELS.values()
 TOML, JSON, CSV, BYTES = "application/toml", "application/json", "text/csv", "application/octet-stream"
+
+LONGEST_NS = 1 << 62
+"""No time in a log, of a model or of receipt, lies beyond: 146 years."""
+MOST_PROBLEMS = 20
 
 Int64s = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.uint32]
@@ -60,6 +72,14 @@ class LogFull(LogError):
 
 class Damaged(ValueError):
     """Bytes that are not what the writer wrote."""
+
+
+class Problems(list[str]):
+    """What is wrong with a file, in words: no more of them than a person would read."""
+
+    def append(self, problem: str) -> None:
+        if len(self) < MOST_PROBLEMS:
+            super().append(problem if len(self) + 1 < MOST_PROBLEMS else "and more is wrong with it")
 
 
 @dataclass(frozen=True)
@@ -103,6 +123,7 @@ class Header:
             "replaced": json.dumps(self.replaced),
             "python": self.python,
             "numpy": self.numpy,
+            "sealed": "1",  # the record of a clean close has a checksum
         }
         return {**facts, "crc": str(_facts_crc(facts))}
 
@@ -115,7 +136,7 @@ class Header:
 
     @staticmethod
     def parse(facts: Mapping[str, str], attached: Mapping[str, bytes], problems: list[str]) -> Header:
-        """The inverse of `metadata` and `attachments`.
+        """The inverse of `metadata` and `attachments`, every type and bound checked.
 
         A config or CSV that is missing is left empty and goes into `problems`. Raises `Damaged`.
         """
@@ -126,27 +147,64 @@ class Header:
             raise Damaged(f"it has format {facts['format']}; this neurobus reads format {FORMAT}")
         if "ids.json" not in attached:
             raise Damaged("its table of ids is cut off or damaged")
-        table = json.loads(attached["ids.json"])
-        files = json.loads(facts["files"])
-        problems += [f"{name} is lost" for name in ["config.toml", *files] if name not in attached]
+        table = _json(attached["ids.json"], _Table, "table of ids")
+        ids, files, replaced = table.ids, _texts(facts, "files"), _texts(facts, "replaced")
+        if len(set(ids)) < len(ids):
+            raise Damaged("an id stands twice in its table")
+        if any(member >= len(ids) for members in table.groups.values() for member in members):
+            raise Damaged("a group in it has a member beyond the table of ids")
+        if not set(replaced) <= set(ids):
+            raise Damaged("a recorded neuron in it is not in the table of ids")
+        if facts["clock"] not in ("wall", "virtual"):
+            raise Damaged(f"its clock is '{facts['clock']}'")
+        for name in ["config.toml", *files]:
+            if name not in attached:
+                problems.append(f"{name} is lost")
         return Header(
             config_name=facts["config"],
             config_text=attached.get("config.toml", b"").decode(),
-            seed=int(facts["seed"]),
-            dt_ns=int(facts["dt_ns"]),
+            seed=whole(facts, "seed", 0, MOST_SEED),
+            dt_ns=whole(facts, "dt_ns", 1, LONGEST_DT_NS),
             clock=facts["clock"],
-            ids=table["ids"],
-            started_unix_ns=int(facts["started_unix_ns"]),
-            duration_ns=int(facts["duration_ns"]) if facts["duration_ns"] else None,
-            n_neurons=int(facts["neurons"]) if facts["neurons"] else None,
+            ids=ids,
+            started_unix_ns=whole(facts, "started_unix_ns", 0, LONGEST_NS),
+            duration_ns=whole(facts, "duration_ns", 0, LONGEST_NS) if facts["duration_ns"] else None,
+            n_neurons=whole(facts, "neurons", 0, len(ids)) if facts["neurons"] else None,
             files={name: attached[name] for name in files if name in attached},
-            overrides=json.loads(facts["overrides"]),
-            groups=table["groups"],
-            replaced=json.loads(facts["replaced"]),
+            overrides=_texts(facts, "overrides"),
+            groups=table.groups,
+            replaced=replaced,
             version=facts["version"],
             python=facts["python"],
             numpy=facts["numpy"],
         )
+
+
+class _Table(msgspec.Struct):
+    """`ids.json`."""
+
+    ids: list[Annotated[str, Meta(pattern=ID_PATTERN)]]
+    groups: dict[Annotated[str, Meta(pattern=GROUP_PATTERN)], list[Annotated[int, Meta(ge=0)]]]
+
+
+def _json(text: str | bytes, kind: type[T], what: str) -> T:
+    """Raises `Damaged`."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Damaged(f"its {what} is not as it should be: {error}") from error
+
+
+def _texts(facts: Mapping[str, str], name: str) -> list[str]:
+    return _json(facts[name], list[str], f"list of {name}")
+
+
+def whole(facts: Mapping[str, str], name: str, least: int, most: int) -> int:
+    """A whole number among the facts. Raises `Damaged`."""
+    text = facts[name]
+    if not re.fullmatch("-?[0-9]{1,40}", text) or not least <= int(text) <= most:
+        raise Damaged(f"its {name} is {text[:40]}")
+    return int(text)
 
 
 def _facts_crc(facts: Mapping[str, str]) -> int:
@@ -165,12 +223,18 @@ class End:
     why: str = ""
 
     def metadata(self) -> dict[str, str]:
-        return {name: str(value) for name, value in asdict(self).items()}
+        facts = {name: str(value) for name, value in asdict(self).items()}
+        return {**facts, "crc": str(_facts_crc(facts))}
 
     @staticmethod
-    def parse(facts: Mapping[str, str]) -> End:
-        end_ns, messages, span_ns, lost = (int(facts[k]) for k in ("end_ns", "messages", "span_ns", "lost"))
-        return End(end_ns, messages, span_ns, lost, facts["why"])
+    def parse(facts: Mapping[str, str], sealed: bool) -> End:
+        """The inverse; only where the log is `sealed` it must have its checksum. Raises `Damaged`."""
+        facts = dict(facts)
+        crc = facts.pop("crc", None)
+        if crc != str(_facts_crc(facts)) and (sealed or crc is not None):
+            raise Damaged("its facts do not match their checksum")
+        span_ns, messages, lost = (whole(facts, name, 0, 1 << 63) for name in ("span_ns", "messages", "lost"))
+        return End(whole(facts, "end_ns", 0, LONGEST_NS), messages, span_ns, lost, facts["why"])
 
 
 @dataclass(frozen=True)
@@ -191,6 +255,14 @@ class Potentials:
     v_mv: Floats
     receipt: Int64s
 
+    def only(self, chosen: Any) -> Potentials:
+        v_mv = self.v_mv[chosen] if self.v_mv.size else self.v_mv  # spikes have none
+        return Potentials(self.t[chosen], self.i[chosen], v_mv, self.receipt[chosen])
+
+
+def no_samples() -> Potentials:
+    return Potentials(np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0), np.empty(0, np.int64))
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -202,7 +274,7 @@ class Weights:
     weight: Floats
     receipt: Int64s
 
-    def only(self, chosen: npt.NDArray[Any]) -> Weights:
+    def only(self, chosen: Any) -> Weights:
         return Weights(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def table(self) -> tuple[Int64s, Indices, Indices, Floats]:
@@ -223,11 +295,17 @@ class Weights:
         return times, self.pre[synapses], self.post[synapses], weight
 
 
+def no_weights() -> Weights:
+    none = np.empty(0, np.uint32)
+    return Weights(np.empty(0, np.int64), none, none, np.empty(0), np.empty(0, np.int64))
+
+
 @dataclass(frozen=True)
 class Log:
     """A log in memory. Spikes are sorted by (t, i); `spikes_i` indexes `header.ids`. Shapes (N,).
 
     `complete`: closed cleanly, nothing missing. Where it is False, `problems` says in words what is lost.
+    `held`, `held_weights`: of a part of a log, what was told last before it, and holds in it.
     """
 
     path: Path
@@ -242,6 +320,8 @@ class Log:
     end_ns: int
     complete: bool
     problems: list[str]
+    held: Potentials = field(default_factory=no_samples)
+    held_weights: Weights = field(default_factory=no_weights)
 
 
 def pack(fields: dict[str, Any]) -> bytes:
@@ -253,16 +333,6 @@ def pack(fields: dict[str, Any]) -> bytes:
 def sound(data: bytes | memoryview) -> bool:
     """Whether a message ends in its checksum and that holds."""
     return data[-9:-4] == b"\xa3crc\xce" and zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
-
-
-def unpack(data: bytes | memoryview) -> dict[str, Any]:
-    """The inverse of `pack`. Raises `Damaged`."""
-    if not sound(data):
-        raise Damaged("a message does not match its checksum")
-    fields = msgpack.unpackb(data)
-    if not isinstance(fields, dict):
-        raise Damaged("a message is no map")
-    return fields
 
 
 def receipts(r: int, offsets: bytes | None, n: int) -> Int64s:

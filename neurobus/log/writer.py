@@ -29,7 +29,8 @@ from neurobus.log.format import (
     LogFull,
     pack,
 )  # fmt: skip
-from neurobus.log.reader import MESSAGE, LogFile, read
+from neurobus.log.reader import read
+from neurobus.log.records import MESSAGE, LogFile
 
 CHUNK_SIZE = 64 * 1024
 """Small enough to find 10 ms of a long log in 3 ms, large enough to compress."""

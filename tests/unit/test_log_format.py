@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from mcap.reader import make_reader
 from neurobus.errors import InputError
 from neurobus.events import Report, Stimulus
 from neurobus.log import Header, Log, LogError, LogFull, LogWriter, read, recover
-from neurobus.log.format import Damaged, pack, unpack
+from neurobus.log.format import Damaged, pack, sound
 
 IDS = ["a", "b", "c"]
 HEADER = Header(
@@ -393,15 +394,14 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     flip=st.integers(0, 10**6),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_message_is_unpacked_as_it_was_packed_or_not_at_all(fields: dict[str, object], flip: int) -> None:
+def test_a_message_is_sound_as_it_was_packed_and_with_no_bit_changed(
+    fields: dict[str, object], flip: int
+) -> None:
     data = pack(fields)
-    got = unpack(data)
-    del got["crc"]
-    assert got == fields
+    assert sound(data) and {**msgpack.unpackb(data), "crc": None} == {**fields, "crc": None}
     damaged = bytearray(data)
     damaged[flip // 8 % len(data)] ^= 1 << flip % 8
-    with pytest.raises(Damaged):
-        unpack(bytes(damaged))
+    assert not sound(damaged)
 
 
 def test_a_header_with_changed_facts_is_refused() -> None:
