@@ -90,6 +90,13 @@ def load(path: Path) -> Brain:
     return brain
 
 
+def weights_from(data: bytes) -> Array:
+    """Weights as float64, little-endian. Raises InputError where they are none."""
+    if len(data) % 8 or not np.all(np.isfinite(weights := np.frombuffer(data, "<f8"))):
+        raise InputError("the weights to begin with are damaged: they are no numbers")
+    return weights
+
+
 def with_weights(built: Network, weights: Array) -> Network:
     """A network with other weights. Raises InputError when there is not one for each synapse."""
     from dataclasses import replace

@@ -22,6 +22,7 @@ from neurobus.cluster import state as states
 from neurobus.cluster import weights as gathered
 from neurobus.cluster.launcher import Launch, refuse_pace
 from neurobus.cluster.options import Options
+from neurobus.errors import one_line
 from neurobus.words import counted, number
 
 
@@ -162,4 +163,4 @@ def info(file: Path, trust: bool, as_json: bool) -> None:
             value = f"{100 * value:.2f} %"
         elif isinstance(value, list):
             value = " ".join(map(str, value))
-        click.echo(f"{key:>15}  {value}")
+        click.echo(one_line(f"{key:>15}  {value}"))

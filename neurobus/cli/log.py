@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from neurobus.cli.common import find_models, ids_of, json_option, print_json, trust_option, window_options
-from neurobus.errors import InputError, RunError
+from neurobus.errors import InputError, RunError, one_line
 from neurobus.log import Log, info, read
 from neurobus.log import recover as recovered
 from neurobus.log.diff import diff as compare
@@ -72,7 +72,7 @@ def export(
     if (ids := ids_of(only)) is not None:
         part = chosen(part, ids)
     if not part.complete:
-        click.echo(f"{log} is not complete: {part.problems[0]}", err=True)
+        click.echo(one_line(f"{log} is not complete: {part.problems[0]}"), err=True)
     if weights:
         if (name or out.suffix.lower().removeprefix(".")) != "csv":
             raise InputError("weights are exported as CSV; name a .csv", out)
@@ -129,7 +129,7 @@ def recover(log: Path, out: Path | None, as_json: bool) -> None:
         return
     click.echo(f"{saved.path}: {counted(saved.spikes_t.size, 'spike')} up to {saved.end_ns / 1e6:g} ms")
     for problem in saved.problems:
-        click.echo(f"  {problem}")
+        click.echo(f"  {one_line(problem)}")
 
 
 @command.command(short_help="run a log's own config again and compare the spikes")
@@ -165,7 +165,7 @@ def _verify(recorded: Log, trust: bool, quiet: bool) -> dict[str, Any]:
     options.guarded = not trust
     if not quiet:
         name = recorded.header.config_name
-        click.echo(f"running {recorded.end_ns / 1e9:g} s of {name} again ...", err=True)
+        click.echo(one_line(f"running {recorded.end_ns / 1e9:g} s of {name} again ..."), err=True)
     with tempfile.TemporaryDirectory(prefix="neurobus-verify-") as folder:
         again_path = Path(folder) / "again.mcap"
         options.programs = [(RECORDING, {"path": str(again_path)})]
@@ -200,5 +200,5 @@ def _verify(recorded: Log, trust: bool, quiet: bool) -> dict[str, Any]:
         "late": came_late,
         "difference": None if difference.equal else asdict(difference),
         "notes": notes,
-        "text": "\n".join([text, *(f"note: {note}" for note in notes)]),
+        "text": "\n".join([text, *(f"note: {one_line(note)}" for note in notes)]),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from neurobus.cli.common import ids_of, json_option, print_json, window_options
-from neurobus.errors import InputError
+from neurobus.errors import InputError, one_line
 
 
 @click.command(name="plot")
@@ -41,6 +41,8 @@ def command(
         raise InputError(
             f"nothing after {start_ns / 1e6:g} ms; the log ends at {recorded.end_ns / 1e6:g} ms", log
         )
+    for problem in recorded.problems:
+        click.echo(one_line(f"this log is not complete: {problem}"), err=True)
     if (ids := ids_of(only)) is not None:
         recorded = chosen(recorded, ids)
     picture = plot(recorded, out or log.with_suffix(".png"), log.stem, start_ns, end_ns)

@@ -20,7 +20,7 @@ from neurobus.cli.clusters import runs, started
 from neurobus.cli.common import cluster_option, ids_of, json_option, on_interrupt, print_json, window_options
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
-from neurobus.errors import InputError
+from neurobus.errors import InputError, one_line
 from neurobus.log import Log, read
 from neurobus.log.names import select
 from neurobus.log.player import Player, Stamp, as_recorded, at_once, now_of_wall
@@ -84,7 +84,7 @@ def command(
     if schedule.position_ns is None:
         raise InputError("there is nothing to play in that part of it", log)
     for problem in recorded.problems:
-        click.echo(f"this log is not complete: {problem}", err=True)
+        click.echo(one_line(f"this log is not complete: {problem}"), err=True)
     with own_bus(recorded, rate) if target is None else contextlib.nullcontext(target) as manifest:
         played = _play(manifest, schedule, own=target is None, step=step, quiet=as_json)
     if as_json:
@@ -194,7 +194,7 @@ class _View:
             player.stop()
         if not self.shown:
             return
-        length = schedule.end_ns - schedule.start_ns
+        length = schedule.turn_ns if schedule.loop else schedule.end_ns - schedule.start_ns
         elapsed = player.model_ns - schedule.start_ns
         done = round(BAR * min(1.0, (elapsed % length if schedule.loop else elapsed) / length))
         of = f"turn {elapsed // length + 1}" if schedule.loop else f"of {schedule.end_ns / 1e9:.3f} s"

@@ -35,7 +35,7 @@ from neurobus.bus import conductor as conducting
 from neurobus.bus import hub
 from neurobus.bus.conductor import Conductor, Score
 from neurobus.bus.peer import Endpoints, Peer
-from neurobus.classroom.brain import with_weights
+from neurobus.classroom.brain import weights_from, with_weights
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, Seat
@@ -105,7 +105,7 @@ class Nursery:
         built = network.build(self.config, options.seed)
         weights = options.weights or options.files.get(WEIGHTS)
         if weights is not None:
-            built = with_weights(built, np.frombuffer(weights, "<f8"))
+            built = with_weights(built, weights_from(weights))
         self.network = placement.with_recorded(built, options.replaced)
         self.plan: Plan = placement.place(self.network, run.neurons_per_process, run.processes)
         if self.clock == "virtual" and self.plan.external:

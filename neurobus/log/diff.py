@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from neurobus.log.format import Log
+from neurobus.errors import one_line
+from neurobus.log.format import Log, Weights
 from neurobus.words import counted, number
 
 
@@ -38,14 +40,14 @@ class Difference:
     def render(self) -> str:
         """In words, for a person."""
         if self.first is None:
-            return "\n".join([f"the same {counted(self.spikes_a, 'spike')}", *self.notes])
+            return "\n".join([f"the same {counted(self.spikes_a, 'spike')}", *map(one_line, self.notes)])
         lines = [f"the logs part at {self.first.t_ns / 1e6:.6f} ms"]
         lines += [f"    {t / 1e6:.6f} ms  {id}  in both" for t, id in self.first.before]
         lines += [f"  A {self.first.t_ns / 1e6:.6f} ms  {_some(self.first.in_a)}",
                   f"  B {self.first.t_ns / 1e6:.6f} ms  {_some(self.first.in_b)}",
                   f"only in A: {number(self.only_a)} of {counted(self.spikes_a, 'spike')}",
                   f"only in B: {number(self.only_b)} of {counted(self.spikes_b, 'spike')}"]  # fmt: skip
-        return "\n".join(lines + self.notes)
+        return "\n".join([*lines, *map(one_line, self.notes)])
 
 
 def diff(a: Log, b: Log, context: int = 3) -> Difference:
@@ -99,12 +101,16 @@ def _some(ids: list[str], most: int = 8) -> str:
 
 def same_weights(a: Log, b: Log) -> tuple[int, int]:
     """How many weights `a` holds, and how many of them `b` does not hold with the same bits at that time."""
-    t_a, *ends_a, w_a = a.weights.table()
-    t_b, *ends_b, w_b = b.weights.table()
-    told = int(np.count_nonzero(~np.isnan(w_a)))
-    if not all(np.array_equal(mine, theirs) for mine, theirs in zip(ends_a, ends_b, strict=True)):
-        return told, told
-    there = np.isin(t_a, t_b)
-    other = np.full_like(w_a, np.nan)
-    other[there] = w_b[np.searchsorted(t_b, t_a[there])]
-    return told, int(np.count_nonzero((w_a != other) & ~np.isnan(w_a)))
+    mine, theirs = (_weight_items(log.weights) for log in (a, b))
+    told = mine.size
+    return told, told - int(np.isin(mine, theirs).sum())
+
+
+def _weight_items(told: Weights) -> npt.NDArray[np.void]:
+    """Each weight with its time and synapse, comparable byte for byte: (t, pre, post, which of several of the
+    pair, bits of the weight)."""
+    fields = [("t", "<i8"), ("pre", "<u4"), ("post", "<u4"), ("nth", "<i8"), ("bits", "<u8")]
+    items = np.empty(told.t.size, fields)
+    items["t"], items["pre"], items["post"] = told.t, told.pre, told.post
+    items["nth"], items["bits"] = told.nth(), np.ascontiguousarray(told.weight, "<f8").view("<u8")
+    return items

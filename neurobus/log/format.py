@@ -25,7 +25,7 @@ import json
 import platform
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -274,30 +274,46 @@ class Weights:
     weight: Floats
     receipt: Int64s
 
+    def columns(self) -> tuple[Int64s, Indices, Indices, Floats, Int64s]:
+        return self.t, self.pre, self.post, self.weight, self.receipt
+
     def only(self, chosen: Any) -> Weights:
-        return Weights(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+        return Weights(self.t[chosen], self.pre[chosen], self.post[chosen], self.weight[chosen],
+                       self.receipt[chosen])  # fmt: skip
 
     def table(self) -> tuple[Int64s, Indices, Indices, Floats]:
         """Times (T,) ns, pre and post (S,) of each synapse, and its weight at each time (T, S): NaN where it
         was not told."""
         times, row = np.unique(self.t, return_inverse=True)
-        pair = self.post.astype(np.int64) << 32 | self.pre
-        # Which of several synapses of one pair: its place in the run of equal (t, pair).
-        begins = np.flatnonzero(np.diff(self.t, prepend=-1) | np.diff(pair, prepend=-1))
-        nth = np.arange(pair.size) - np.repeat(begins, np.diff(begins, append=pair.size))
+        synapses, column = self.synapses()
+        weight = np.full((times.size, synapses.size), np.nan)
+        weight[row, column] = self.weight
+        return times, self.pre[synapses], self.post[synapses], weight
+
+    def synapses(self) -> tuple[Int64s, Int64s]:
+        """An item of each synapse (S,), and the number of the synapse of each item (M,)."""
+        pair, nth = self.post.astype(np.int64) << 32 | self.pre, self.nth()
         order = np.lexsort((nth, pair))
         first = (np.diff(pair[order], prepend=-1) | np.diff(nth[order], prepend=-1)) != 0
         column = np.empty(pair.size, np.int64)
         column[order] = np.cumsum(first) - 1
-        synapses = order[first]
-        weight = np.full((times.size, synapses.size), np.nan)
-        weight[row, column] = self.weight
-        return times, self.pre[synapses], self.post[synapses], weight
+        return order[first], column
+
+    def nth(self) -> Int64s:
+        """Which of several synapses of one pair (M,): the place in the run of equal (t, pair)."""
+        pair = self.post.astype(np.int64) << 32 | self.pre
+        begins = np.flatnonzero((np.diff(self.t, prepend=-1) != 0) | (np.diff(pair, prepend=-1) != 0))
+        return np.arange(pair.size) - np.repeat(begins, np.diff(begins, append=pair.size))
 
 
 def no_weights() -> Weights:
     none = np.empty(0, np.uint32)
     return Weights(np.empty(0, np.int64), none, none, np.empty(0), np.empty(0, np.int64))
+
+
+def joined(parts: Sequence[Weights]) -> Weights:
+    """One after the other."""
+    return Weights(*(np.concatenate(column) for column in zip(*(p.columns() for p in parts), strict=True)))
 
 
 @dataclass(frozen=True)

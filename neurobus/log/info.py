@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurobus.errors import one_line
 from neurobus.log.format import Log
 
 _WEIGHTS = "{synapses:,} synapses at {times:,} times, {min:.4g} to {max:.4g}"
@@ -70,16 +71,16 @@ def render(facts: dict[str, Any]) -> str:
         ("events", ", ".join(f"{verb} {count}" for verb, count in facts["events"].items())),
         ("files", ", ".join(facts["files"])),
     ]
-    return "\n".join(f"{name:<11}{text}" for name, text in lines if text)
+    return "\n".join(f"{name:<11}{one_line(text)}" for name, text in lines if text)
 
 
 def _weighed(log: Log) -> dict[str, Any] | None:
     """How many synapses were weighed and how often, and the smallest and largest weight of all; or None."""
     if not log.weights.t.size:
         return None
-    times, pre, _, weight = log.weights.table()
-    return {"synapses": pre.size, "times": times.size, "min": float(np.nanmin(weight)),
-            "max": float(np.nanmax(weight))}  # fmt: skip
+    told = log.weights
+    return {"synapses": told.synapses()[0].size, "times": np.unique(told.t).size,
+            "min": float(told.weight.min()), "max": float(told.weight.max())}  # fmt: skip
 
 
 def _tally(log: Log) -> dict[str, int]:

@@ -46,16 +46,22 @@ def only(log: Log, names: Iterable[str]) -> Log:
     groups = {name: [int(new[i]) for i in members if chosen[i]] for name, members in header.groups.items()}
     ids = [id for id, kept in zip(header.ids, chosen, strict=True) if kept]
     n_neurons = None if header.n_neurons is None else int(chosen[: header.n_neurons].sum())
-    spikes, samples = chosen[log.spikes_i], chosen[log.samples.i]
-    weights = log.weights.only(chosen[log.weights.pre] & chosen[log.weights.post])
+    spikes = chosen[log.spikes_i]
+
+    def samples_of(samples: Potentials) -> Potentials:
+        kept = samples.only(chosen[samples.i])
+        return replace(kept, i=new[kept.i].astype(np.uint32))
+
+    def weights_of(weights: Weights) -> Weights:
+        kept = weights.only(chosen[weights.pre] & chosen[weights.post])
+        return replace(kept, pre=new[kept.pre].astype(np.uint32), post=new[kept.post].astype(np.uint32))
+
     return replace(
         log,
         header=replace(header, ids=ids, n_neurons=n_neurons, groups={k: v for k, v in groups.items() if v}),
         spikes_t=log.spikes_t[spikes], spikes_i=new[log.spikes_i[spikes]].astype(np.uint32),
         receipt=log.receipt[spikes],
-        samples=Potentials(log.samples.t[samples], new[log.samples.i[samples]].astype(np.uint32),
-                           log.samples.v_mv[samples], log.samples.receipt[samples]),
-        weights=Weights(weights.t, new[weights.pre].astype(np.uint32), new[weights.post].astype(np.uint32),
-                        weights.weight, weights.receipt),
+        samples=samples_of(log.samples), held=samples_of(log.held),
+        weights=weights_of(log.weights), held_weights=weights_of(log.held_weights),
         stimuli=[entry for entry in log.stimuli if entry.item.neuron in ids],
     )  # fmt: skip

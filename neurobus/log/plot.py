@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobus.errors import InputError
-from neurobus.log.format import Floats, Int64s, Log
+from neurobus.errors import InputError, one_line
+from neurobus.log.format import Floats, Int64s, Log, Weights, joined
 from neurobus.picture import COLOURS, FAINT, GREY, INK, MARK, STYLE, blank, require_suffix, save
 from neurobus.words import counted
 
@@ -22,6 +22,7 @@ MOST_TRACES = 6
 MOST_WEIGHTS = 60
 """Up to so many synapses each is a line; beyond, their distribution is drawn."""
 WEIGHT_BINS = 40
+MOST_COLUMNS = 1500
 LEAST_SAMPLES = 50
 """Where many neurons have samples, a trace of fewer says little: they were sent to electrical synapses."""
 
@@ -42,7 +43,7 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
         raise InputError(f"nothing to draw from {window[0] / 1e6:g} ms to {window[1] / 1e6:g} ms")
     scale, unit = (1e6, "ms") if window[1] - window[0] <= 2_000_000_000 else (1e9, "s")
     traces = _traces(log)
-    weighed = bool(log.weights.t.size)
+    weighed = bool(log.weights.t.size or log.held_weights.t.size)
     heights = [rows.height, 1.1, *[0.62] * len(traces), *[1.4] * weighed]
     with matplotlib.rc_context(STYLE):
         figure = blank(9.6, sum(heights) + 1.4)
@@ -50,7 +51,7 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
         _raster(axes[0], log, rows, scale)
         _rate(axes[1], log, rows, scale, window)
         for axis, index in zip(axes[2 : len(axes) - weighed], traces, strict=True):
-            _potential(axis, log, index, rows, scale)
+            _potential(axis, log, index, rows, scale, window)
         if weighed:
             _weights(axes[-1], log, rows, scale, window)
         for axis in axes:
@@ -61,7 +62,9 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
             axis.tick_params(axis="x", length=0)
         axes[-1].set_xlabel(f"model time ({unit})")
         name = title or Path(log.header.config_name).stem
-        axes[0].set_title(name, loc="left", fontsize=13, fontweight="bold", pad=26)
+        axes[0].set_title(
+            one_line(name), loc="left", fontsize=13, fontweight="bold", pad=26, parse_math=False
+        )
         axes[0].annotate(_caption(log), (0, 1), (0, 12), xycoords="axes fraction", textcoords="offset points",
                          color=GREY, fontsize=8.5)  # fmt: skip
         figure.align_ylabels(axes)
@@ -147,11 +150,15 @@ def _mark_stimuli(axis: Axes, log: Log, scale: float) -> None:
     instants: dict[int, list[str]] = {}
     for stimulus in log.stimuli:
         instants.setdefault(max(stimulus.t_ns, 0), []).append(stimulus.item.neuron)
-    for t, neurons in instants.items():
-        axis.axvline(t / scale, color=MARK, linewidth=0.7, alpha=0.45)
-        axis.plot(t / scale, 1.0, "v", color=MARK, markersize=5, markeredgewidth=0, clip_on=False,
-                  transform=axis.get_xaxis_transform())  # fmt: skip
-        if len(instants) <= 6:
+    if not instants:
+        return
+    across = axis.get_xaxis_transform()
+    at = np.array(list(instants)) / scale
+    axis.vlines(at, 0, 1, color=MARK, linewidth=0.7, alpha=0.45, transform=across)
+    axis.plot(at, np.ones(at.size), "v", color=MARK, markersize=5, markeredgewidth=0, clip_on=False,
+              transform=across)  # fmt: skip
+    if len(instants) <= 6:
+        for t, neurons in instants.items():
             name = neurons[0] + (f" +{len(neurons) - 1}" if len(neurons) > 1 else "")
             axis.annotate(name, (t / scale, 1), (5, 1.5), xycoords=axis.get_xaxis_transform(),
                           textcoords="offset points", color=MARK, fontsize=7.5)  # fmt: skip
@@ -195,7 +202,7 @@ def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, in
 
 def _traces(log: Log) -> list[int]:
     """The neurons whose potentials are drawn: all that have samples, or those with the most."""
-    index, count = np.unique(log.samples.i, return_counts=True)
+    index, count = np.unique(np.append(log.samples.i, log.held.i), return_counts=True)
     if index.size > MOST_TRACES:
         most = np.argsort(-count, kind="stable")[:MOST_TRACES]
         index = np.sort(index[most[count[most] >= LEAST_SAMPLES]])
@@ -203,12 +210,13 @@ def _traces(log: Log) -> list[int]:
     return traces
 
 
-def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float) -> None:
-    chosen = log.samples.i == index
+def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
+    """A receiver holds the last value, also what was told before the window, and so does the picture."""
+    before, told = log.held.only(log.held.i == index), log.samples.only(log.samples.i == index)
     colour = rows.colour(int(rows.group_of[index]))
-    # a receiver holds the last value, and so does the picture
-    t, v_mv = log.samples.t[chosen] / scale, log.samples.v_mv[chosen]
-    axis.step(t, v_mv, where="post", color=colour, linewidth=0.8)
+    t, v_mv = np.append(before.t, told.t), np.append(before.v_mv, told.v_mv)
+    t, v_mv = np.append(t, max(window[1], t[-1])), np.append(v_mv, v_mv[-1])
+    axis.step(t / scale, np.where(np.isfinite(v_mv), v_mv, np.nan), where="post", color=colour, linewidth=0.8)
     axis.set_ylabel(f"{log.header.ids[index]}\nmV")
     axis.locator_params(axis="y", nbins=2)
     axis.margins(y=0.12)
@@ -217,31 +225,47 @@ def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float) -> N
 def _weights(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
     """Each weight against time in the colour of its neuron, or where there are many, how they spread:
     the share of synapses by weight at each time, and their quartiles."""
-    times, _, post, weight = log.weights.table()
+    told = joined([log.held_weights, log.weights])
+    told = told.only(np.isfinite(told.weight))
+    synapses, number = told.synapses()
     axis.set_ylabel("weight")
     axis.locator_params(axis="y", nbins=4)
-    if post.size <= MOST_WEIGHTS:
-        style: dict[str, Any] = {
-            "linewidth": 0.8,
-            "alpha": 0.8,
-            "marker": "." if times.size < 3 else "",
-            "markersize": 3,
-        }
-        for synapse, group in enumerate(rows.group_of[post].tolist()):
-            told = ~np.isnan(weight[:, synapse])
-            axis.plot(times[told] / scale, weight[told, synapse], color=rows.colour(group), **style)
+    if synapses.size > MOST_WEIGHTS:
+        _spread(axis, told, synapses.size, scale, window)
         return
-    low, high = float(np.nanmin(weight)), float(np.nanmax(weight))
+    style: dict[str, Any] = {
+        "linewidth": 0.8,
+        "alpha": 0.8,
+        "marker": "." if np.unique(told.t).size < 3 else "",
+        "markersize": 3,
+    }
+    for synapse, group in enumerate(rows.group_of[told.post[synapses]].tolist()):
+        t, w = told.t[number == synapse], told.weight[number == synapse]
+        axis.plot(t / scale, w, color=rows.colour(group), **style)
+
+
+def _spread(axis: Axes, told: Weights, n_synapses: int, scale: float, window: tuple[int, int]) -> None:
+    """The distribution of many weights, at no more times than can be told apart."""
+    instants = np.unique(told.t)
+    instants = instants[:: -(-instants.size // MOST_COLUMNS)]
+    told = told.only(np.isin(told.t, instants))
+    low, high = float(told.weight.min()), float(told.weight.max())
     edges = np.linspace(low, high if high > low else low + 1.0, WEIGHT_BINS + 1)
-    counts = np.stack([np.histogram(row[~np.isnan(row)], edges)[0] for row in weight], axis=1)
-    share = counts / np.maximum(counts.sum(axis=0), 1)
+    column = np.searchsorted(instants, told.t)
+    bins = np.clip(np.searchsorted(edges, told.weight, side="right") - 1, 0, WEIGHT_BINS - 1)
+    share = np.zeros((WEIGHT_BINS, instants.size))
+    np.add.at(share, (bins, column), 1.0)
+    share /= np.maximum(share.sum(axis=0), 1)
     # A column lasts until the next look, the last as long as the one before.
-    ends = np.append(times, times[-1] + (times[-1] - times[-2] if times.size > 1 else window[1] - times[-1]))
+    last = instants[-1] - instants[-2] if instants.size > 1 else max(window[1] - instants[-1], 1)
+    ends = np.append(instants, instants[-1] + last)
     axis.pcolormesh(ends / scale, edges, np.sqrt(share), cmap="Greys", rasterized=True)
+    order = np.lexsort((told.weight, column))
+    parts = np.split(told.weight[order], np.cumsum(np.bincount(column))[:-1])
     for quartile, width in ((25, 0.7), (50, 1.3), (75, 0.7)):
-        at = np.nanpercentile(weight, quartile, axis=1)
-        axis.plot(times / scale, at, color=COLOURS[0], linewidth=width)
-    axis.annotate(f"{post.size:,} synapses: distribution, median, quartiles", (0, 1), (2, 3),
+        at = [np.percentile(part, quartile) for part in parts]
+        axis.plot(instants / scale, at, color=COLOURS[0], linewidth=width)
+    axis.annotate(f"{n_synapses:,} synapses: distribution, median, quartiles", (0, 1), (2, 3),
                   xycoords="axes fraction", textcoords="offset points", color=GREY, fontsize=7.5)  # fmt: skip
 
 

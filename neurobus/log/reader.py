@@ -24,6 +24,7 @@ from neurobus.log.format import (
     Potentials,
     T,
     Weights,
+    joined,
     no_weights,
 )  # fmt: skip
 from neurobus.log.held import last_samples, last_weights
@@ -89,9 +90,7 @@ class _Window:
     def weights(self, told: list[Weights]) -> tuple[Weights, Weights]:
         """As one, in the order of `Weights`, and the last of each synapse before it; each process tells those
         of a pair in the order declared."""
-        parts = [no_weights(), *told]
-        names = Weights.__dataclass_fields__
-        whole = Weights(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        whole = joined([no_weights(), *told])
         part = whole.only(self._known(np.maximum(whole.pre, whole.post)))
         part = part.only(np.lexsort((part.pre, part.post, part.t)))
         return part.only(self._inside(part.t)), last_weights(part, self.start_ns)

@@ -10,28 +10,40 @@ import numpy as np
 
 from neurobus.errors import InputError
 from neurobus.events import Samples, Spikes, Stimulus
-from neurobus.log.format import Log
+from neurobus.log.format import Log, Potentials, no_samples
+from neurobus.log.held import last_samples
 from neurobus.log.names import select
 
 
 def confined(log: Log, spikes: Container[str], stimuli: Container[str]) -> Log:
     """The log with the spikes of some ids and the stimuli to others, and without potentials."""
     mine = np.array([id in spikes for id in log.header.ids], bool)[log.spikes_i]
-    samples = log.samples
-    none = slice(0)
     return replace(
         log, spikes_t=log.spikes_t[mine], spikes_i=log.spikes_i[mine], receipt=log.receipt[mine],
-        samples=replace(samples, t=samples.t[none], i=samples.i[none], v_mv=samples.v_mv[none],
-                        receipt=samples.receipt[none]),
+        samples=no_samples(), held=no_samples(),
         stimuli=[entry for entry in log.stimuli if entry.item.neuron in stimuli],
     )  # fmt: skip
+
+
+SPIKE, SAMPLE = -2, -1
+"""What an item of a schedule is; from 0 on, the number of a stimulus."""
+
+
+def _held(log: Log, start_ns: int) -> Potentials:
+    """The potentials that hold at `start_ns`, of neurons that tell none at that very time."""
+    told = last_samples(log.samples, start_ns)
+    early = log.held.only(~np.isin(log.held.i, told.i))
+    held = Potentials(np.append(early.t, told.t), np.append(early.i, told.i),
+                      np.append(early.v_mv, told.v_mv), np.append(early.receipt, told.receipt))  # fmt: skip
+    return held.only(~np.isin(held.i, log.samples.i[log.samples.t == start_ns]))
 
 
 class Schedule:
     """The recorded spikes, potentials and stimuli of a log, due at offsets from the begin of the replay.
 
     What a log holds at model time t is due (t - start) / rate after the begin. With `loop` it begins
-    again at `end`, and model time goes on: round n adds n * (end - start) to every time.
+    again at `end`, and model time goes on: round n adds n * `turn_ns` to every time, which is on the grid of
+    the log's dt. Potentials told last before `start` hold there, and are told again at `start`.
     `only`: ids, groups or patterns. Each neuron is a stream of its own, sequence numbers from 0.
     Raises `InputError` for a rate, window or name that cannot be.
     """
@@ -48,32 +60,46 @@ class Schedule:
             raise InputError(f"nothing to replay {window}; the log ends at {log.end_ns / 1e6:g} ms")
         self.rate, self.loop, self.epoch = rate, loop, epoch
         self.ids = log.header.ids
+        held = _held(log, start_ns)
         chosen = np.ones(len(self.ids), bool) if only is None else select(log.header, only)
         at = {id: index for index, id in enumerate(self.ids)}
         self._stimuli = [entry for entry in log.stimuli if entry.item.neuron in at]
-        n_spikes, n_samples, n_stimuli = log.spikes_t.size, log.samples.t.size, len(self._stimuli)
-        t = np.concatenate([log.spikes_t, log.samples.t, np.array([s.t_ns for s in self._stimuli], np.int64)])
-        i = np.concatenate([log.spikes_i, log.samples.i,
+        n_spikes, n_samples, n_stimuli = (
+            log.spikes_t.size,
+            held.t.size + log.samples.t.size,
+            len(self._stimuli),
+        )
+        t = np.concatenate([log.spikes_t, np.full(held.t.size, start_ns), log.samples.t,
+                            np.array([s.t_ns for s in self._stimuli], np.int64)])  # fmt: skip
+        i = np.concatenate([log.spikes_i, held.i, log.samples.i,
                             np.array([at[s.item.neuron] for s in self._stimuli], np.uint32)])  # fmt: skip
-        v = np.concatenate([np.full(n_spikes, np.nan), log.samples.v_mv, np.full(n_stimuli, np.nan)])
-        number = np.concatenate([np.full(n_spikes + n_samples, -1), np.arange(n_stimuli)])
+        v = np.concatenate([np.zeros(n_spikes), held.v_mv, log.samples.v_mv, np.zeros(n_stimuli)])
+        number = np.concatenate([np.full(n_spikes, SPIKE), np.full(n_samples, SAMPLE), np.arange(n_stimuli)])
         kept = np.flatnonzero(chosen[i] & (t >= start_ns) & (t < self.end_ns))
         order = kept[np.argsort(t[kept], kind="stable")]
         self._t, self._i, self._v, self._number = t[order], i[order], v[order], number[order]
         self._instants, first = np.unique(self._t, return_index=True)
         self._bounds = np.append(first, self._t.size)
+        self.turn_ns = self._turn(log.end_ns if end_ns is None else end_ns, log.header.dt_ns)
         self._next = self._round = 0
         self._spike_seq: Counter[str] = Counter()
         self._sample_seq: Counter[str] = Counter()
         self.streams = [self.ids[k] for k in np.unique(self._i[self._number < 0])]
         """The neurons that take part with spikes or potentials."""
 
+    def _turn(self, end_ns: int, dt_ns: int) -> int:
+        """From one round to the next: up to `end_ns`, in whole steps, and one more where the last instant
+        of a round would fall onto the first of the next."""
+        turn_ns = max(1, -(-(end_ns - self.start_ns) // dt_ns)) * dt_ns
+        collides = self._instants.size and self._instants[-1] - self._instants[0] >= turn_ns
+        return turn_ns + dt_ns if collides else turn_ns
+
     @property
     def position_ns(self) -> int | None:
         """Model time of what comes next, None at the end."""
         if self._next == self._instants.size:
             return None
-        return int(self._instants[self._next]) + self._round * (self.end_ns - self.start_ns)
+        return int(self._instants[self._next]) + self._round * self.turn_ns
 
     def next_due_ns(self) -> int | None:
         """When `take` has something, as an offset from the begin of the replay; None at the end."""
@@ -84,7 +110,7 @@ class Schedule:
         """All that is due `now_ns` after the begin and was not yet taken, gathered by neuron."""
         events: list[Spikes | Samples | Stimulus] = []
         while (due := self.next_due_ns()) is not None and due <= now_ns:
-            elapsed = now_ns * self.rate - self._round * (self.end_ns - self.start_ns)
+            elapsed = now_ns * self.rate - self._round * self.turn_ns
             stop = int(np.searchsorted(self._instants, self.start_ns + elapsed, side="right"))
             events += self._advance(max(stop, self._next + 1))
         return events
@@ -100,7 +126,7 @@ class Schedule:
     def _advance(self, stop: int) -> list[Spikes | Samples | Stimulus]:
         """What lies at the instants up to number `stop`, and on to it."""
         part = slice(self._bounds[self._next], self._bounds[stop])
-        shift = self._round * (self.end_ns - self.start_ns)
+        shift = self._round * self.turn_ns
         spikes: dict[str, Spikes] = {}
         samples: dict[str, Samples] = {}
         stimuli: list[Stimulus] = []
@@ -110,7 +136,7 @@ class Schedule:
             if number >= 0:
                 pushed = self._stimuli[number].item
                 stimuli.append(Stimulus(id, t + shift, pushed.weight, pushed.origin))
-            elif v != v:
+            elif number == SPIKE:
                 spike = spikes.setdefault(id, Spikes(id, self.epoch, self._spike_seq[id], []))
                 spike.t_ns.append(t + shift)  # type: ignore[union-attr]
                 self._spike_seq[id] += 1

@@ -7,8 +7,12 @@ import numpy as np
 from neurobus import config, network
 from neurobus.cluster.options import Options
 from neurobus.errors import InputError
+from neurobus.events import Report
 from neurobus.log.format import Log
 from neurobus.log.recording import JOINED
+from neurobus.network.population import Population
+from neurobus.network.quantities import Quantities
+from neurobus.wire.bus import NEVER
 
 
 def rerun(log: Log, python_path: list[str]) -> Options:
@@ -24,16 +28,19 @@ def rerun(log: Log, python_path: list[str]) -> Options:
             "record with 'neurobus run --record'",
             log.path,
         )
-    epochs = [entry.item.data.get("epoch", 0) for entry in log.events if entry.item.verb == "ready"]
+    epochs = [_figure(entry.item, "epoch") for entry in log.events if entry.item.verb == "ready"]
     if epochs and min(epochs) > 0:
         raise InputError("this log is of a run that was resumed, and its first part is not in it", log.path)
     if not header.config_text:
         raise InputError("the config in this log is lost, so it cannot be run again", log.path)
     if log.end_ns < header.dt_ns:
         raise InputError("this log ends before the first step of its run", log.path)
+    if log.end_ns // header.dt_ns >= NEVER:
+        raise InputError("this log ends later than the longest run can be", log.path)
     read = config.loads(header.config_text, header.config_name, header.files, header.overrides)
-    built = network.build(read, header.seed)
-    if built.ids != header.ids:
+    # Looked at before anything is connected: a log of few neurons can carry the config of very many.
+    built = network.build(read, header.seed) if _ids(read, header.seed) == header.ids else None
+    if built is None:
         raise InputError(
             "the config in this log gives other neurons than those recorded; "
             f"it was written by neurobus {header.version}",
@@ -49,7 +56,7 @@ def rerun(log: Log, python_path: list[str]) -> Options:
         seed=header.seed,
         clock="virtual",
         replaced={id: log.spikes_t[log.spikes_i == at[id]].tolist() for id in {*external, *header.replaced}},
-        stimuli=[(entry.t_ns, entry.item.neuron, entry.item.weight) for entry in log.stimuli],
+        stimuli=[(max(entry.t_ns, 0), entry.item.neuron, entry.item.weight) for entry in log.stimuli],
         snapshots=False,
         python_path=python_path,
     )
@@ -57,4 +64,14 @@ def rerun(log: Log, python_path: list[str]) -> Options:
 
 def late(log: Log) -> int:
     """Inputs that came too late to be applied in their time, as the neurons of the run counted them."""
-    return sum(entry.item.data.get("late", 0) for entry in log.events if entry.item.verb == "final")
+    return sum(_figure(entry.item, "late") for entry in log.events if entry.item.verb == "final")
+
+
+def _ids(read: config.Config, seed: int) -> list[str]:
+    return Population(Quantities(read, seed)).ids
+
+
+def _figure(report: Report, name: str) -> int:
+    """A count in a report; 0 where there is none."""
+    value = report.data.get(name, 0)
+    return value if isinstance(value, int) else 0

@@ -145,7 +145,7 @@ def test_it_catches_up_when_it_was_held_up(log: Log, bus: Bus, made: list[Player
     player.tick = tick
     player.play()
     times = [t for event in bus.events if isinstance(event, Spikes) for t in event.t_ns]
-    period = 40 * MS + 1
+    period = 40 * MS
     assert times == [turn * period + t for turn in range(50) for t in (5 * MS, 25 * MS)][: len(times)]
     worst = player.errors_ms()["worst"]
     assert worst is not None and worst > 20

@@ -75,7 +75,7 @@ def test_a_step_is_one_instant(log: Log) -> None:
 
 def test_a_window_begins_at_once(log: Log) -> None:
     schedule = Schedule(log, start_ns=20 * MS)
-    assert schedule.next_due_ns() == 0 and schedule.streams == ["a", "exc.1"]
+    assert schedule.next_due_ns() == 0 and schedule.streams == ["a", "b", "exc.1"]
 
 
 @pytest.mark.parametrize(
