@@ -96,7 +96,7 @@ build/sim/rig: $(wildcard firmware/sim/*.c firmware/sim/*.h) | system-rig
 demo: install ## the worm, touched on the nose: seen as it happens, drawn, played back
 	@mkdir -p $(DEMO)
 	$(BIN)/neurobus run configs/worm/worm.toml --clock virtual --pace 1 --for 3s --raster \
-		--set switches.touch_nose=true --record $(DEMO)/worm.mcap
+		--set switches.touch_nose=true --record $(DEMO)/worm.mcap --overwrite
 	$(BIN)/neurobus plot $(DEMO)/worm.mcap -o $(DEMO)/worm.png
 	$(BIN)/neurobus replay $(DEMO)/worm.mcap --rate 0.5
 	@echo 'the picture: $(DEMO)/worm.png'
@@ -132,7 +132,7 @@ train-report: install system-train-report ## what thirty chips learn: the table 
 
 demo-train: install ## thirty processes learn to read, with a picture of what each has learnt
 	@mkdir -p $(DEMO)
-	$(BIN)/neurobus train configs/digits/thirty.toml -o $(DEMO)/thirty.brain
+	$(BIN)/neurobus train configs/digits/thirty.toml -o $(DEMO)/thirty.brain --overwrite
 	@echo 'what each has learnt: $(DEMO)/thirty.weights.png'
 	@echo 'what is taken for what: $(DEMO)/thirty.confusion.png'
 	@echo 'now try: neurobus brain load $(DEMO)/thirty.brain, and in another terminal: neurobus show 7'

@@ -69,6 +69,22 @@ class Brain:
             raise InputError(f"cannot be written: {error.strerror}", path) from error
 
 
+def require_free(path: Path, overwrite: bool) -> None:
+    """Raises InputError where a brain at `path` would destroy something: a brain without `overwrite`, and
+    what is no brain in any case."""
+    if not path.exists():
+        return
+    if not overwrite:
+        raise InputError("is there already; name another file, or add --overwrite", path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            file.getinfo("brain.json")
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, NotImplementedError) as error:
+        raise InputError(
+            "is there already and is no brain, so it is kept; name another file", path
+        ) from error
+
+
 def load(path: Path) -> Brain:
     """The brain in a file. Raises InputError: not there, damaged, or of a later format."""
     try:

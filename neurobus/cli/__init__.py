@@ -10,7 +10,7 @@ import click
 
 from neurobus import __version__
 from neurobus.cli.plain import use_stand_ins
-from neurobus.errors import EXIT_CODES, NeurobusError, one_line
+from neurobus.errors import EXIT_CODES, NeurobusError
 
 FAMILIES = {
     "Run and watch": {
@@ -112,8 +112,7 @@ def main() -> None:
     try:
         sys.exit(cli.main(prog_name="neurobus", standalone_mode=False))
     except NeurobusError as error:
-        word = one_line(str(error))
-        click.echo(f"neurobus: {word}" if error.exit_code != 2 else word, err=True)
+        click.echo(f"neurobus: {error}" if error.exit_code != 2 else str(error), err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)

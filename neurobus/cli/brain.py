@@ -15,7 +15,17 @@ from neurobus import __version__
 from neurobus.classroom import brain as brains
 from neurobus.classroom.brain import Brain
 from neurobus.cli.clusters import started
-from neurobus.cli.common import TIME, cluster_option, find_models, json_option, print_json, trust_option
+from neurobus.cli.common import (
+    TIME,
+    cluster_option,
+    find_models,
+    json_option,
+    overwrite_option,
+    print_json,
+    recorder,
+    recording_options,
+    trust_option,
+)
 from neurobus.cli.run import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
@@ -41,9 +51,10 @@ def command() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR",
               help="Of a run that was stopped: its state folder.")  # fmt: skip
+@overwrite_option("a brain")
 @cluster_option
 @json_option
-def save(file: Path, state: Path | None, cluster: str | None, as_json: bool) -> None:
+def save(file: Path, state: Path | None, overwrite: bool, cluster: str | None, as_json: bool) -> None:
     """Write the weights of the running cluster (or of a stopped run) into FILE.
 
     \b
@@ -53,6 +64,7 @@ def save(file: Path, state: Path | None, cluster: str | None, as_json: bool) -> 
     Models that neurobus does not ship are looked for in the current folder.
     """
     find_models()
+    brains.require_free(file, overwrite)
     if state is not None:
         step = states.resume_step(state)
         options = Options.read(state)
@@ -89,11 +101,11 @@ def save(file: Path, state: Path | None, cluster: str | None, as_json: bool) -> 
 @click.option(
     "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change its config. Repeatable."
 )
-@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Record it (.mcap).")
+@recording_options
 @trust_option
 @json_option
 def load(file: Path, clock: str, pace: float | None, for_ns: int | None, overrides: tuple[str, ...],
-         record: Path | None, trust: bool, as_json: bool) -> None:  # fmt: skip
+         record: Path | None, overwrite: bool, trust: bool, as_json: bool) -> None:  # fmt: skip
     """Bring the brain in FILE to life: start its network with the weights it has learnt.
 
     \b
@@ -108,8 +120,7 @@ def load(file: Path, clock: str, pace: float | None, for_ns: int | None, overrid
     options = options_of(brain, file)
     options.guarded = not trust
     options.clock = clock
-    if record is not None:
-        options.programs = [("neurobus.log.recording", {"path": str(record.absolute())})]
+    options.programs = recorder(record, overwrite)
     summary = perform(Launch(options, file.stem, for_ns, pace), quiet=as_json)
     if as_json:
         print_json(asdict(summary))

@@ -14,6 +14,7 @@ import click
 from neurobus import modelpath, units
 from neurobus.errors import InputError, RunError
 
+RECORDING = "neurobus.log.recording"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -79,6 +80,28 @@ def ids_of(text: str | None) -> list[str] | None:
     if not ids:
         raise InputError("--only names no neuron; write --only a,b,c")
     return ids
+
+
+def overwrite_option(what: str) -> Callable[[F], F]:
+    return click.option("--overwrite", is_flag=True, help=f"Write over {what} that is there already.")
+
+
+def recording_options(function: F) -> F:
+    """`--record FILE` and `--overwrite`, for `recorder`."""
+    place = click.option("--record", type=click.Path(path_type=Path), metavar="FILE",
+                         help="Record all spikes and stimuli into FILE (.mcap).")  # fmt: skip
+    return place(overwrite_option("a log")(function))
+
+
+def recorder(record: Path | None, overwrite: bool) -> list[tuple[str, dict[str, Any]]]:
+    """The recorder as a program of a run; none where nothing is to be recorded. Raises InputError at once
+    where the log cannot be written."""
+    if record is None:
+        return []
+    from neurobus.log.place import require_free
+
+    require_free(record, overwrite)
+    return [(RECORDING, {"path": str(record.absolute()), "overwrite": overwrite})]
 
 
 def trust_option(function: F) -> F:

@@ -10,7 +10,16 @@ from typing import Any
 
 import click
 
-from neurobus.cli.common import find_models, ids_of, json_option, print_json, trust_option, window_options
+from neurobus.cli.common import (
+    RECORDING,
+    find_models,
+    ids_of,
+    json_option,
+    overwrite_option,
+    print_json,
+    trust_option,
+    window_options,
+)
 from neurobus.errors import InputError, RunError, one_line
 from neurobus.log import Log, info, read
 from neurobus.log import recover as recovered
@@ -116,14 +125,15 @@ def diff(ctx: click.Context, a: Path, b: Path, as_json: bool) -> None:
 @click.option(
     "-o", "--output", "out", type=A_LOG, metavar="FILE", help="Default: LOG.recovered.mcap, beside it."
 )
+@overwrite_option("a log")
 @json_option
-def recover(log: Path, out: Path | None, as_json: bool) -> None:
+def recover(log: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write all that can be read of a cut or damaged LOG into a sound one.
 
     \b
     neurobus log recover crashed.mcap -o saved.mcap
     """
-    saved = recovered(log, out or log.with_suffix(".recovered.mcap"))
+    saved = recovered(log, out or log.with_suffix(".recovered.mcap"), overwrite)
     if as_json:
         print_json({"path": str(saved.path), "spikes": int(saved.spikes_t.size), "problems": saved.problems})
         return
@@ -156,7 +166,7 @@ def verify(ctx: click.Context, log: Path, trust: bool, as_json: bool) -> None:
 
 
 def _verify(recorded: Log, trust: bool, quiet: bool) -> dict[str, Any]:
-    from neurobus.cli.run import RECORDING, perform
+    from neurobus.cli.run import perform
     from neurobus.cluster.launcher import Launch
     from neurobus.log.rerun import late, rerun
 

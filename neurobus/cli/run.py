@@ -16,17 +16,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neurobus.cli.common import TIME, ids_of, json_option, print_json
+from neurobus.cli.common import TIME, ids_of, json_option, print_json, recorder, recording_options
 from neurobus.cli.watch import RasterView, TopView, View
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.launcher import Hooks, Launch, Launcher, refuse_pace
 from neurobus.cluster.options import Options
 from neurobus.cluster.summary import Summary, render
-from neurobus.errors import InputError
+from neurobus.errors import InputError, one_line
 from neurobus.words import counted
 
-RECORDING = "neurobus.log.recording"
 During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
 
 
@@ -51,12 +50,7 @@ During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
     help="Model time to run, such as 10s. Default: the config's duration.",
 )
 @click.option("--seed", type=int, help="Instead of the config's.")
-@click.option(
-    "--record",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Record all spikes and stimuli into FILE (.mcap).",
-)
+@recording_options
 @click.option(
     "--set",
     "overrides",
@@ -91,6 +85,7 @@ def command(
     for_ns: int | None,
     seed: int | None,
     record: Path | None,
+    overwrite: bool,
     overrides: tuple[str, ...],
     resume: Path | None,
     save: Path | None,
@@ -115,15 +110,14 @@ def command(
         raise InputError("give a CONFIG, or --resume DIR")
     if (only is None) != (replayed is None):
         raise InputError("--replay LOG and --only IDS go together")
+    if record is not None and replayed is not None and record.exists() and record.samefile(replayed):
+        raise InputError("this log is played, so it is not recorded over; name another file", record)
     options = _options(config, resume, overrides, seed)
     options.clock = clock or options.clock
     refuse_pace(pace, options.clock)
     if save is not None:
         options.state = str(save.absolute())
-    if record is not None:
-        options.programs = [(RECORDING, {"path": str(record.absolute())})]
-    else:
-        options.programs = []
+    options.programs = recorder(record, overwrite)
     if replayed is not None:
         options.replaced = recorded_spikes(replayed, ids_of(only) or [])
     stem = config.stem if config else Path(options.config_path or options.config_name).stem
@@ -159,6 +153,8 @@ def recorded_spikes(log: Path, only: list[str]) -> dict[str, list[int]]:
     from neurobus.log import read
 
     recorded = read(log)
+    for problem in recorded.problems:
+        click.echo(one_line(f"{log} is not complete: {problem}"), err=True)
     ids = recorded.header.ids
     at = {name: i for i, name in enumerate(ids)}
     for name in only:

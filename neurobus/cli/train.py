@@ -19,8 +19,8 @@ from neurobus.classroom import brain as brains
 from neurobus.classroom import course as courses
 from neurobus.classroom import pictures, readout, witness
 from neurobus.classroom.course import Choice, Course, Result
-from neurobus.cli.common import find_models, json_option, print_json
-from neurobus.cli.run import RECORDING, perform
+from neurobus.cli.common import find_models, json_option, print_json, recorder, recording_options
+from neurobus.cli.run import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
@@ -59,9 +59,7 @@ RESUME = "neurobus train --resume"
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the config's.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE",
               help="Change the config, e.g. groups.reader.count=50. Repeatable.")  # fmt: skip
-@click.option(
-    "--record", type=click.Path(path_type=Path), metavar="FILE", help="Record the whole course (.mcap)."
-)
+@recording_options
 @click.option("--save", type=click.Path(path_type=Path), metavar="DIR",
               help="Where to keep snapshots. Default: the user's state folder.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a stopped course.")
@@ -70,8 +68,9 @@ RESUME = "neurobus train --resume"
 @json_option
 def command(config: Path | None, data: str, passes: int, order: int, split: int | None, n_train: int | None,
             n_test: int | None, clock: str | None, pace: float | None, begin: Path | None, out: Path | None,
-            seed: int | None, overrides: tuple[str, ...], record: Path | None, save: Path | None,
-            resume: Path | None, demonstration: Path | None, as_json: bool) -> None:  # fmt: skip
+            seed: int | None, overrides: tuple[str, ...], record: Path | None, overwrite: bool,
+            save: Path | None, resume: Path | None, demonstration: Path | None,
+            as_json: bool) -> None:  # fmt: skip
     """Teach the network of CONFIG: every neuron a process that learns alone from the spikes it hears.
 
     \b
@@ -89,6 +88,7 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
         if config is None or resume is not None or clock == "wall":
             raise InputError("--from LOG goes with a CONFIG and the virtual clock, and not with --resume")
         file = out or Path(f"{config.stem}.brain")
+        brains.require_free(file, overwrite)
         from neurobus.cli.demonstration import imitate
 
         imitate(config, demonstration, passes, list(overrides), seed, file, save, as_json)
@@ -108,9 +108,9 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
     for note in course.notes:
         click.echo(note, err=True)
     file = Path(course.choice.out or f"{stem}.brain")
+    brains.require_free(file, overwrite)
     listening = _witness(course, options)
-    recording = [(RECORDING, {"path": str(record.absolute())})] if record else []
-    options.programs = [listening, *recording]
+    options.programs = [listening, *recorder(record, overwrite)]
     begun_at = _resume_step(options)
     left_ns = course.duration_ns - (begun_at or 0) * course.network.dt_ns
     launch = Launch(options, stem, max(left_ns, course.network.dt_ns), pace, resume_with=RESUME)

@@ -221,6 +221,8 @@ class End:
     span_ns: int
     lost: int = 0
     why: str = ""
+    recovered: str = ""
+    """Of a log made of what could be read of another: what that lacked."""
 
     def metadata(self) -> dict[str, str]:
         facts = {name: str(value) for name, value in asdict(self).items()}
@@ -234,7 +236,8 @@ class End:
         if crc != str(_facts_crc(facts)) and (sealed or crc is not None):
             raise Damaged("its facts do not match their checksum")
         span_ns, messages, lost = (whole(facts, name, 0, 1 << 63) for name in ("span_ns", "messages", "lost"))
-        return End(whole(facts, "end_ns", 0, LONGEST_NS), messages, span_ns, lost, facts["why"])
+        end_ns, recovered = whole(facts, "end_ns", 0, LONGEST_NS), facts.get("recovered", "")
+        return End(end_ns, messages, span_ns, lost, facts["why"], recovered)
 
 
 @dataclass(frozen=True)
@@ -321,6 +324,7 @@ class Log:
     """A log in memory. Spikes are sorted by (t, i); `spikes_i` indexes `header.ids`. Shapes (N,).
 
     `complete`: closed cleanly, nothing missing. Where it is False, `problems` says in words what is lost.
+    `recovered`: the file is sound, but made of what could be read of one that was not.
     `held`, `held_weights`: of a part of a log, what was told last before it, and holds in it.
     """
 
@@ -336,6 +340,7 @@ class Log:
     end_ns: int
     complete: bool
     problems: list[str]
+    recovered: bool = False
     held: Potentials = field(default_factory=no_samples)
     held_weights: Weights = field(default_factory=no_weights)
 

@@ -61,7 +61,7 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
         for axis in axes[:-1]:
             axis.tick_params(axis="x", length=0)
         axes[-1].set_xlabel(f"model time ({unit})")
-        name = title or Path(log.header.config_name).stem
+        name = one_line(title or Path(log.header.config_name).stem)
         axes[0].set_title(
             one_line(name), loc="left", fontsize=13, fontweight="bold", pad=26, parse_math=False
         )

@@ -65,7 +65,8 @@ def read(path: str | Path, start_ns: int | None = None, end_ns: int | None = Non
         path=file.path, header=header, spikes_t=spikes.t, spikes_i=spikes.i, receipt=spikes.receipt,
         samples=samples, weights=weights, stimuli=named, events=events,
         end_ns=end.end_ns if end else max(times, default=0),
-        complete=not file.problems, problems=file.problems, held=held, held_weights=held_weights,
+        complete=not file.problems, problems=file.problems,
+        recovered=bool(end and end.recovered), held=held, held_weights=held_weights,
     )  # fmt: skip
 
 

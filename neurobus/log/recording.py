@@ -39,12 +39,12 @@ class Recording:
     """
 
     def __init__(self, path: Path, header: Header, peer: Peer, name: str, from_start: bool, observer: bool,
-                 joined_ns: int | None = None):  # fmt: skip
+                 joined_ns: int | None = None, overwrite: bool = False):  # fmt: skip
         self.name, self.peer, self.path = name, peer, path
         self.malformed = 0
         self._guard = Guard(self._passed_over, file_of(folders.state_dir(), name))
         self.ledger, self.sample_ledger = Ledger(from_start), Ledger(from_start)
-        self.log = LogWriter(path, header)
+        self.log = LogWriter(path, header, overwrite)
         self.collector = Collector(self.log, header.ids)
         self.failure: NeurobusError | None = None
         self.stopped: dict[str, Any] | None = None
@@ -139,12 +139,18 @@ class Recording:
 
 
 def main(seat: Seat) -> None:
-    """The recorder of a run. Arguments: `path`, and `on_log_failure`, "continue" or "stop"."""
+    """The recorder of a run. Arguments: `path`, `overwrite`, and `on_log_failure`, "continue" or "stop"."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     header = Header(**seat.header)
     peer = Peer(Endpoints(**seat.endpoints))
     recording = Recording(
-        Path(seat.arguments["path"]), header, peer, seat.name, from_start=True, observer=False
+        Path(seat.arguments["path"]),
+        header,
+        peer,
+        seat.name,
+        from_start=True,
+        observer=False,
+        overwrite=seat.arguments.get("overwrite", False),
     )
     stop_run = seat.arguments["on_log_failure"] == "stop"
     for stream in seat.streams:

@@ -36,6 +36,7 @@ _MALFORMED = (Damaged, McapError, struct.error, ValueError, KeyError, TypeError,
 UNPACKED_LEAST, UNPACKED_RATIO = 1 << 25, 32
 """What a file may cost to read, in bytes unpacked or looked at in vain: the least, and a multiple of its
 size. `LogWriter` leaves uncompressed what would unpack to more."""
+EXHAUSTED = "it unpacks to far more than a log of its size: not all of it was read"
 Body = memoryview | Channel | Metadata | Attachment
 
 
@@ -62,7 +63,7 @@ class LogFile:
         self._closed = self._data[len(MAGIC) :][-len(MAGIC) :] == MAGIC
         self._stop = len(self._data) - (len(MAGIC) if self._closed else 0)
         self._chunks = _chunk_indexes(self._data) if self._closed else []
-        self._whole = False
+        self._whole = self._spent = False
         self._expected: int | None = None
 
     def header(self) -> Header:
@@ -71,7 +72,7 @@ class LogFile:
         try:
             return Header.parse(self.facts["neurobus"], attached, self.problems)
         except KeyError:
-            reason = "it is cut off or missing"
+            reason = EXHAUSTED if self._spent else "it is cut off or missing"
         except _MALFORMED as error:
             reason = str(error)
         raise InputError(f"the header of this log cannot be read, and so nothing else: {reason}", self.path)
@@ -91,6 +92,8 @@ class LogFile:
             return None
         if end.lost:
             self.problems.append(f"{end.lost} items were not written: {end.why}")
+        if end.recovered:
+            self.problems.append(f"recovered from a log that was not whole: {end.recovered}")
         if self._whole:
             self._count(end.messages)
         if not self._closed:
@@ -107,7 +110,8 @@ class LogFile:
         try:
             yield from self._messages(start_ns, end_ns)
         except _Exhausted:
-            self.problems.append("it unpacks to far more than a log of its size: not all of it was read")
+            self._spent = True
+            self.problems.append(EXHAUSTED)
 
     def _messages(self, start_ns: int | None, end_ns: int | None) -> Iterator[memoryview]:
         self._whole = not self._chunks or (start_ns is None and end_ns is None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from mcap.writer import CompressionType, Writer
 
-from neurobus.errors import InputError
 from neurobus.events import Report, Stimulus
 from neurobus.log.format import (
     CHANNELS,
@@ -24,13 +23,12 @@ from neurobus.log.format import (
     WEIGHTS,
     End,
     Header,
-    Log,
     LogError,
     LogFull,
     pack,
 )  # fmt: skip
-from neurobus.log.reader import read
-from neurobus.log.records import MESSAGE, LogFile
+from neurobus.log.place import opened_to_write
+from neurobus.log.records import MESSAGE, LogFile, may_unpack_to
 
 CHUNK_SIZE = 64 * 1024
 """Small enough to find 10 ms of a long log in 3 ms, large enough to compress."""
@@ -38,15 +36,20 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CHANNEL_OF = {topic: channel for channel, topic in CHANNELS.items()}
 
 
-class LogWriter:
-    """Writes a log to `path`, over whatever was there.
+Attached = tuple[str, str, bytes]
+"""An attachment: name, media type, content."""
 
+
+class LogWriter:
+    """Writes a log to `path`, over what was there only where that is a log and `overwrite` is said.
+
+    It holds a lock on the file, so that no second writer spoils it.
     After each call its data is with the operating system: SIGKILL of this process loses none of it.
     The call that finds no room raises `LogFull`, another failure `LogError`; from then on calls write
-    nothing and count into `lost`. Raises `InputError` where the file cannot be created.
+    nothing and count into `lost`. Raises `InputError` where the file cannot be created, or holds something.
     """
 
-    def __init__(self, path: str | Path, header: Header):
+    def __init__(self, path: str | Path, header: Header, overwrite: bool = False):
         self.path = Path(path)
         self.failure: LogError | None = None
         self.lost = 0
@@ -54,7 +57,7 @@ class LogWriter:
         self.notes: list[str] = []
         """What a person should know of a close that was not quite as it should be."""
         self._end_ns = self._span_ns = self._whole = 0
-        self._file = _Unbuffered(self.path)
+        self._file = _Unbuffered(self.path, overwrite)
         try:
             self._mcap = _begin(self._file, header.metadata(), header.attachments(), use_chunking=False)
         except LogError:
@@ -106,12 +109,12 @@ class LogWriter:
         except LogError as error:
             self._file.truncate(self._whole)
             self.notes.append(str(error))
-        self._file.close()
         try:
-            compact(LogFile(self.path), self.path, end)
+            compact(self.path, end)  # still locked: nobody comes between
         except OSError as error:
             size_mb = self.path.stat().st_size / 1e6
             self.notes.append(f"{self.path} stays uncompressed ({size_mb:.1f} MB): {error.strerror}")
+        self._file.close()
         return self.path
 
     def _batch(self, topic: str, t_ns: npt.ArrayLike, index: npt.ArrayLike, receipt_ns: int,
@@ -144,54 +147,51 @@ class LogWriter:
         self._span_ns = max(self._span_ns, last_ns - first_ns)
 
 
-def compact(source: LogFile, out: Path, end: End | None) -> None:
-    """Writes `source` to `out` compressed and indexed, in one replacement: a crash leaves what was there.
-
-    Raises OSError where that cannot be done, `InputError` where `source` has no header.
-    """
-    part = out.with_name(f".{out.name}.part")
-    messages = source.messages()
-    body = next(messages, None)
+def compact(path: Path, end: End) -> None:
+    """Compresses and indexes a log in its place. Raises OSError where that cannot be done."""
+    source = LogFile(path)
+    first = next(source.messages(), None)
     source.header()
+    del first
     attachments = [(a.name, a.media_type, a.data) for a in source.attachments.values()]
+    rewrite(path, source.facts["neurobus"], attachments, lambda: LogFile(path).messages(), end.metadata)
+
+
+def rewrite(
+    out: Path,
+    facts: dict[str, str],
+    attachments: list[Attached],
+    bodies: Callable[[], Iterator[memoryview]],
+    end: Callable[[], dict[str, str]],
+) -> None:
+    """Writes a log to `out` in one replacement, so that a crash leaves what was there: compressed, or where
+    that would unpack to more than a reader takes, as it is. `end` is asked after each pass over `bodies`.
+
+    Raises OSError.
+    """
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as stream:
-            mcap = _begin(stream, source.facts["neurobus"], attachments, use_chunking=True)
-            while body is not None:
-                channel, sequence, log_time, publish_time = MESSAGE.unpack_from(body)
-                mcap.add_message(channel, log_time, bytes(body[MESSAGE.size :]), publish_time, sequence)
-                body = next(messages, None)
-            mcap.flush()  # type: ignore[no-untyped-call]
-            facts = end.metadata() if end else source.facts.get("neurobus.end")
-            if facts:
-                mcap.add_metadata("neurobus.end", facts)
-            mcap.finish()  # type: ignore[no-untyped-call]
-            stream.flush()
-            os.fsync(stream.fileno())
+        for chunked in (True, False):
+            unpacked = 0
+            with part.open("wb") as stream:
+                mcap = _begin(stream, facts, attachments, use_chunking=chunked)
+                for sequence, body in enumerate(bodies()):
+                    channel, _, log_time, publish_time = MESSAGE.unpack_from(body)
+                    unpacked += len(body)
+                    mcap.add_message(channel, log_time, bytes(body[MESSAGE.size :]), publish_time, sequence)
+                mcap.flush()  # type: ignore[no-untyped-call]
+                mcap.add_metadata("neurobus.end", end())
+                mcap.finish()  # type: ignore[no-untyped-call]
+                stream.flush()
+                os.fsync(stream.fileno())
+                if unpacked <= may_unpack_to(stream.tell()) // 2:
+                    break
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
 
 
-def recover(path: str | Path, out: str | Path) -> Log:
-    """Writes all that can be read of a cut or damaged log to `out`, as a log of its own, and reads that.
-
-    Raises `InputError` where there is nothing to recover, or `out` cannot be written.
-    """
-    path, out = Path(path), Path(out)
-    if out.exists() and out.samefile(path):
-        raise InputError("a log is not recovered over itself; name another file", out)
-    source = LogFile(path)
-    try:
-        compact(source, out, None)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", out) from error
-    log = read(out)
-    problems = list(dict.fromkeys(source.problems + log.problems))
-    return replace(log, problems=problems, complete=not problems)
-
-
-def _begin(stream: object, facts: dict[str, str], attachments: list[tuple[str, str, bytes]],
+def _begin(stream: object, facts: dict[str, str], attachments: list[Attached],
            use_chunking: bool) -> Writer:  # fmt: skip
     mcap = Writer(cast(IO[bytes], stream), CHUNK_SIZE, CompressionType.ZSTD, use_chunking=use_chunking)
     mcap.start(PROFILE, f"neurobus {facts['version']}")
@@ -207,13 +207,9 @@ def _begin(stream: object, facts: dict[str, str], attachments: list[tuple[str, s
 class _Unbuffered:
     """A file without a buffer, whole writes, and errors in words. (mcap wraps a FileIO in a buffer.)"""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, overwrite: bool):
         self.path, self.closed, self._at = path, False, 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", path) from error
+        self._fd = opened_to_write(path, overwrite)
 
     def write(self, data: bytes) -> int:
         rest = memoryview(data)

@@ -16,7 +16,7 @@ Spike = tuple[int, str]
 def make(path: Path, spikes: list[Spike], ids: str = "abc", **facts: object) -> Log:
     header = Header(**{"config_name": "x.toml", "config_text": "", "seed": 1, "dt_ns": 1, "clock": "wall",
                        "ids": list(ids), "started_unix_ns": 0, **facts})  # type: ignore[arg-type]  # fmt: skip
-    writer = LogWriter(path, header)
+    writer = LogWriter(path, header, overwrite=True)
     writer.spikes([t for t, _ in spikes], [ids.index(id) for _, id in spikes], 0)
     return read(writer.close())
 

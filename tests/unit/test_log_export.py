@@ -122,7 +122,7 @@ def test_sources_are_no_neurons(tmp_path: Path) -> None:
     log = read(writer.close(end_ns=1000 * MS))
     facts = describe(log)
     assert (facts["neurons"], facts["sources"], facts["spikes"], facts["mean_rate_hz"]) == (1, 1, 10, 1.0)
-    assert "1 neurons" in plot(log, tmp_path / "x.svg").read_text()
+    assert "1 neuron" in plot(log, tmp_path / "x.svg").read_text()
 
 
 # -- weights -----------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_sources_are_no_neurons(tmp_path: Path) -> None:
 def weighed(path: Path, n: int, looks: int = 3, other: float = 0.0) -> Log:
     """`n` synapses from each of a, b onto b, told at 0, 10, … ms; the very last weight is off by `other`."""
     header = Header("w.toml", "", 3, 100_000, "virtual", ["a", "b"], 10**18)
-    writer = LogWriter(path, header)
+    writer = LogWriter(path, header, overwrite=True)
     for k in range(looks):
         w = np.arange(2 * n) / 8 + k
         w[-1] += other * (k == looks - 1)

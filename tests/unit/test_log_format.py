@@ -33,7 +33,7 @@ HEADER = Header(
 
 def write(path: Path, n: int = 10, close: bool = True) -> LogWriter:
     """n batches of two spikes; batch k at k ms by a, and at k + 0.5 ms by b."""
-    log = LogWriter(path, HEADER)
+    log = LogWriter(path, HEADER, overwrite=True)
     for k in range(n):
         log.spikes([k * 10**6, k * 10**6 + 500_000], [0, 1], 5000 + k)
     if close:
@@ -46,7 +46,7 @@ def spikes(log: Log) -> list[tuple[int, int]]:
 
 
 def test_a_log_gives_back_what_was_written(tmp_path: Path) -> None:
-    log = LogWriter(tmp_path / "new" / "x.mcap", HEADER)
+    log = LogWriter(tmp_path / "x.mcap", HEADER)
     log.spikes(np.array([300, 100]), np.array([0, 2], np.uint32), 7_000, [0, 3])
     log.spikes([100], [1], 9_000)
     log.samples([50], [1], [-64.25], 7_500)
@@ -137,7 +137,7 @@ def test_a_window_of_a_long_log_reads_few_chunks(tmp_path: Path) -> None:
 
 def weighed(path: Path, n: int = 20, close: bool = True) -> LogWriter:
     """Looks k = 0 … n - 1 at k ms: two synapses of one pair and one more on b, then two on c."""
-    log = LogWriter(path, HEADER)
+    log = LogWriter(path, HEADER, overwrite=True)
     for k in range(n):
         log.spikes([k * 10**6], [0], k)
         log.weights(k * 10**6, [2, 0, 0], [1, 1, 1], [k + 0.25, k + 0.5, k + 0.75], 7_000 + k)
@@ -277,7 +277,12 @@ def test_recover_keeps_what_can_be_read_and_what_is_wrong(tmp_path: Path) -> Non
     got = recover(cut, tmp_path / "whole.mcap")
     assert len(spikes(got)) == 18 and not got.complete and got.header == HEADER
     again = read(tmp_path / "whole.mcap")
-    assert spikes(again) == spikes(got) and again.problems == [got.problems[-1]]
+    assert spikes(again) == spikes(got) and again.recovered and not again.complete
+    lacks = "; ".join(got.problems)
+    assert again.problems == [f"recovered from a log that was not whole: {lacks}"] and "not closed" in lacks
+    with pytest.raises(InputError, match="there already"):
+        recover(cut, tmp_path / "whole.mcap")
+    assert spikes(recover(cut, tmp_path / "whole.mcap", overwrite=True)) == spikes(got)
     with pytest.raises(InputError, match="over itself"):
         recover(cut, cut)
     with pytest.raises(InputError, match="header"):
