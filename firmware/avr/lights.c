@@ -21,6 +21,7 @@ static uint8_t palette[4][3] = { RGB(2, 2, 3), RGB(96, 44, 6), RGB(8, 30, 96), R
 static struct state {
     struct link_lights now, shown;
     uint8_t age, every, since, owed;
+    uint8_t white; /* of a spike: never the same in two frames, or what fires in each would seem to stand still */
     uint16_t identify; /* frames left */
 } state = { .age = REFRESH };
 
@@ -33,7 +34,7 @@ void lights_init(void)
 void lights_flash(void)
 {
     NEAR(struct state, my, state);
-    my->now.flash = 255;
+    my->now.flash = my->white;
     SIGN_PORT |= SIGN;
 }
 
@@ -102,6 +103,7 @@ APART void lights_frame(void)
     NEAR(struct state, my, state);
     if (my->since != 255)
         my->since++;
+    my->white = ~my->white | 0xf7;
     my->now.level = run_state.held == LINK_HELD_EMPTY ? 0 : chip_level();
     my->now.blink = 0;
     if (my->identify) {

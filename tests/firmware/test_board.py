@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -247,6 +248,27 @@ def test_the_bus_hears_what_the_pin_shows(meet: Meet, kind: str, chip: str) -> N
     rest = iter(pin)
     assert all(colours in rest for colours in said)  # in the pin's order, none that it did not show
     assert said[-1] == pin[-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_strip_of_a_neuron_that_fires_in_every_frame_moves(meet: Meet, kind: str) -> None:
+    """200 spikes a second in and 100 out, in step with the frames of 20 ms, and 60 LEDs: each frame shows the
+    same membrane. In board time, so however slow the machine is."""
+    host = meet(kind, leds=60)
+    host.load(image([30_000], t_ref=60))
+    host.send(link.MIRROR, every=5)
+    host.pump(100)
+    begun, tick, heard = host.rig.leds()["frames"], 0, len(host.heard)
+    for tick in range(10, 10_010, 10):
+        if tick % 50 == 0:
+            host.send(link.INPUT, tick=tick & 0xFFFF, synapses=(0,))
+        host.send(link.HORIZON, tick=tick)
+        host.pump(1)
+    spikes = sum(packet.message is link.SPIKE for packet in host.heard[heard:])
+    assert host.rig.leds()["frames"] - begun >= 20 and spikes >= 50
+    pictures = on_the_pin(host, begun)
+    assert sum(one != other for one, other in itertools.pairwise(pictures)) >= 19
+    assert sum(packet.message is link.LIGHTS for packet in host.heard[heard:]) >= 5  # of ten that are due
 
 
 def test_a_palette_colours_the_strip(meet: Meet) -> None:
