@@ -10,16 +10,19 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 from rich.text import Text
 
 from neurobus.bridge import hardware, simboard
 from neurobus.bridge.simboard import Rig, SimBoard
+from neurobus.cli.plain import use_stand_ins
 from neurobus.cli.topview import lit
 from neurobus.cluster import folder as folders
 from neurobus.cluster.observer import Observer
@@ -28,18 +31,47 @@ ROOT = Path(__file__).parents[1]
 NEURON = "n.3"
 ROW_S = 0.25
 FOR = "20s"
+STATES = ROOT / "build" / "demo" / "states"
+"""What the run names at its end is there to be resumed."""
+PATIENCE_S = 30.0
 
 
 def verb(*words: object) -> list[str]:
     return [sys.executable, "-m", "neurobus", *map(str, words)]
 
 
+class Words:
+    """What a program says, printed as it says it; a note of its summary that was told before is left out."""
+
+    def __init__(self, said: IO[str], console: Console):
+        self._said, self._console, self._told = said, console, set[str]()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        for line in self._said:
+            if (text := self.new(line)) is not None:
+                self._console.print(text, style="dim", markup=False)
+
+    def new(self, line: str) -> str | None:
+        """The line, or None where it only repeats what was told."""
+        text = line.rstrip()
+        word = text.strip().removeprefix("note ").strip()
+        if word in self._told:
+            return None
+        self._told.add(word)
+        return text
+
+    def end(self) -> None:
+        """Until all has been printed."""
+        self._thread.join(PATIENCE_S)
+
+
 class Timeline:
     """Rows of what happens, as it happens."""
 
-    def __init__(self, run: subprocess.Popen[str]):
-        self.console = Console(highlight=False, soft_wrap=True)
-        self.run = run
+    def __init__(self, run: subprocess.Popen[str], console: Console):
+        self.console, self.run = console, run
         manifest = self._started()
         self.observer = Observer(manifest, f"demo-{os.getpid()}")
         self.ids = [name for name in manifest.ids if name.startswith("n.")] + ["reader"]
@@ -53,7 +85,7 @@ class Timeline:
                 if manifest.t0_ns is not None:
                     return manifest
             time.sleep(0.05)
-        raise SystemExit(self.run.stdout.read() if self.run.stdout else "the run did not start")
+        raise SystemExit("the run did not start")
 
     def say(self, text: str) -> None:
         self.console.print(f"[bold yellow]{'':9}{text}[/]")
@@ -99,43 +131,58 @@ def ask(timeline: Timeline, *words: object) -> None:
 
 
 @contextmanager
-def running() -> Iterator[subprocess.Popen[str]]:
+def running(console: Console) -> Iterator[tuple[subprocess.Popen[str], Words]]:
     command = verb("run", ROOT / "configs" / "first" / "board.toml", "--for", FOR)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout
+        words = Words(process.stdout, console)
         try:
-            yield process
+            yield process, words
         finally:
             if process.poll() is None:
                 process.terminate()
+            words.end()
 
 
 def main() -> None:
+    use_stand_ins()
+    console = Console(highlight=False, soft_wrap=True)
     board = hardware.BOARDS["uno"]
-    one = SimBoard(simboard.firmware(board), board.mcu, board.clock_hz, own_supply=True, serial=0xB0A2D)
-    with Rig([one]) as rig, running() as run:
-        timeline = Timeline(run)
-        timeline.go(1.5)
-        ask(timeline, "attach", rig.names[0], "--as", NEURON)
-        timeline.go(1.5)
-        timeline.say("the button on the board is pressed")
-        rig.press()
-        timeline.go(1.5)
-        timeline.say("the cable is pulled")
-        rig.unplug()
-        timeline.go(1.5)
-        timeline.say("and put back")
-        rig.plug()
-        timeline.go(2.0)
-        ask(timeline, "boards")
-        ask(timeline, "detach", NEURON)
-        timeline.go(1.0)
-        ask(timeline, "stop")
-        out, _ = run.communicate(timeout=30)
-    timeline.console.print(out)
+    console.print("the firmware of an Uno is built, where it is not yet …")
+    elf = simboard.firmware(board)
+    console.print("a simulated Uno runs it, cycle by cycle …")
+    one = SimBoard(elf, board.mcu, board.clock_hz, own_supply=True, serial=0xB0A2D)
+    with Rig([one]) as rig:
+        console.print(
+            f"it is plugged in as {rig.names[0]}; a network of nine neurons starts, each a process …"
+        )
+        with running(console) as (run, words):
+            show(rig, Timeline(run, console))
+            run.wait(PATIENCE_S)
+            words.end()
+
+
+def show(rig: Rig, timeline: Timeline) -> None:
+    timeline.go(1.5)
+    ask(timeline, "attach", rig.names[0], "--as", NEURON)
+    timeline.go(1.5)
+    timeline.say("the button on the board is pressed")
+    rig.press()
+    timeline.go(1.5)
+    timeline.say("the cable is pulled")
+    rig.unplug()
+    timeline.go(1.5)
+    timeline.say("and put back")
+    rig.plug()
+    timeline.go(2.0)
+    ask(timeline, "boards")
+    ask(timeline, "detach", NEURON)
+    timeline.go(1.0)
+    ask(timeline, "stop")
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="nb-demo-", dir="/tmp") as folder:
         os.environ["NEUROBUS_RUNTIME_DIR"] = folder
-        os.environ["NEUROBUS_STATE_DIR"] = folder + "/state"
+        os.environ["NEUROBUS_STATE_DIR"] = str(STATES)
         main()
