@@ -68,7 +68,9 @@ def export(
     log: Path, out: Path, name: str | None, weights: bool, start_ns: int, end_ns: int | None,
     only: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Write the spikes of LOG to OUT: .csv, .h5 (SONATA) or .nwb; or with --weights its weights to a .csv.
+    """Write LOG to OUT, its spikes, and potentials and weights where they were recorded: .h5 (SONATA),
+    .nwb, or .csv, with OUT.potentials.csv and OUT.weights.csv beside it; or with --weights its weights
+    alone to a .csv.
 
     \b
     neurobus log export ring.mcap ring.csv --only n.0,n.1
@@ -92,11 +94,15 @@ def export(
             f"{counted(n, 'weight')} in {path}"
         )
         return
-    path = write(part, out, name)
+    paths = write(part, out, name)
+    figures = {"spikes": part.spikes_t.size, "samples": part.samples.t.size, "weights": part.weights.t.size}
     if as_json:
-        print_json({"path": str(path), "spikes": int(part.spikes_t.size)})
+        print_json({"path": str(paths[0]), "files": [str(path) for path in paths],
+                    **{name: int(n) for name, n in figures.items()}})  # fmt: skip
     else:
-        click.echo(f"{counted(part.spikes_t.size, 'spike')} in {path}")
+        held = ", ".join(counted(int(n), name.removesuffix("s")) for name, n in figures.items()
+                         if n or name == "spikes")  # fmt: skip
+        click.echo(f"{held} in {', '.join(map(str, paths))}")
 
 
 @command.command(short_help="whether two logs hold the same spikes")

@@ -15,6 +15,7 @@ from neurobus.words import counted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LONGEST_TITLE = 80
 MOST_LABELS = 40
 """Up to so many neurons each has its row and its name; beyond, groups are named."""
 MOST_DOTS = 300_000
@@ -61,7 +62,7 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
         for axis in axes[:-1]:
             axis.tick_params(axis="x", length=0)
         axes[-1].set_xlabel(f"model time ({unit})")
-        name = one_line(title or Path(log.header.config_name).stem)
+        name = one_line(title or Path(log.header.config_name).stem)[:LONGEST_TITLE]
         axes[0].set_title(
             one_line(name), loc="left", fontsize=13, fontweight="bold", pad=26, parse_math=False
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import h5py
@@ -32,12 +33,75 @@ def log(tmp_path: Path) -> Log:
 
 
 def test_csv_times_are_exact(log: Log, tmp_path: Path) -> None:
-    out = export(log, tmp_path / "deep" / "x.csv")
+    out, potentials = export(log, tmp_path / "deep" / "x.csv")
     assert out.read_text() == "time_ms,id\n0.1,a\n1.500001,b\n20,a\n"
+    assert potentials.name == "x.potentials.csv"
+    assert potentials.read_text() == "time_ms,id,potential_mV\n0,a,-70.0\n1,a,-60.0\n2,a,-65.0\n"
+
+
+def test_what_is_no_export_is_kept(log: Log, tmp_path: Path) -> None:
+    """The log itself, and anything else of another kind; an export is made again."""
+    before = log.path.read_bytes()
+    (tmp_path / "config.toml").write_text("[run]")
+    for out in (log.path, tmp_path / "config.toml"):
+        for kind in ("csv", "sonata", "nwb"):
+            with pytest.raises(InputError, match="no export, so it is kept"):
+                export(log, out, kind)
+    assert log.path.read_bytes() == before and (tmp_path / "config.toml").read_text() == "[run]"
+    assert export(log, tmp_path / "x.h5") == export(log, tmp_path / "x.h5")
+    assert export(log, tmp_path / "x.csv") == export(log, tmp_path / "x.csv")
+
+
+def test_exports_hold_potentials_and_weights_and_what_held_before_a_part(tmp_path: Path) -> None:
+    """a is told at 0, 1 and 2 ms and holds; b from 3 ms on. The part begins at 2.5 ms."""
+    writer = LogWriter(tmp_path / "y.mcap", Header("x.toml", "", 1, 500_000, "virtual", ["a", "b"], 10**18))
+    writer.samples([0, MS, 2 * MS, 3 * MS], [0, 0, 0, 1], [-70.0, -60.0, -65.0, -50.0], 0)
+    writer.weights(MS, [0, 1], [1, 1], [1.5, 2.5], 0)
+    writer.weights(3 * MS, [0, 1], [1, 1], [1.25, 2.25], 0)
+    path = writer.close(end_ns=4 * MS)
+    part = read(path, 2 * MS + MS // 2)
+    with h5py.File(export(part, tmp_path / "y.h5")[0]) as file:
+        report = file["report/default"]
+        assert report["mapping/node_ids"][:].tolist() == [0, 1]
+        assert report["mapping/time"][:].tolist() == [3.0, 4.0, 0.5] and report["data"].attrs["units"] == "mV"
+        assert report["data"][:].tolist() == [[-65.0, -50.0]] * 2
+        exact, weights = file["potentials/default"], file["weights/default"]
+        assert list(zip(exact["timestamps"], exact["node_ids"], exact["data"], strict=True)) == [
+            (2.0, 0, -65.0),
+            (3.0, 1, -50.0),
+        ]
+        assert weights["timestamps"][:].tolist() == [1, 1, 3, 3]
+        assert weights["syn_weight"][:].tolist() == [1.5, 2.5, 1.25, 2.25]
+    with h5py.File(export(read(path), tmp_path / "whole.h5")[0]) as file:
+        data = file["report/default/data"][:]
+        assert data[:, 0].tolist() == [-70.0] * 2 + [-60.0] * 2 + [-65.0] * 4
+        assert np.isnan(data[:6, 1]).all() and data[6:, 1].tolist() == [-50.0] * 2
+    spikes, potentials, told = export(part, tmp_path / "y.csv")
+    assert spikes.read_text() == "time_ms,id\n"
+    assert potentials.read_text() == "time_ms,id,potential_mV\n2,a,-65.0\n3,b,-50.0\n"
+    assert told.read_text().splitlines()[1] == "1,a,b,1.5"
+
+
+def test_nwb_holds_potentials_and_weights_and_opens_without_a_warning(tmp_path: Path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    writer = LogWriter(tmp_path / "y.mcap", Header("x.toml", "", 1, 500_000, "virtual", ["a", "b"], 10**18))
+    writer.samples([0, MS], [0, 0], [-70.0, -60.0], 0)
+    writer.weights(MS, [0], [1], [1.5], 0)
+    log = read(writer.close(end_ns=4 * MS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (out,) = export(log, tmp_path / "y.nwb")
+        with pynwb.NWBHDF5IO(str(out), "r") as io:
+            file = io.read()
+            series = file.acquisition["a"]
+            assert series.timestamps[:].tolist() == [0.0, 0.001] and series.unit == "volts"
+            assert (series.data[:] * series.conversion).tolist() == [-0.07, -0.06]
+            table = file.processing["learning"]["weights"]
+            assert [table[name][0] for name in ("time", "pre", "post", "weight")] == [0.001, "a", "b", 1.5]
 
 
 def test_sonata(log: Log, tmp_path: Path) -> None:
-    with h5py.File(export(log, tmp_path / "x.h5")) as file:
+    with h5py.File(export(log, tmp_path / "x.h5")[0]) as file:
         spikes = file["spikes/default"]
         assert spikes["timestamps"][:] == pytest.approx([0.1, 1.500001, 20])
         assert spikes["timestamps"].attrs["units"] == "ms"
@@ -58,7 +122,7 @@ def test_nwb_without_pynwb_says_what_to_install(
 
 def test_nwb(log: Log, tmp_path: Path) -> None:
     pynwb = pytest.importorskip("pynwb")
-    with pynwb.NWBHDF5IO(str(export(log, tmp_path / "x.nwb")), "r") as io:
+    with pynwb.NWBHDF5IO(str(export(log, tmp_path / "x.nwb")[0]), "r") as io:
         units = io.read().units
         assert list(units["neuron"][:]) == ["a", "b"]
         assert units["spike_times"][0] == pytest.approx([1e-4, 0.02])
