@@ -231,6 +231,11 @@ class Model(Node):
         return None
 
     @staticmethod
+    def current_range(p: Mapping[str, Array], dt_ms: float) -> tuple[Array, Array] | None:
+        """The least and the largest current that it holds beside its own, (K,) each; None: any."""
+        return None
+
+    @staticmethod
     def check_weights(
         p: Mapping[str, Array], w: Array, receptor: npt.NDArray[Any]
     ) -> list[tuple[npt.NDArray[np.bool_], str]]:

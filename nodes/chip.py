@@ -198,6 +198,11 @@ class Chip(Model):
         return Grain(p["I_max"] / 32768.0, 32767, U16)
 
     @staticmethod
+    def current_range(p, dt_ms):
+        c = Chip.prepare(p, dt_ms)
+        return (-B_MOST - c["b"]) / c["b_per_pA"], (B_MOST - c["b"]) / c["b_per_pA"]
+
+    @staticmethod
     def check_weights(p, w, receptor):
         return [
             (

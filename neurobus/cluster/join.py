@@ -28,7 +28,8 @@ from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Control, Report
 from neurobus.grid import off_grid_ms, steps_up
 from neurobus.loading import load
-from neurobus.model import Model, Param, Source, stream_key
+from neurobus.model import Array, Model, Param, Source, stream_key
+from neurobus.network.held import fault, told_by
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime
 from neurobus.owned import lay_out
@@ -187,6 +188,18 @@ def _source_part(
     )
 
 
+def _require_held(
+    model: type[Model], model_name: str, p: dict[str, Array], rows: list[Any], synapses: list[str]
+) -> None:
+    """The model can have these weights; what it rounds is told."""
+    _, weights, _, receptors = np.array(rows, np.float64).reshape(-1, 4).T
+    each = {name: np.repeat(value, len(rows)) for name, value in p.items()}
+    if (found := fault(model, each, weights, receptors)) is not None:
+        raise InputError(f'--synapse "{synapses[found[0]]}": {found[1]}')
+    for word in told_by(model_name, model, each, weights):
+        print(word, file=sys.stderr)
+
+
 def _neuron_part(
     model: type[Model],
     model_name: str,
@@ -217,6 +230,7 @@ def _neuron_part(
         by_sign = model.by_sign and len(model.receptors) > 1 and weight < 0
         receptor = model.receptors.index(parts[3]) if parts[3:] else int(by_sign)
         rows.append((ids.index(parts[0]), weight, delay_ns // manifest.dt_ns, receptor))
+    _require_held(model, model_name, p, rows, synapses)
     rows.sort(key=lambda row: row[0])
     none = np.empty(0)
     delays = [row[2] for row in rows]

@@ -15,6 +15,7 @@ from neurobus import units
 from neurobus.config import Config
 from neurobus.config.schema import Background, Current
 from neurobus.model import Array, Model, Shown, Source
+from neurobus.network.held import current_fault
 from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
@@ -147,6 +148,8 @@ def _currents(who: Population) -> list[tuple[int, int, int, float]]:
             continue
         members = who.named((*place, "target"), source.target)
         pa = read.number((*place, "amplitude"), source.amplitude, "pA")
+        if (word := current_fault(who, members, pa)) is not None:
+            raise who.error((*place, "amplitude"), word)
         start = read.steps((*place, "start"), source.start) if source.start is not None else 0
         stop = read.steps((*place, "stop"), source.stop) if source.stop is not None else -1
         if 0 <= stop <= start:

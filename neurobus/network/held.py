@@ -40,6 +40,28 @@ def params_of(network: Network | Population, number: int, neurons: npt.NDArray[A
     return {name: values[at] for name, values in network.params[number].items()}
 
 
+def current_fault(who: Population, neurons: npt.NDArray[Any], pa: float) -> str | None:
+    """What would be right where one of these neurons cannot hold a current of so many pA."""
+    for number in np.unique(who.model_of[neurons]).tolist():
+        model, mine = who.models[number], neurons[who.model_of[neurons] == number]
+        if not issubclass(model, Model):
+            continue
+        held = model.current_range(params_of(who, number, mine), who.read.dt_ns / 1e6)
+        if held is None:
+            continue
+        low, high = float(held[0].max()), float(held[1].min())
+        if not low <= pa <= high:
+            name = list(who.model_number)[number]
+            return f"a current of {pa:g} pA: {name} holds {low:.6g} to {high:.6g} pA here"
+    return None
+
+
+def told_by(name: str, model: type[Model], p: Mapping[str, Array], w: Array) -> list[str]:
+    """What neurons of a model round of these weights, by how much at most. `p`: name → (n,); w (n,)."""
+    grain = model.grain(p)
+    return [] if grain is None else list(_rounded(name, model, "weight", w, grain.held(w), grain.unit))
+
+
 def faults(network: Network) -> Iterator[str]:
     """The first weight of each model that its neurons cannot have, of a network whose weights are not its
     config's."""
@@ -56,8 +78,7 @@ def inexact(network: Network) -> list[str]:
     words: list[str] = []
     for number, model, mine in _models(network):
         post, w = network.post[mine], network.weight[mine]
-        if (grain := model.grain(params_of(network, number, post))) is not None:
-            words += _rounded(network.model_names[number], model, "weight", w, grain.held(w), grain.unit)
+        words += told_by(network.model_names[number], model, params_of(network, number, post), w)
         noisy = np.flatnonzero((network.model_of == number) & (network.background_rate_hz > 0))
         if len(noisy) and (grain := model.grain(params_of(network, number, noisy))) is not None:
             w = network.background_weight[noisy]

@@ -7,6 +7,7 @@ import pytest
 
 from neurobus.classroom.brain import with_weights
 from neurobus.cli.poke import felt
+from neurobus.cluster import join
 from neurobus.config import load
 from neurobus.describe import describe
 from neurobus.errors import InputError
@@ -15,6 +16,7 @@ from neurobus.network.held import grains, inexact
 from neurobus.node.core import Core
 from neurobus.node.lender import Lender
 from neurobus.placement import place
+from nodes.chip import Chip
 from tests.helpers import net, run_table, table
 
 
@@ -128,3 +130,38 @@ def test_a_poke_is_told_as_it_is_felt():
     assert found == [(0.25, 65535), None]
     assert felt(found[0], 20_000.0) == 65535 * 0.25 == -felt(found[0], -1e300)
     assert (felt(found[0], 0.6), felt(found[1], 0.6)) == (0.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "model", "refused"),
+    [("25000 pA", "nodes.chip", True), ("-21000 pA", "nodes.chip", True), ("19000 pA", "nodes.chip", False),
+     ("25000 pA", "nodes.lif", False)],
+)  # fmt: skip
+def test_a_current_that_a_chip_cannot_hold_is_refused(amplitude, model, refused):
+    text = chip("1 pA", model) + table("sources", kind="current", target="a", amplitude=amplitude)
+    if not refused:
+        assert net(text).currents
+        return
+    with pytest.raises(
+        InputError, match=r"test.toml:\d+: a current of .* pA: nodes.chip holds -20[.0-9]+ to 20[.0-9]+ pA"
+    ):
+        net(text)
+
+
+@pytest.mark.parametrize(
+    ("synapse", "word"),
+    [("p, 9000 pA, 1 ms", "a weight of 9000 pA: the chip's largest"), ("p, -5 pA, 1 ms, ex", "is >= 0")],
+)
+def test_a_neuron_started_by_hand_is_held_to_the_same(synapse, word):
+    given = [(0, 9000.0, 10, 0)] if "9000" in synapse else [(0, -5.0, 10, 0)]
+    p = {name: np.array([param.value]) for name, param in Chip.params().items()}
+    with pytest.raises(InputError, match=word):
+        join._require_held(Chip, "nodes.chip", p, given, [synapse])
+
+
+def test_what_a_neuron_started_by_hand_rounds_is_told(capsys):
+    p = {name: np.array([param.value]) for name, param in Chip.params().items()}
+    join._require_held(Chip, "nodes.chip", p, [(0, 0.1, 10, 0), (1, 5.0, 10, 0)], ["", ""])
+    assert "by up to 0.1 pA: 0.1 acts as 0" in capsys.readouterr().err
+    join._require_held(Chip, "nodes.chip", p, [], [])
+    assert capsys.readouterr().err == ""
