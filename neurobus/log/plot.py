@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,13 @@ MOST_DOTS = 300_000
 MOST_TRACES = 6
 MOST_WEIGHTS = 60
 """Up to so many synapses each is a line; beyond, their distribution is drawn."""
-WEIGHT_BINS = 40
+WEIGHT_BINS, RATE_BINS = 40, 1500
 MOST_COLUMNS = 1500
+LARGE, LARGEST_PART = 10, 60
+"""From so many members on a group has a rate of its own; beyond so many, where they have names of their own,
+it is drawn in parts."""
+MOST_NAMED_WEIGHTS = 8
+"""Up to so many lines of weights are named."""
 LEAST_SAMPLES = 50
 """Where many neurons have samples, a trace of fewer says little: they were sent to electrical synapses."""
 
@@ -45,7 +51,7 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
     scale, unit = (1e6, "ms") if window[1] - window[0] <= 2_000_000_000 else (1e9, "s")
     traces = _traces(log)
     weighed = bool(log.weights.t.size or log.held_weights.t.size)
-    heights = [rows.height, 1.1, *[0.62] * len(traces), *[1.4] * weighed]
+    heights = [rows.height, 1.1, *[0.62] * len(traces), *[1.8] * weighed]
     with matplotlib.rc_context(STYLE):
         figure = blank(9.6, sum(heights) + 1.4)
         axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
@@ -73,44 +79,96 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
 
 
 class _Rows:
-    """Which neuron stands where, and in which colour: groups one after the other, the first on top."""
+    """Which neuron stands where, and in which colour: groups one after the other, the first on top, and the
+    sources, grey, a little below. A large group whose members have names of their own is cut into parts, each
+    named by its first and last member."""
 
     def __init__(self, log: Log):
-        ids = log.header.ids
+        ids, n_neurons = log.header.ids, log.header.n_neurons
         self.n = len(ids)
         self.labelled = self.n <= MOST_LABELS
         self.height = float(np.clip(0.16 * self.n, 1.3, 5.2)) if self.labelled else 4.6
-        member = [""] * self.n
-        for name, members in log.header.groups.items():
-            for index in members if len(members) > 1 else ():
-                member[index] = member[index] or name
-        for index, id in enumerate(ids):
-            head, dot, _ = id.rpartition(".")
-            member[index] = member[index] or (head if dot else "")
-        if member.count("") == 1:
-            member[member.index("")] = ids[member.index("")]
+        member = _group_names(ids, log.header.groups)
         self.groups = list(dict.fromkeys(member))
         self.group_of = np.array([self.groups.index(name) for name in member], np.int64)
         order = np.argsort(self.group_of, kind="stable")
-        self.y = np.empty(self.n, np.int64)
+        self.source = np.arange(self.n) >= (self.n if n_neurons is None else n_neurons)
+        self.gap = 0.02 * self.n if self.source.any() and not self.source.all() and not self.labelled else 0.0
+        self.y = np.empty(self.n)
         self.y[order] = np.arange(self.n)
+        self.y += self.gap * self.source
         self.sizes = np.bincount(self.group_of, minlength=len(self.groups))
+        self._parts: list[tuple[str, Int64s]] = []
+        self.part_of = np.empty(self.n, np.int64)
+        for group, name in enumerate(self.groups):
+            members = np.flatnonzero(self.group_of == group).astype(np.int64)
+            for part in _parts(name, [ids[i] for i in members], members):
+                self.part_of[part[1]] = len(self._parts)
+                self._parts.append(part)
 
     @property
     def row_points(self) -> float:
-        return self.height * 72 / max(self.n, 1)
+        return self.height * 72 / max(self.n + self.gap, 1)
+
+    @property
+    def n_parts(self) -> int:
+        return len(self._parts)
 
     def colour(self, group: int) -> str:
-        return COLOURS[group % len(COLOURS)]
+        """Of a group, in rates and traces."""
+        return GREY if self.source[self.group_of == group].all() else COLOURS[group % len(COLOURS)]
 
-    def labels(self) -> tuple[list[int], Floats]:
-        """The groups to name, as many as find room, and where: beside themselves, or a little below."""
+    def part_colour(self, part: int) -> str:
+        """Of a part of a group: neighbours differ."""
+        members = self._parts[part][1]
+        several = np.count_nonzero(self.group_of == self.group_of[members[0]]) > members.size
+        large = np.count_nonzero(np.bincount(self.group_of[~self.source]) >= LARGE)
+        if several and large <= 1:  # else the colours are those of the groups' rates
+            return COLOURS[part % len(COLOURS)]
+        return self.colour(int(self.group_of[members[0]]))
+
+    def edges(self) -> Floats:
+        """Between the parts."""
+        lasts = [float(self.y[members].max()) for _, members in self._parts]
+        return np.array(lasts[:-1]) + 0.5
+
+    def labels(self) -> tuple[list[tuple[str, int]], Floats]:
+        """The parts to name, as many as find room, with their numbers, and where: beside themselves, or a
+        little below."""
         gap = 11 / self.row_points
-        named = sorted(np.argsort(-self.sizes, kind="stable")[: int(self.n / gap)].tolist())
-        at = (np.cumsum(self.sizes) - (self.sizes + 1) / 2)[named]
+        sizes = np.array([members.size for _, members in self._parts])
+        named = sorted(np.argsort(-sizes, kind="stable")[: int((self.n + self.gap) / gap)].tolist())
+        at = np.array([float(self.y[self._parts[part][1]].mean()) for part in named])
         room = gap * np.arange(len(named))
         at = np.maximum.accumulate(at - room) + room
-        return named, np.minimum(at, self.n - gap / 2 - room[::-1])
+        return [(self._parts[part][0], part) for part in named], np.minimum(
+            at, self.n + self.gap - gap / 2 - room[::-1]
+        )
+
+
+def _group_names(ids: Sequence[str], groups: Mapping[str, Sequence[int]]) -> list[str]:
+    """The group of each neuron: the smallest that has it, no pattern; else what its id has before the dot."""
+    member = [""] * len(ids)
+    for name, members in sorted(groups.items(), key=lambda group: -len(group[1])):
+        for index in members if len(members) > 1 and "#" not in name else ():
+            member[index] = name
+    for index, id in enumerate(ids):
+        head, dot, _ = id.rpartition(".")
+        member[index] = member[index] or (head if dot else "")
+    if member.count("") == 1:
+        member[member.index("")] = ids[member.index("")]
+    return member
+
+
+def _parts(name: str, ids: Sequence[str], members: Int64s) -> list[tuple[str, Int64s]]:
+    """A group, or the parts it is drawn in, with what they are called."""
+    numbered = all(id.startswith(f"{name}.") for id in ids)
+    n = 1 if numbered or members.size <= LARGEST_PART else -(-members.size // LARGEST_PART)
+    if n == 1:
+        size = f" ({members.size})" if members.size > 1 else ""
+        return [((name or "others") + size, members)]
+    parts = np.array_split(np.arange(members.size), n)
+    return [(f"{ids[part[0]]} – {ids[part[-1]]}", members[part]) for part in parts]
 
 
 def _raster(axis: Axes, log: Log, rows: _Rows, scale: float) -> None:
@@ -122,23 +180,25 @@ def _raster(axis: Axes, log: Log, rows: _Rows, scale: float) -> None:
     else:
         size = 5 if t.size < 2_000 else 3.4 if t.size < 10_000 else 2.2 if t.size < 50_000 else 1.2
         style |= {"marker": ".", "markersize": size, "markeredgewidth": 0}
-    for group in range(len(rows.groups)):
-        chosen = rows.group_of[i] == group
-        axis.plot(t[chosen], rows.y[i[chosen]], color=rows.colour(group), **style)
+    for part in range(rows.n_parts):
+        chosen = rows.part_of[i] == part
+        axis.plot(t[chosen], rows.y[i[chosen]], color=rows.part_colour(part), **style)
     pad = 0.3 + 3 / rows.row_points
-    axis.set_ylim(rows.n - 0.5 + pad, -0.5 - pad)
+    axis.set_ylim(rows.n + rows.gap - 0.5 + pad, -0.5 - pad)
     if rows.labelled:
         axis.set_yticks(rows.y, log.header.ids, fontsize=7.5 if rows.n > 24 else 8.5)
-    elif len(rows.groups) > 1:
+        for index, label in enumerate(axis.get_yticklabels()):
+            if rows.source[index]:
+                label.set_color(GREY)
+                label.set_fontstyle("italic")
+    elif rows.n_parts > 1:
         named, at = rows.labels()
-        names = [rows.groups[group] or "others" for group in named]
-        sizes = [f" ({size})" if size > 1 else "" for size in rows.sizes[named]]
-        axis.set_yticks(at, [name + size for name, size in zip(names, sizes, strict=True)])
+        axis.set_yticks(at, [name for name, _ in named])
         axis.tick_params(axis="y", length=0)
-        for group, label in zip(named, axis.get_yticklabels(), strict=True):
-            label.set_color(rows.colour(group))
-        for edge in np.cumsum(rows.sizes)[:-1]:
-            axis.axhline(edge - 0.5, color=FAINT, linewidth=0.8)
+        for (_, part), label in zip(named, axis.get_yticklabels(), strict=True):
+            label.set_color(rows.part_colour(part))
+        for edge in rows.edges():
+            axis.axhline(edge, color=FAINT, linewidth=0.8)
     else:
         axis.set_ylabel("neuron")
     if stride > 1:
@@ -165,37 +225,44 @@ def _mark_stimuli(axis: Axes, log: Log, scale: float) -> None:
                           textcoords="offset points", color=MARK, fontsize=7.5)  # fmt: skip
 
 
-def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
-    """Spikes per second and neuron, smoothed with a Gaussian of 1/160 of the window or 2 ms."""
-    n_bins = 1500
-    width_s = (window[1] - window[0]) / n_bins / 1e9
-    sigma = min(max(n_bins / 160, 2e-3 / width_s), n_bins / 10)
+def rate(t_ns: Int64s, n: int, window: tuple[int, int], end_ns: int) -> Floats:
+    """Spikes per second and neuron (Hz) in `RATE_BINS` bins of the window, smoothed with a Gaussian of 1/160
+    of the window or 2 ms. At an edge it is the mean over what was recorded, not over what lies beyond; NaN
+    in bins after `end_ns`.
+    """
+    width_s = (window[1] - window[0]) / RATE_BINS / 1e9
+    sigma = min(max(RATE_BINS / 160, 2e-3 / width_s), RATE_BINS / 10)
     offsets = np.arange(-int(4 * sigma), int(4 * sigma) + 1)
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel /= kernel.sum()
+    counts, edges = np.histogram(t_ns, RATE_BINS, window)
+    # of each bin, the part that was recorded
+    covered = np.clip((end_ns - edges[:-1]) / np.diff(edges), 0.0, 1.0)
+    spikes, seconds = (np.convolve(a, kernel)[offsets[-1] :][:RATE_BINS] for a in (counts, covered * width_s))
+    hz: Floats = np.divide(spikes, seconds * max(n, 1), out=np.full(RATE_BINS, np.nan), where=covered > 0)
+    return hz
 
+
+def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
     def smooth(t: Int64s, n: int) -> Floats:
-        counts, _ = np.histogram(t, n_bins, window)
-        rate: Floats = np.convolve(counts / (width_s * max(n, 1)), kernel)[offsets[-1] :][:n_bins]
-        return rate
+        return rate(t, n, window, log.end_ns)
 
-    edges = np.linspace(*window, n_bins + 1) / scale
+    edges = np.linspace(*window, RATE_BINS + 1) / scale
     x = (edges[:-1] + edges[1:]) / 2
-    large = np.flatnonzero(rows.sizes >= 10).tolist()
+    large = np.flatnonzero(rows.sizes >= LARGE).tolist()
     if 1 < len(large) <= len(COLOURS) and not rows.labelled:
         top = 0.0
         for group in large:
             y = smooth(log.spikes_t[rows.group_of[log.spikes_i] == group], int(rows.sizes[group]))
             axis.fill_between(x, y, color=rows.colour(group), alpha=0.07, linewidth=0)
             axis.plot(x, y, color=rows.colour(group), linewidth=1.1)
-            top = max(top, float(y.max()))
+            top = max(top, float(np.nanmax(y, initial=0)))
     else:
         n_neurons = log.header.n_neurons
         neurons = slice(None) if n_neurons is None else log.spikes_i < n_neurons
         y = smooth(log.spikes_t[neurons], n_neurons or rows.n)
         axis.fill_between(x, y, color=INK, alpha=0.12, linewidth=0)
         axis.plot(x, y, color=INK, linewidth=1.0)
-        top = float(y.max())
+        top = float(np.nanmax(y, initial=0))
     axis.set_ylim(0, top * 1.12 or 1)
     axis.locator_params(axis="y", nbins=3)
     axis.set_ylabel("rate per\nneuron (Hz)")
@@ -218,9 +285,11 @@ def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float, wind
     t, v_mv = np.append(before.t, told.t), np.append(before.v_mv, told.v_mv)
     t, v_mv = np.append(t, max(window[1], t[-1])), np.append(v_mv, v_mv[-1])
     axis.step(t / scale, np.where(np.isfinite(v_mv), v_mv, np.nan), where="post", color=colour, linewidth=0.8)
-    axis.set_ylabel(f"{log.header.ids[index]}\nmV")
+    axis.annotate(log.header.ids[index], (0, 1), (4, -2), xycoords="axes fraction", va="top", color=colour,
+                  textcoords="offset points", fontsize=8.5, fontweight="bold")  # fmt: skip
+    axis.set_ylabel("mV")
     axis.locator_params(axis="y", nbins=2)
-    axis.margins(y=0.12)
+    axis.margins(y=0.3)
 
 
 def _weights(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
@@ -242,7 +311,15 @@ def _weights(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int,
     }
     for synapse, group in enumerate(rows.group_of[told.post[synapses]].tolist()):
         t, w = told.t[number == synapse], told.weight[number == synapse]
-        axis.plot(t / scale, w, color=rows.colour(group), **style)
+        named = synapses.size <= MOST_NAMED_WEIGHTS
+        colour = COLOURS[synapse % len(COLOURS)] if named else rows.colour(group)
+        axis.plot(t / scale, w, color=colour, **style)
+        if named:
+            pre, post = (log.header.ids[ends[synapses[synapse]]] for ends in (told.pre, told.post))
+            axis.annotate(f"{pre} → {post}", (1, w[-1]), (4, 0), xycoords=axis.get_yaxis_transform(),
+                          textcoords="offset points", va="center", color=colour, fontsize=7,
+                          annotation_clip=False)  # fmt: skip
+    axis.margins(y=0.12)
 
 
 def _spread(axis: Axes, told: Weights, n_synapses: int, scale: float, window: tuple[int, int]) -> None:

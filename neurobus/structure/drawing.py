@@ -20,6 +20,10 @@ MOST_DOTS = 6000
 """Up to so many synapses each is a dot in the matrix; beyond, it shows their density."""
 MOST_LINES, MOST_CHORDS = 1500, 20_000
 """Up to so many synapses each is a line on the sheet, or across the ring."""
+MOST_NAMES = 40
+"""Up to so many neurons stand on the axes with their names."""
+SOURCES_APART = 0.04
+"""How far sources stand beside the matrix, by its width."""
 HEAVY_TAIL = 4.0
 """Where the largest degree is so many times the mean, degrees are drawn on logarithmic axes."""
 _PLUS, _MINUS = COLOURS[0], COLOURS[1]
@@ -102,9 +106,21 @@ def _matrix(axis: Axes, network: Network) -> None:
             color=COLOURS[2],
             alpha=0.6,
         )
-    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
+    names, columns = _source_columns(network)
+    _sources(axis, network, columns)
+    right = n + SOURCES_APART * n + len(names) if names else n
+    axis.set(xlim=(-0.5, right - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
+    if n <= MOST_NAMES:
+        at = [*range(n), *(_source_x(n, column) for column in range(len(names)))]
+        axis.set_xticks(at, [*network.ids[:n], *names], rotation=90)
+        axis.set_yticks(range(n), network.ids[:n])
+        axis.tick_params(length=0, labelsize=6.5 if n > 20 else 8)
+    elif names:
+        middle = _source_x(n, (len(names) - 1) / 2)
+        axis.annotate("sources", (middle, 0), (0, -4), xycoords=axis.get_xaxis_transform(), ha="center",
+                      va="top", textcoords="offset points", color=GREY, fontsize=8)  # fmt: skip
     groups = [group for group in _groups(network) if group[2] - group[1] > 0.03 * n]
-    if 1 < len(groups) <= 12:
+    if 1 < len(groups) <= 12 and n > MOST_NAMES:
         for _, first, _ in groups[1:]:
             axis.axhline(first - 0.5, color=GREY, linewidth=0.5)
             axis.axvline(first - 0.5, color=GREY, linewidth=0.5)
@@ -116,6 +132,32 @@ def _matrix(axis: Axes, network: Network) -> None:
     there = bool(np.any(weight > 0)), bool(np.any(weight < 0)), bool(network.gap_a.size)
     kinds = zip(("excitatory", "inhibitory", "junction"), COLOURS, there, strict=False)
     _key(axis, [(kind, colour) for kind, colour, shown in kinds if shown])
+
+
+def _source_x(n: int, column: float) -> float:
+    return n + SOURCES_APART * n + column
+
+
+def _source_columns(network: Network) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The names of the columns in which sources stand, and the column of each: its own, or where there are
+    more sources than neurons, its group's."""
+    ids = network.ids[network.n_neurons :]
+    called = ids if len(ids) <= network.n_neurons else [id.rpartition(".")[0] or id for id in ids]
+    names = list(dict.fromkeys(called))
+    return names, np.array([names.index(name) for name in called], np.int64)
+
+
+def _sources(axis: Axes, network: Network, columns: npt.NDArray[np.int64]) -> None:
+    """Synapses from sources, beside the matrix and grey."""
+    n = network.n_neurons
+    pairs = np.flatnonzero(network.pre >= n)
+    pairs = pairs[:: -(-pairs.size // MOST_DOTS) or 1]
+    if not columns.size:
+        return
+    axis.axvline(n - 0.5 + SOURCES_APART * n / 2, color=GREY, linewidth=0.5)
+    x = [_source_x(n, column) for column in columns[network.pre[pairs] - n].tolist()]
+    size = float(np.clip(200 / n, 1.0, 6.0))
+    axis.plot(x, network.post[pairs], "s", markersize=size, markeredgewidth=0, color=GREY)
 
 
 def _blend(onto: npt.NDArray[Any], counts: npt.NDArray[Any], colour: str) -> None:

@@ -148,3 +148,19 @@ def test_a_picture_of_anything(name, tmp_path):
     network = net(PICTURES[name])
     out = draw(network, measure(network), tmp_path / "p.png")
     assert out.read_bytes()[:4] == b"\x89PNG" and out.stat().st_size > 15_000
+
+
+def test_neurons_and_sources_stand_on_the_axes_with_their_names(tmp_path):
+    from neurobus.structure.drawing import _source_columns, draw
+
+    cells = table("groups", id="a", model="nodes.lif", count=3)
+    drive = table("sources", id="drive", kind="poisson", rate="1 Hz", count=5)
+    tone = table("sources", id="tone", kind="metronome", period="1 s")
+    text = table("synapses", pre="drive", post="a", rule="all_to_all", weight="1 pA", delay="1 ms")
+    network = net(cells + drive + tone + text)
+    names, columns = _source_columns(network)
+    assert (names, columns.tolist()) == (["drive", "tone"], [0] * 5 + [1])
+    picture = draw(network, measure(network), tmp_path / "p.svg").read_text()
+    assert all(f">{name}<" in picture for name in ("a.0", "a.2", "drive", "tone"))
+    names, columns = _source_columns(net(cells + tone))
+    assert (names, columns.tolist()) == (["tone"], [0])

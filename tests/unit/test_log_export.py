@@ -16,7 +16,7 @@ from neurobus.log import Header, Log, LogWriter, read
 from neurobus.log.diff import same_weights
 from neurobus.log.export import export, weights_csv
 from neurobus.log.info import describe, render
-from neurobus.log.plot import plot
+from neurobus.log.plot import RATE_BINS, _Rows, plot, rate
 
 MS = 1_000_000
 
@@ -186,7 +186,36 @@ def test_sources_are_no_neurons(tmp_path: Path) -> None:
     log = read(writer.close(end_ns=1000 * MS))
     facts = describe(log)
     assert (facts["neurons"], facts["sources"], facts["spikes"], facts["mean_rate_hz"]) == (1, 1, 10, 1.0)
-    assert "1 neuron" in plot(log, tmp_path / "x.svg").read_text()
+    assert "1 neuron " in plot(log, tmp_path / "x.svg").read_text()
+
+
+def test_a_steady_rate_is_steady_up_to_the_edges() -> None:
+    t = np.arange(0, 1000 * MS, MS) + MS // 2  # one neuron of two fires at 1 kHz
+    hz = rate(t, 2, (0, 1000 * MS), 1000 * MS)
+    assert hz == pytest.approx(np.full(RATE_BINS, 500.0), rel=0.02)
+
+
+def test_a_rate_ends_with_the_recording() -> None:
+    t = np.arange(0, 500 * MS, MS) + MS // 2
+    hz = rate(t, 1, (0, 1000 * MS), 500 * MS)
+    assert hz[: RATE_BINS // 2] == pytest.approx(np.full(RATE_BINS // 2, 1000.0), rel=0.02)
+    assert np.isnan(hz[RATE_BINS // 2 :]).all()
+
+
+def test_a_large_group_of_names_is_drawn_in_parts_and_sources_apart(tmp_path: Path) -> None:
+    ids = [*(f"N{n}" for n in range(130)), *(f"exc.{n}" for n in range(100)), "nose"]
+    groups = {"cells": list(range(130)), "exc": list(range(130, 230)), "first": [0, 1], "exc#0": [130, 140]}
+    header = Header("x.toml", "", 1, 1, "wall", ids, 0, n_neurons=230, groups=groups)
+    writer = LogWriter(tmp_path / "x.mcap", header)
+    writer.spikes(np.arange(231) * MS, list(range(231)), 0)
+    log = read(writer.close(end_ns=300 * MS))
+    rows = _Rows(log)
+    names = [name for name, _ in rows.labels()[0]]
+    assert names == ["first (2)", "N2 – N44", "N45 – N87", "N88 – N129", "exc (100)", "nose"]
+    assert rows.y[230] > rows.y[229] + 1 and len(set(rows.y.tolist())) == 231
+    assert rows.part_colour(rows.n_parts - 1) not in {rows.part_colour(n) for n in range(rows.n_parts - 1)}
+    text = plot(log, tmp_path / "x.svg").read_text()
+    assert all(name in text for name in names)
 
 
 # -- weights -----------------------------------------------------------------------------------------------
@@ -221,6 +250,7 @@ def test_a_picture_of_weights(tmp_path: Path, log: Log, n: int, looks: int) -> N
     text = plot(weighed(tmp_path / "w.mcap", n, looks), tmp_path / "w.svg").read_text()
     assert ">weight<" in text
     assert ("120 synapses: distribution" in text) == (n == 60)
+    assert ("a → b" in text) == (n == 2)
     assert ">weight<" not in plot(log, tmp_path / "x.svg").read_text()
 
 
