@@ -45,7 +45,7 @@ def describe(network: Network) -> dict[str, Any]:
         "duration_s": None if run.duration_ns is None else run.duration_ns / 1e9,
         "seed": network.seed,
         "switches": network.config.switches,
-        "memory_mb": round(PROCESS_MB * len(plan.processes) + _array_mb(network, len(plan.processes)), 1),
+        "memory_mb": round(PROCESS_MB * len(plan.processes) + array_mb(network, len(plan.processes)), 1),
         "rows_skipped": network.skipped,
         "warnings": [*told(network), *_warnings(network)],
     }
@@ -76,7 +76,7 @@ def told(network: Network) -> Iterable[str]:
             yield f"potential_interval {ns / 1e6:g} ms acts as {acts_ns / 1e6:g} ms, whole steps"
 
 
-def _array_mb(network: Network, processes: int) -> float:
+def array_mb(network: Network, processes: int) -> float:
     """Synapses, their row indices in every process, states, constants (about as many) and ring buffers."""
     slots = 1 << (2 * network.max_delay - 1).bit_length()
     size = 16 * network.pre.size + 40 * network.gap_a.size + 72 * network.graded.pre.size

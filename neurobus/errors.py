@@ -10,7 +10,9 @@ EXIT_CODES = {
     2: "bad input: a config, a log or an argument, named with file and line where there is one",
     3: "no such cluster is running, or more than one and none was named",
     4: "the run failed: a neuron used up its restarts, or the conductor died",
+    129: "stopped because the terminal was closed (SIGHUP), as by Ctrl-C",
     130: "stopped by Ctrl-C after the summary was printed",
+    143: "stopped by SIGTERM, as by Ctrl-C",
 }
 
 

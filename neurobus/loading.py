@@ -162,9 +162,14 @@ def _fault_of_trial(model: type[Model]) -> str | None:
         if strange := next((name for name in begun if name not in model.states()), None):
             return f"{_at(hook)}'initial' names '{strange}', which is no State"
     except Exception as error:
-        word = " ".join(f"{type(error).__name__}: {_message(error)}".split())
-        return f"{_where(error) or _at(model)}{word}"
+        return fault_in(model, error)
     return None
+
+
+def fault_in(model: type[Node], error: Exception) -> str:
+    """What a model raised, in one line, with file and line."""
+    word = " ".join(f"{type(error).__name__}: {_message(error)}".split())
+    return f"{_where(error) or _at(model)}{word}"
 
 
 def _at(thing: Any) -> str:

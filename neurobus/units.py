@@ -14,6 +14,11 @@ _BASE = {"s": "time", "V": "voltage", "A": "current", "F": "capacitance", "S": "
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zµμ]*(?:/s)?)\s*")
 
 
+FARTHEST = 400
+"""Powers of ten; a float has 308."""
+LONGEST_NS = 1 << 62
+
+
 class UnitError(ValueError):
     """Text that is not a quantity, or one of another dimension. Says what would be right."""
 
@@ -37,6 +42,8 @@ def split(text: str) -> tuple[Decimal, str]:
         number = Decimal(found[1])
     except InvalidOperation as error:  # pragma: no cover - the pattern admits only decimals
         raise UnitError(f"'{text}' is not a number") from error
+    if number and abs(number.adjusted()) > FARTHEST:
+        raise UnitError(f"'{text}' is beyond every number that is reckoned with here")
     _unit(found[2])
     return number, found[2]
 
@@ -75,4 +82,6 @@ def to_ns(value: object, usual: str = "ms") -> int:
     ns = _scaled(value, "ns", usual)
     if ns != ns.to_integral_value():
         raise UnitError(f"'{value}' is not a whole number of nanoseconds")
+    if abs(ns) >= LONGEST_NS:
+        raise UnitError(f"'{value}' is longer than the longest time, 146 years")
     return int(ns)

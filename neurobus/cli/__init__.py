@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
 import signal
 import sys
 
@@ -10,7 +13,7 @@ import click
 
 from neurobus import __version__
 from neurobus.cli.plain import use_stand_ins
-from neurobus.errors import EXIT_CODES, NeurobusError
+from neurobus.errors import EXIT_CODES, NeurobusError, one_line
 
 FAMILIES = {
     "Run and watch": {
@@ -103,6 +106,16 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+def _of_system(error: OSError | MemoryError) -> str:
+    """What the system refused, in one line; which limit it is, where that is known."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this"
+    limits = {errno.EMFILE: "; the limit is ulimit -n", errno.ENFILE: "; the system has no more files",
+              errno.EAGAIN: "; the limit is ulimit -u"}  # fmt: skip
+    named = f"{error.filename}: " if error.filename else ""
+    return one_line(f"{named}{error.strerror or error}{limits.get(error.errno or 0, '')}")
+
+
 def main() -> None:
     """The entry point: errors meant for a person become one line on stderr and an exit code."""
     # A Ctrl-C while a verb is imported just ends the process: there is nothing to tidy up, and in the midst
@@ -125,5 +138,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except (OSError, MemoryError) as error:
+        if os.environ.get("NEUROBUS_DEBUG"):
+            raise
+        with contextlib.suppress(OSError):
+            click.echo(f"neurobus: {_of_system(error)}", err=True)
+        sys.exit(2)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,6 +16,7 @@ from neurobus.classroom import brain as brains
 from neurobus.classroom.brain import Brain
 from neurobus.cli.clusters import started
 from neurobus.cli.common import (
+    RATE,
     TIME,
     cluster_option,
     find_models,
@@ -32,6 +33,7 @@ from neurobus.cluster import state as states
 from neurobus.cluster import weights as gathered
 from neurobus.cluster.launcher import Launch, refuse_pace
 from neurobus.cluster.options import Options
+from neurobus.cluster.summary import exit_code
 from neurobus.errors import one_line
 from neurobus.words import counted, number
 
@@ -95,7 +97,7 @@ def save(file: Path, state: Path | None, overwrite: bool, cluster: str | None, a
 @command.command(name="load")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--clock", type=click.Choice(["wall", "virtual"]), default="wall", help="Default: wall.")
-@click.option("--pace", type=click.FloatRange(min=0, min_open=True), metavar="RATE",
+@click.option("--pace", type=RATE, metavar="RATE",
               help="Virtual clock: no faster than RATE times real time.")  # fmt: skip
 @click.option("--for", "for_ns", type=TIME, metavar="TIME", help="Model time to run. Default: until Ctrl-C.")
 @click.option(
@@ -124,8 +126,7 @@ def load(file: Path, clock: str, pace: float | None, for_ns: int | None, overrid
     summary = perform(Launch(options, file.stem, for_ns, pace), quiet=as_json)
     if as_json:
         print_json(asdict(summary))
-    if summary.interrupted:
-        sys.exit(130)
+    sys.exit(exit_code(summary))
 
 
 def options_of(brain: Brain, file: Path) -> Options:

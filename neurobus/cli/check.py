@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from neurobus.cli.common import find_models, json_option, print_json
+from neurobus.cli.common import SEED, find_models, json_option, print_json
 
 
 @click.command(name="check")
@@ -18,7 +18,7 @@ from neurobus.cli.common import find_models, json_option, print_json
     metavar="PATH=VALUE",
     help="Change the config, e.g. groups.exc.count=200. Repeatable.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Instead of the config's.")
+@click.option("--seed", type=SEED, help="Instead of the config's.")
 @json_option
 def command(config: Path, overrides: tuple[str, ...], seed: int | None, as_json: bool) -> None:
     """Check CONFIG as `run` would, start nothing, and say what its network is.
@@ -30,7 +30,11 @@ def command(config: Path, overrides: tuple[str, ...], seed: int | None, as_json:
     """
     from neurobus import config as configs
     from neurobus import describe, network
+    from neurobus.cluster import room
 
     find_models(config.parent)
-    facts = describe.describe(network.build(configs.load(config, overrides), seed))
+    built = network.build(configs.load(config, overrides), seed)
+    facts = describe.describe(built)
+    n = facts["processes"]
+    facts["warnings"] += room.missing(n, built.n_neurons, describe.array_mb(built, n), room.here())
     print_json(facts) if as_json else click.echo(describe.render(facts))

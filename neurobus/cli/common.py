@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from neurobus import modelpath, units
+from neurobus.config.schema import MOST_SEED
 from neurobus.errors import InputError, RunError
 
 RECORDING = "neurobus.log.recording"
@@ -102,6 +104,27 @@ def recorder(record: Path | None, overwrite: bool) -> list[tuple[str, dict[str, 
 
     require_free(record, overwrite)
     return [(RECORDING, {"path": str(record.absolute()), "overwrite": overwrite})]
+
+
+SEED = click.IntRange(0, MOST_SEED)
+
+
+class Rate(click.ParamType[float]):
+    """How fast, as a finite number above 0: `1`, `0.5`."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            rate = float(value)
+        except ValueError:
+            self.fail(f"'{value}' is not a number", param, ctx)
+        if not 0 < rate < math.inf:
+            self.fail(f"'{value}' is no rate; it must be > 0 and finite", param, ctx)
+        return rate
+
+
+RATE = Rate()
 
 
 def trust_option(function: F) -> F:

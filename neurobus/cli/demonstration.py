@@ -18,6 +18,7 @@ from neurobus.cli.run import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster.launcher import Launch
 from neurobus.cluster.options import Options
+from neurobus.cluster.summary import exit_code
 from neurobus.cluster.weights import read_weights
 from neurobus.config.locate import meant
 from neurobus.errors import InputError
@@ -54,8 +55,8 @@ def imitate(path: Path, log: Path, passes: int, overrides: list[str], seed: int 
     summary = perform(
         Launch(options, path.stem, max(passes * length, built.dt_ns)), quiet=as_json, hint=False
     )
-    if summary.interrupted:
-        sys.exit(130)
+    if code := exit_code(summary):
+        sys.exit(code)
     weights = read_weights(state, built, built.config.run)
     config = built.config
     facts = {"demonstration": log.name, "pokes": len(pokes), "passes": passes, "neurobus": __version__}

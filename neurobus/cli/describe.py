@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from neurobus.cli.common import find_models, json_option, print_json
+from neurobus.cli.common import SEED, find_models, json_option, print_json
 
 
 @click.command(name="describe")
@@ -18,7 +18,7 @@ from neurobus.cli.common import find_models, json_option, print_json
     metavar="PATH=VALUE",
     help="Change the config, e.g. synapses.0.rewire=0.1. Repeatable.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Instead of the config's.")
+@click.option("--seed", type=SEED, help="Instead of the config's.")
 @click.option(
     "-o",
     "--output",

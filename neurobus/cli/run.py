@@ -16,13 +16,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neurobus.cli.common import TIME, ids_of, json_option, print_json, recorder, recording_options
+from neurobus.cli.common import RATE, SEED, TIME, ids_of, json_option, print_json, recorder, recording_options
 from neurobus.cli.watch import RasterView, TopView, View
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.launcher import Hooks, Launch, Launcher, refuse_pace
 from neurobus.cluster.options import Options
-from neurobus.cluster.summary import Summary, render
+from neurobus.cluster.summary import Summary, exit_code, render
 from neurobus.errors import InputError, one_line
 from neurobus.words import counted
 
@@ -38,7 +38,7 @@ During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
 )
 @click.option(
     "--pace",
-    type=click.FloatRange(min=0, min_open=True),
+    type=RATE,
     metavar="RATE",
     help="Virtual clock: no faster than RATE times real time.",
 )
@@ -49,7 +49,7 @@ During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
     metavar="TIME",
     help="Model time to run, such as 10s. Default: the config's duration.",
 )
-@click.option("--seed", type=int, help="Instead of the config's.")
+@click.option("--seed", type=SEED, help="Instead of the config's.")
 @recording_options
 @click.option(
     "--set",
@@ -125,8 +125,7 @@ def command(
     summary = perform(Launch(options, stem, for_ns, pace), quiet=as_json, during=during)
     if as_json:
         print_json(asdict(summary))
-    if summary.interrupted:
-        sys.exit(130)
+    sys.exit(exit_code(summary))
 
 
 def _options(
@@ -222,7 +221,8 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
         if isinstance(during, TopView) and beside:
             held.append(text)
         else:
-            console.print(text, style="yellow", soft_wrap=True)
+            with contextlib.suppress(OSError):  # the terminal may be closed
+                console.print(text, style="yellow", soft_wrap=True)
 
     def starting(manifest: Manifest) -> None:
         if isinstance(during, View):
@@ -236,13 +236,17 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
         nonlocal interrupts
         interrupts += 1
         launcher.summary.interrupted = number == signal.SIGINT
+        launcher.summary.signal = launcher.summary.signal or number.name
         if interrupts == 1:
             launcher.stop()
         else:
             launcher.kill()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
+        signals.append(signal.SIGHUP)
+    for number in signals:
         loop.add_signal_handler(number, interrupt, number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     progress.start()
@@ -258,8 +262,9 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
         for text in held:
             console.print(text, style="yellow", soft_wrap=True)
         with contextlib.suppress(Exception):
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in signals:
                 loop.remove_signal_handler(number)
     if not quiet:
-        print(render(summary, launch.resume_with if hint else None), file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may be closed
+            print(render(summary, launch.resume_with if hint else None), file=sys.stderr)
     return summary

@@ -19,14 +19,14 @@ from neurobus.classroom import brain as brains
 from neurobus.classroom import course as courses
 from neurobus.classroom import pictures, readout, witness
 from neurobus.classroom.course import Choice, Course, Result
-from neurobus.cli.common import find_models, json_option, print_json, recorder, recording_options
+from neurobus.cli.common import RATE, SEED, find_models, json_option, print_json, recorder, recording_options
 from neurobus.cli.run import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.launcher import Launch, refuse_pace
 from neurobus.cluster.options import Options
-from neurobus.cluster.summary import Summary, resume_hint
+from neurobus.cluster.summary import Summary, exit_code, resume_hint
 from neurobus.errors import InputError, RunError
 from neurobus.words import counted, number
 
@@ -50,13 +50,13 @@ RESUME = "neurobus train --resume"
 @click.option("--test", "n_test", type=click.IntRange(min=0), metavar="N",
               help="Held-out samples to test with. Default: all.")  # fmt: skip
 @click.option("--clock", type=click.Choice(["wall", "virtual"]), help="Instead of the config's.")
-@click.option("--pace", type=click.FloatRange(min=0, min_open=True), metavar="RATE",
+@click.option("--pace", type=RATE, metavar="RATE",
               help="Virtual clock: no faster than RATE times real time.")  # fmt: skip
 @click.option("--brain", "begin", type=click.Path(path_type=Path), metavar="FILE",
               help="Begin with what this brain has learnt; with --passes 0 it is only tested.")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE",
               help="The brain to write; pictures beside it. Default: CONFIG's name.brain.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), help="Instead of the config's.")
+@click.option("--seed", type=SEED, help="Instead of the config's.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE",
               help="Change the config, e.g. groups.reader.count=50. Repeatable.")  # fmt: skip
 @recording_options
@@ -210,7 +210,7 @@ def _watching(course: Course, options: Options, quiet: bool) -> Any:
 def _finish(course: Course, options: Options, summary: Summary, target: Path, as_json: bool) -> None:
     assert options.state is not None
     heard, done = _answers(course, options)
-    if summary.interrupted or summary.model_s * 1e9 + (_resume_step(options) or 0) * course.network.dt_ns < (
+    if summary.signal or summary.model_s * 1e9 + (_resume_step(options) or 0) * course.network.dt_ns < (
         course.duration_ns
     ):
         _stopped(course, options, summary, done, as_json)
@@ -240,7 +240,7 @@ def _stopped(course: Course, options: Options, summary: Summary, done: int, as_j
                     "resume": options.state if saved else None})  # fmt: skip
     else:
         click.echo(f"stopped after {number(done)} of {counted(course.n_slots, 'sample')}{go_on}", err=True)
-    sys.exit(130 if summary.interrupted else 4)
+    sys.exit(exit_code(summary) if summary.signal else 4)
 
 
 def learnt(state: Path, course: Course) -> Any:

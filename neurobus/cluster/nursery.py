@@ -37,10 +37,11 @@ from neurobus.bus.conductor import Conductor, Score
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.classroom.brain import weights_from, with_weights
 from neurobus.cluster import folder as folders
+from neurobus.cluster import room
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, Seat
 from neurobus.cluster.orphan import OrphanedError, hung_up, work_while_held
-from neurobus.describe import told
+from neurobus.describe import array_mb, told
 from neurobus.errors import InputError, NeurobusError
 from neurobus.guard import file_of
 from neurobus.loading import compiling_fault
@@ -108,6 +109,9 @@ class Nursery:
             built = with_weights(built, weights_from(weights))
         self.network = placement.with_recorded(built, options.replaced)
         self.plan: Plan = placement.place(self.network, run.neurons_per_process, run.processes)
+        n = len(self.plan.processes)
+        for word in room.missing(n, self.network.n_neurons, array_mb(self.network, n), room.here()):
+            raise InputError(word, self.config.path)
         if self.clock == "virtual" and self.plan.external:
             name = self.network.ids[min(self.plan.external)]
             raise InputError(
@@ -428,7 +432,13 @@ class Nursery:
                     return
                 *lines, self._buffer = (self._buffer + data).split(b"\n")
                 for line in lines:
-                    if self._command(json.loads(line)):
+                    try:
+                        if self._command(json.loads(line)):
+                            return
+                    except OSError as error:
+                        tell(
+                            error=f"a process could not be started: {error.strerror} (see ulimit -u)", code=4
+                        )
                         return
 
     def _command(self, command: dict[str, Any]) -> bool:

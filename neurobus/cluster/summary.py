@@ -6,6 +6,7 @@ A figure nobody measured is None, never zero.
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ class Summary:
     malformed or of an epoch that is over. `cpu_s`: CPU time of the neuron processes from the barrier on.
     `observers`: what each recorder or program of the run missed, and observers that said goodbye.
     `busiest`: spikes of the neurons that fired most, the most first. `notes`: things a person ought to know,
-    a line each. `interrupted`: by Ctrl-C.
+    a line each. `interrupted`: by Ctrl-C. `signal`: what it was stopped by, if by one.
     """
 
     name: str = ""
@@ -51,10 +52,18 @@ class Summary:
     record: str | None = None
     state: str | None = None
     interrupted: bool = False
+    signal: str | None = None
     observers: dict[str, dict[str, Any]] = field(default_factory=dict)
     gaps: dict[str, Any] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def exit_code(summary: Summary) -> int:
+    """As `neurobus --help` lists them: a run that was stopped says by what, one that lost spikes is no 0."""
+    if summary.signal is not None:
+        return 128 + signal.Signals[summary.signal]
+    return 1 if summary.lost else 0
 
 
 def of_boards(boards: object) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,8 @@ from neurobus.config.schema import Document
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
 from neurobus.model import Array
+
+LONGEST_DT_NS = 1_000_000_000
 
 
 class Config(Document, kw_only=True):
@@ -53,14 +57,25 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The config in the file `path`, with the CSVs it names. Raises InputError."""
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path) from error
-    except UnicodeDecodeError as error:
-        raise InputError("is not UTF-8 text", path) from error
-    config = _config(text, str(path), lambda name: (path.parent / name).read_bytes(), overrides)
+        text = read_file(path).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise InputError("is not UTF-8 text", path) from error
+        raise InputError(f"cannot be read: {_why(error)}", path) from error
+    config = _config(text, str(path), lambda name: read_file(path.parent / name), overrides)
     config.path = path
     return config
+
+
+def read_file(path: Path) -> bytes:
+    """What is in a file; nobody waits for a terminal, a pipe or a device. Raises OSError, ValueError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is a folder" if path.is_dir() else "it is no file")
+    return path.read_bytes()
+
+
+def _why(error: Exception) -> str:
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
 
 
 def loads(text: str, name: str, files: Mapping[str, bytes], overrides: Sequence[str] = ()) -> Config:
@@ -86,9 +101,16 @@ def _config(text: str, name: str, read: Callable[[str], bytes], overrides: Seque
             message += "; an inline table { … } must stay on one line"
         message = unquoted(lines[number - 1]) or f"not valid TOML: {message}"
         raise InputError(message, name, number) from error
-    places = Places(name, text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not valid TOML: {_beyond(error)}", name) from error
+    try:
+        places = Places(name, text)
+    except RecursionError as error:
+        raise InputError(f"not valid TOML: {_beyond(error)}", name) from error
     for override in overrides:
         places.changed[_override(raw, override)] = override
+    if (huge := _huge(raw)) is not None:
+        raise places.error(huge, "a whole number has at most 64 bits")
     _choose_packing(raw, places)
     try:
         document = msgspec.convert(raw, Document)
@@ -125,6 +147,23 @@ def unquoted(line: str) -> str:
         if word not in ("true", "false", "inf", "nan"):
             return f'text needs quotes; write "{word}"'
     return ""
+
+
+def _beyond(error: Exception) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else "a number has too many digits"
+
+
+def _huge(raw: dict[str, Any]) -> Place | None:
+    """The place of a whole number that is none of TOML's."""
+    waiting: list[tuple[Place, Any]] = [((), raw)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict | list):
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [((*place, key), one) for key, one in inner]
+        elif isinstance(value, int) and not -1 << 63 <= value < 1 << 63:
+            return place
+    return None
 
 
 # Overrides
@@ -177,7 +216,7 @@ def _entry(tables: list[Any], parts: list[str], wrong: Callable[[str], InputErro
 def _toml(written: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {written}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return written
     return parsed["value"] if len(parsed) == 1 else written
 
@@ -296,6 +335,8 @@ def _check_run(config: Config) -> None:
             value = units.parse(written, unit) if unit == "mV" else units.to_ns(written, usual=unit)
         except units.UnitError as error:
             raise config.error(("run", key), f"{key}: {error}") from error
+        if key == "dt" and value > LONGEST_DT_NS:
+            raise config.error(("run", key), f"dt must be <= 1 s, not '{written}'")
         if value < least:
             raise config.error(("run", key), f"{key} must be {'> 0' if least else '>= 0'}, not '{written}'")
     if run.duration_ns is not None and run.duration_ns % run.dt_ns:
@@ -311,7 +352,6 @@ def _read_files(config: Config, read: Callable[[str], bytes]) -> None:
                 continue
             try:
                 config.files[file] = read(file)
-            except OSError as error:
-                why = (error.strerror or str(error)).lower()
-                message = f"'{file}' cannot be read beside the config: {why}"
+            except (OSError, ValueError) as error:
+                message = f"'{file}' cannot be read beside the config: {_why(error)}"
                 raise config.error((*place, key), message) from error

@@ -41,6 +41,7 @@ RESERVED = {
 """Names on the bus, or of processes, that belong to a run's own programs."""
 MOST = 1_000_000
 """Neurons and sources of a network, and whatever else is counted one by one."""
+MOST_SEED = (1 << 63) - 1
 Count = Annotated[int, Meta(ge=1, le=MOST)]
 
 
@@ -104,13 +105,13 @@ class Run(Struct, forbid_unknown_fields=True, kw_only=True):
 
     clock: Clock = "wall"
     dt: Plain = "0.1 ms"
-    seed: Annotated[int, Meta(ge=0)] = 1
+    seed: Annotated[int, Meta(ge=0, le=MOST_SEED)] = 1
     duration: Plain | None = None
     neurons_per_process: Count = 1
     processes: Count | None = None
     grace: Plain = "20 ms"
     snapshot_every: Plain = "10 s"
-    restarts: Annotated[int, Meta(ge=0)] = 3
+    restarts: Annotated[int, Meta(ge=0, le=MOST)] = 3
     on_log_failure: OnLogFailure = "continue"
     record_potentials: list[str] = field(default_factory=list)
     record_weights: list[str] = field(default_factory=list)

@@ -25,6 +25,7 @@ from neurobus.config.schema import (
 from neurobus.config.tables import CsvTable
 from neurobus.grid import nearest_step
 from neurobus.loading import fault as fault_of
+from neurobus.loading import fault_in
 from neurobus.loading import load as load_model
 from neurobus.model import Array, Model, Node, Param, Shown, Source, stream_key
 from neurobus.model import Encoder as EncoderModel
@@ -36,6 +37,8 @@ Int32s = npt.NDArray[np.int32]
 Steps = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+MOST_BITS = 100_000_000
+"""Of the patterns of a group, a byte each."""
 SOURCE_MODELS: dict[type[Process], str | None] = {
     Poisson: "nodes.poisson",
     Metronome: "nodes.metronome",
@@ -205,6 +208,9 @@ class Population:
         if (written := group.patterns) is None:
             return
         n = members.size
+        if written.count * n > MOST_BITS:
+            message = f"{written.count:,} patterns of {n:,} neurons are more than fit into memory"
+            raise self.error((*place, "patterns", "count"), message)
         active = round(written.activity * n)
         if not 0 < active < n:
             message = (
@@ -298,6 +304,8 @@ class Population:
             model.prepare(values, self.read.dt_ns / 1e6)
         except ValueError as error:
             raise self.error(place, " ".join(str(error).split())) from error
+        except Exception as error:
+            raise self.error(place, fault_in(model, error)) from error
 
     def _parameter_columns(self, model: type[Node], model_name: str, csv: CsvTable) -> dict[str, Array]:
         """The columns of a group's CSV that are parameters: those of that name, and all with a unit."""

@@ -32,6 +32,8 @@ from neurobus.network.held import fault, params_of
 from neurobus.network.population import Int32s, Population, Steps, out_of_bounds
 from neurobus.network.space import Space, kernel
 
+MOST_SYNAPSES = 200_000_000
+"""Of a projection; as it is made a synapse takes about 40 bytes."""
 Ends = tuple[str, str]
 """What the config calls the two populations of a projection."""
 RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -320,6 +322,7 @@ class Wiring:
     ) -> rules.Pairs:
         """The pairs that a table's rule makes of two populations called `ends`."""
         self._check_keys(place, table)
+        self._check_size(place, table, pre.size, post.size)
         stream = Stream(self.read.seed, f"{label} pairs")
         match table.rule:
             case None:
@@ -358,6 +361,19 @@ class Wiring:
             what = f"'{ends[0]}' and '{ends[1]}' are two"
             raise self.error((*place, "rule"), f"{table.rule} is a structure within one group; {what}")
         return self._within(place, table, ends[0], pre, stream)
+
+    def _check_size(self, place: Place, table: Structure, pre: int, post: int) -> None:
+        """Raises InputError for a projection that no memory holds, before it is made."""
+        made = {
+            None: 1.0,
+            "one_to_one": float(pre),
+            "fixed_indegree": float(post * (table.indegree or 0)),
+            "small_world": float(pre * (table.neighbours or 0)),
+            "scale_free": pre * (table.degree or 0.0),
+        }.get(table.rule, float(pre) * post * (table.probability or 1.0))
+        if made > MOST_SYNAPSES:
+            message = f"{made:,.0f} synapses; a projection has at most {MOST_SYNAPSES:,}"
+            raise self.error((*place, "rule"), message)
 
     def _within(
         self, place: Place, table: Structure, name: str, members: Int32s, stream: Stream
@@ -430,7 +446,10 @@ class Wiring:
         if mm_per_ms <= 0:
             raise self.error(place, f"velocity must be > 0 m/s, not '{table.velocity}'")
         apart_mm = self._space(place, ends).distance(self.who.at_mm[pre], self.who.at_mm[post])
-        return np.rint(apart_mm / mm_per_ms * 1e6 / self.read.dt_ns).astype(np.int32)
+        steps = np.rint(apart_mm / mm_per_ms * 1e6 / self.read.dt_ns)
+        if not steps.max(initial=0.0) < LONGEST_RUN:
+            raise self.error(place, f"velocity '{table.velocity}' gives delays beyond the longest run")
+        return steps.astype(np.int32)
 
     def _covariance(
         self, place: Place, table: Synapses | GradedTable, ends: Ends, pairs: rules.Pairs

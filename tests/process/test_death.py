@@ -247,9 +247,11 @@ class Bad(Model):
     ("bad", "says"),
     [
         pytest.param(BAD.replace("== 1", ">= 0"), "bad_model", id="before the fork"),
-        pytest.param(BAD, "neuron b: RuntimeError: x is 1", id="in its process"),
+        pytest.param(BAD, "bad_model.py:10: RuntimeError: x is 1", id="in its process"),
         pytest.param(
-            BAD.replace("fired[0] =", "fired.nope ="), "model 'bad_model' does not compile:", id="compiling"
+            BAD.replace("== 1", "== 7").replace("fired[0] =", "fired.nope ="),
+            "model 'bad_model' does not compile:",
+            id="compiling",
         ),
     ],
 )

@@ -40,7 +40,9 @@ def test_a_run_of_given_length_ends_by_itself(config, run, clock):
 
 
 @BOTH
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_one_signal_stops_politely_with_a_summary(config, launch, tmp_path, clock, number, code):
     log = tmp_path / "log.mcap"
     cluster = launch(config(ONE), "--clock", clock, *PACE[clock], "--record", log)
