@@ -35,6 +35,7 @@ def describe(network: Network) -> dict[str, Any]:
         "synapse_types": {
             name: int(np.sum(network.kind == kind)) for kind, name in enumerate(network.kinds.names)
         },
+        "joined_again": _joined_again(network),
         "electrical": int(network.gap_a.size),
         "graded": int(network.graded.pre.size),
         "delay_ms": [network.min_delay * ms, network.max_delay * ms] if network.pre.size else None,
@@ -53,6 +54,7 @@ def describe(network: Network) -> dict[str, Any]:
 
 def told(network: Network) -> Iterable[str]:
     """Where what acts is not exactly what was written, and by how much: known before a run."""
+    yield from network.notes
     yield from inexact(network)
     dt_ms = network.dt_ns / 1e6
     for number, (name, model) in enumerate(zip(network.model_names, network.models, strict=True)):
@@ -74,6 +76,11 @@ def told(network: Network) -> Iterable[str]:
         acts_ns = network.potential_interval * network.dt_ns
         if acts_ns != ns:
             yield f"potential_interval {ns / 1e6:g} ms acts as {acts_ns / 1e6:g} ms, whole steps"
+
+
+def _joined_again(network: Network) -> int:
+    """Synapses beyond the first from one neuron to another."""
+    return int(np.sum((np.diff(network.pre) == 0) & (np.diff(network.post) == 0)))
 
 
 def array_mb(network: Network, processes: int) -> float:
@@ -123,6 +130,7 @@ def render(facts: dict[str, Any]) -> str:
         ("sources", f"{facts['sources']:,}{external}"),
         ("models", ", ".join(f"{name} {count:,}" for name, count in facts["models"].items())),
         ("synapses", f"{facts['synapses']:,} ({facts['inputs_per_neuron']:g} per neuron){span}"),
+        ("", f"{facts['joined_again']:,} of them join a pair that has one" if facts["joined_again"] else ""),
         ("learning", ", ".join(f"{name} {count:,}" for name, count in facts["synapse_types"].items())),
         ("electrical", f"{facts['electrical']:,}"),
         ("graded", f"{facts['graded']:,}" if facts["graded"] else ""),

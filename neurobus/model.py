@@ -49,6 +49,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus import units
+from neurobus.streams import uniforms, words
 
 Array = npt.NDArray[np.float64]
 
@@ -357,7 +358,8 @@ class Shown:
 @lru_cache(maxsize=64)
 def order_of_pass(key: int, number: int, size: int) -> npt.NDArray[np.int64]:
     """A permutation of `size` samples: a function of (key, number of the pass) alone."""
-    return np.argsort(uniforms(splitmix64(key ^ number), np.arange(size)), kind="stable")
+    (of_pass,) = words(key, np.array([number])).tolist()
+    return np.argsort(uniforms(of_pass, np.arange(size)), kind="stable")
 
 
 class Encoder(Source):
@@ -386,31 +388,3 @@ class Encoder(Source):
         delay = shown.delay[shown.samples(first, last)]
         steps = shown.start + np.arange(first, last, dtype=np.int64) * shown.period + delay
         return steps[(delay >= 0) & (steps > k0) & (steps <= k1)]
-
-
-def splitmix64(x: int) -> int:
-    """Steele, Lea, Flood 2014: the mixing function behind every counter-based random number here."""
-    mask = 0xFFFFFFFFFFFFFFFF
-    x = (x + 0x9E3779B97F4A7C15) & mask
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
-    return x ^ (x >> 31)
-
-
-def stream_key(seed: int, neuron_id: str) -> int:
-    """64-bit random stream of one neuron: a function of seed and id alone, so packing cannot matter."""
-    key = splitmix64(seed & 0xFFFFFFFFFFFFFFFF)
-    for byte in neuron_id.encode():
-        key = splitmix64(key ^ byte)
-    return key
-
-
-def uniforms(key: int, counters: npt.NDArray[np.int64]) -> Array:
-    """Random numbers in [0, 1), one per counter: a hash of (key, counter), the same in any order."""
-    with np.errstate(over="ignore"):
-        x = np.uint64(key) ^ (counters.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03))
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x = x ^ (x >> np.uint64(31))
-    return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from neurobus.errors import InputError
 from neurobus.loading import load
-from neurobus.model import Array, Model, Shown, Source, stream_key
+from neurobus.model import Array, Model, Shown, Source
 from neurobus.network import Network
 from neurobus.owned import Owned, Type, lay_out
+from neurobus.streams import Use, keys
 
 Ints = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -79,6 +80,7 @@ class NeuronPart:
     plan_pa: Array
     noise_hz: Array
     noise_weight: Array
+    noise_key: npt.NDArray[np.uint64]
     watched: Int32s
     potential_delta_mv: float
     potential_interval: int
@@ -213,7 +215,7 @@ class Plan:
             self._params(process),
             {n: net.times[i] for n, i in enumerate(members) if i in net.times},
             {n: net.shown[i] for n, i in enumerate(members) if i in net.shown},
-            [stream_key(net.seed, net.ids[i]) for i in members],
+            keys(net.seed, Use.SOURCE, net.tag[members]).tolist(),
             net.dt_ns,
         )
 
@@ -259,7 +261,7 @@ class Plan:
             index=members.astype(np.int64),
             ids=[net.ids[i] for i in members],
             params=self._params(process),
-            key=np.array([stream_key(net.seed, net.ids[i]) for i in members], np.uint64),
+            key=keys(net.seed, Use.NOISE, net.tag[members]),
             dt_ns=net.dt_ns,
             min_delay=net.min_delay,
             max_delay=net.max_delay,
@@ -280,6 +282,7 @@ class Plan:
             plan_pa=np.array([e[2] for e in plan], np.float64),
             noise_hz=net.background_rate_hz[members],
             noise_weight=net.background_weight[members],
+            noise_key=keys(net.seed, Use.BACKGROUND, net.tag[members]),
             watched=watched.astype(np.int32),
             potential_delta_mv=net.potential_delta_mv,
             potential_interval=net.potential_interval,

@@ -22,13 +22,15 @@ from neurobus.errors import InputError
 from neurobus.model import Array
 from neurobus.network import Network
 from neurobus.network.held import faults
+from neurobus.streams import OF_THE_RUN, STREAMS, drawn_otherwise
 
 FORMAT = 1
 
 
 @dataclass
 class Brain:
-    """`weights` (synapses,). `facts`: provenance and figures, for `info`: plain values."""
+    """`weights` (synapses,). `facts`: provenance and figures, for `info`: plain values. `streams`: version of
+    the random streams that its network was drawn by; files without one are of version 1."""
 
     config_name: str
     config_text: str
@@ -37,13 +39,17 @@ class Brain:
     seed: int
     weights: Array
     facts: dict[str, Any] = field(default_factory=dict)
+    streams: int = STREAMS
 
     def config(self) -> Config:
         return config.loads(self.config_text, self.config_name, self.files, self.overrides)
 
     def network(self) -> Network:
-        """The network with these weights. Raises InputError when they do not fit it."""
+        """The network with these weights. Raises InputError when they do not fit it, or when it was drawn
+        otherwise."""
         built = network.build(self.config(), self.seed)
+        if word := drawn_otherwise(self.streams, built.drew - OF_THE_RUN):
+            raise InputError(f"{word}; its weights belong to other synapses", self.config_name)
         return with_weights(built, self.weights)
 
     def save(self, path: Path) -> None:
@@ -92,6 +98,7 @@ def load(path: Path) -> Brain:
             facts = json.loads(file.read("brain.json"))
             if facts.pop("format") != FORMAT:
                 raise InputError("is a brain of another version of neurobus", path)
+            facts.setdefault("streams", 1)
             files = {name.removeprefix("files/"): file.read(name) for name in file.namelist()
                      if name.startswith("files/")}  # fmt: skip
             weights = np.load(io.BytesIO(file.read("weights.npy")), allow_pickle=False)

@@ -28,12 +28,13 @@ from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Control, Report
 from neurobus.grid import off_grid_ms, steps_up
 from neurobus.loading import load
-from neurobus.model import Array, Model, Param, Source, stream_key
+from neurobus.model import Array, Model, Param, Source
 from neurobus.network.held import fault, told_by
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime
 from neurobus.owned import lay_out
 from neurobus.placement import NeuronPart, SourcePart
+from neurobus.streams import Use, Words, keys, tags
 from neurobus.wire import bus as wire
 
 ANSWER_S = 0.5
@@ -176,16 +177,24 @@ def _on_grid(model: type[Model] | type[Source], values: dict[str, float], dt_ns:
     return values
 
 
+def _key(manifest: folders.Manifest, use: Use, neuron: str) -> Words:
+    """Of a neuron alone, as in a config."""
+    return keys(manifest.seed, use, tags(neuron, np.zeros(1, np.int64)))
+
+
 def _source_part(
     model: type[Source], manifest: folders.Manifest, ids: list[str], neuron: str, params: list[str]
 ) -> SourcePart:
     given = _on_grid(model, _values(model.params(), params), manifest.dt_ns)
+    key = int(_key(manifest, Use.SOURCE, neuron)[0])
+    times: dict[int, Any] = {} if model.params() else {0: np.empty(0, np.int64)}
+    try:
+        model.stamps({**given, **({"times": times[0]} if times else {})}, key, manifest.dt_ns, 0, 1)
+    except ValueError as error:
+        raise InputError(f"{model.__name__}: {error}") from error
     values = {name: np.array([value]) for name, value in given.items()}
     index = np.array([ids.index(neuron)], np.int64)
-    times: dict[int, Any] = {} if model.params() else {0: np.empty(0, np.int64)}
-    return SourcePart(
-        neuron, model, index, [neuron], values, times, {}, [stream_key(manifest.seed, neuron)], manifest.dt_ns
-    )
+    return SourcePart(neuron, model, index, [neuron], values, times, {}, [key], manifest.dt_ns)
 
 
 def _require_held(
@@ -250,7 +259,7 @@ def _neuron_part(
         index=np.array([ids.index(neuron)], np.int64),
         ids=[neuron],
         params=p,
-        key=np.array([stream_key(manifest.seed, neuron)], np.uint64),
+        key=_key(manifest, Use.NOISE, neuron),
         dt_ns=manifest.dt_ns,
         min_delay=min([manifest.min_delay, *delays]),
         max_delay=max([manifest.min_delay, *delays]),
@@ -271,6 +280,7 @@ def _neuron_part(
         plan_pa=none,
         noise_hz=np.zeros(1),
         noise_weight=np.zeros(1),
+        noise_key=_key(manifest, Use.BACKGROUND, neuron),
         watched=np.empty(0, np.int32),
         potential_delta_mv=1.0,
         potential_interval=1,

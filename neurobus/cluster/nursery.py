@@ -53,6 +53,7 @@ from neurobus.node.core import Core, SourceCore
 from neurobus.node.rehearsal import LIVES, rehearse
 from neurobus.node.runtime import Role, Runtime, read_snapshot
 from neurobus.placement import Plan, Process
+from neurobus.streams import drawn_otherwise
 
 TERM_WAIT_S = 2.0
 FORKS_BETWEEN_LOOKS = 64
@@ -104,6 +105,8 @@ class Nursery:
         run = self.config.run
         self.clock = options.clock or run.clock
         built = network.build(self.config, options.seed)
+        if word := drawn_otherwise(options.streams, built.drew):
+            raise InputError(f"{word}; it cannot be resumed", options.resume)
         weights = options.weights or options.files.get(WEIGHTS)
         if weights is not None:
             built = with_weights(built, weights_from(weights))

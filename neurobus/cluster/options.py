@@ -9,6 +9,8 @@ from typing import Any
 
 import msgpack
 
+from neurobus.streams import STREAMS
+
 
 @dataclass
 class Options:
@@ -41,6 +43,7 @@ class Options:
     python_path: list[str] = field(default_factory=list)
     started_in: str = field(default_factory=os.getcwd)
     guarded: bool = False
+    streams: int = STREAMS
 
     @property
     def source(self) -> str:
@@ -63,7 +66,7 @@ class Options:
 
     @classmethod
     def read(cls, folder: Path) -> Options:
-        return cls(**msgpack.unpackb((folder / "options").read_bytes()))
+        return cls(**{"streams": 1, **msgpack.unpackb((folder / "options").read_bytes())})
 
 
 @dataclass(frozen=True)

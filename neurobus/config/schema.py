@@ -59,7 +59,8 @@ Plain = str | int | float
 
 
 class Distribution(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Drawn once per member or synapse. Exactly one of the four; `min` and `max` clip."""
+    """Drawn once per member or synapse. Exactly one of the four; `min` and `max` clip, or with `redraw` what
+    lies outside is drawn again."""
 
     uniform: tuple[Plain, Plain] | None = None
     normal: tuple[Plain, Plain] | None = None
@@ -69,6 +70,7 @@ class Distribution(Struct, forbid_unknown_fields=True, omit_defaults=True):
     choice: Annotated[list[Plain], Meta(min_length=1)] | None = None
     min: Plain | None = None
     max: Plain | None = None
+    redraw: bool = False
 
 
 Value = Plain | Distribution

@@ -40,6 +40,7 @@ import neurobus
 from neurobus.config.schema import ID_PATTERN
 from neurobus.errors import NeurobusError
 from neurobus.events import Report, Stimulus
+from neurobus.streams import STREAMS
 
 GROUP_PATTERN = ID_PATTERN.replace("_.-", "_.#-")
 """Patterns of a group are called `group#0`."""
@@ -87,7 +88,8 @@ class Header:
     """What a log knows about its run.
 
     `ids`: all neurons, then (from `n_neurons` on) the sources. `files`: name as the config writes it →
-    content. `groups`: name → indices. `replaced`: ids that a recording played in this run.
+    content. `groups`: name → indices. `replaced`: ids that a recording played in this run. `streams`: version
+    of the random streams that its network and noise were drawn by; logs without one are of version 1.
     """
 
     config_name: str
@@ -103,6 +105,7 @@ class Header:
     overrides: list[str] = field(default_factory=list)
     groups: dict[str, list[int]] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
+    streams: int = STREAMS
     version: str = neurobus.__version__
     python: str = field(default_factory=platform.python_version)
     numpy: str = np.__version__
@@ -111,6 +114,7 @@ class Header:
         facts = {
             "format": FORMAT,
             "version": self.version,
+            "streams": str(self.streams),
             "config": self.config_name,
             "seed": str(self.seed),
             "dt_ns": str(self.dt_ns),
@@ -174,6 +178,7 @@ class Header:
             overrides=_texts(facts, "overrides"),
             groups=table.groups,
             replaced=replaced,
+            streams=whole(facts, "streams", 1, 1 << 31) if "streams" in facts else 1,
             version=facts["version"],
             python=facts["python"],
             numpy=facts["numpy"],

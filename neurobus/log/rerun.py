@@ -12,6 +12,7 @@ from neurobus.log.format import Log
 from neurobus.log.recording import JOINED
 from neurobus.network.population import Population
 from neurobus.network.quantities import Quantities
+from neurobus.streams import drawn_otherwise
 from neurobus.wire.bus import NEVER
 
 
@@ -19,7 +20,8 @@ def rerun(log: Log, python_path: list[str]) -> Options:
     """Config, seed, pokes, and the spikes of external sources and recorded neurons, as the log has them;
     models are imported from this process's path, and from `python_path` in the run's.
 
-    Raises InputError where the log does not hold its run from the first spike on.
+    Raises InputError where the log does not hold its run from the first spike on, or where what is random in
+    it was drawn otherwise.
     """
     header = log.header
     if any(entry.item.verb == JOINED for entry in log.events):
@@ -46,6 +48,8 @@ def rerun(log: Log, python_path: list[str]) -> Options:
             f"it was written by neurobus {header.version}",
             log.path,
         )
+    if word := drawn_otherwise(header.streams, built.drew):
+        raise InputError(f"{word}; it cannot be run again", log.path)
     external = [header.ids[i] for i in np.flatnonzero(built.model_of < 0)]
     at = {id: index for index, id in enumerate(header.ids)}
     return Options(

@@ -1,11 +1,13 @@
 """The network a config describes, as arrays.
 
-Everything random comes from one stream per declaration, so that the same seed gives the same network
-anywhere and a further projection leaves the others as they were.
+What is random is drawn from the words of its owner (`neurobus.streams`), so that the same seed gives the
+same network anywhere, a further group or projection leaves the others as they were, and whoever builds what
+ends on some neurons gets what these have in the whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,7 @@ from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
 from neurobus.network.wiring import Chemical, Graded, Kinds, Wiring
+from neurobus.streams import Use, Words
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Network:
     `groups`: what a config may call by name (group, neuron, source, pattern) → its members.
     `spaces`: group, or member of one → where it stands. `at_mm` (N, 2): places, NaN where there are none.
     `patterns`: group → (patterns, members).
+    `tag` (N,): what stands for each as the owner of random words. `drew`: what words are in use for, also in
+    the run. `notes`: what is no mistake, but should be known before a run.
     """
 
     config: Config
@@ -78,6 +83,9 @@ class Network:
     spaces: dict[str, Space]
     at_mm: Array
     patterns: dict[str, npt.NDArray[np.bool_]]
+    tag: Words
+    drew: frozenset[Use]
+    notes: list[str]
 
     @property
     def telling(self) -> Int32s:
@@ -86,15 +94,24 @@ class Network:
         return np.unique(np.concatenate(ends)).astype(np.int32)
 
 
-def build(config: Config, seed: int | None = None) -> Network:
-    """The network a config describes; `seed` instead of its own. Raises InputError with file and line."""
+def build(
+    config: Config, seed: int | None = None, on: Callable[[list[str]], npt.NDArray[np.bool_]] | None = None
+) -> Network:
+    """The network a config describes; `seed` instead of its own. Raises InputError with file and line.
+
+    `on`: of the ids, in order of index, which are wanted. The network then has the synapses, chemical and
+    graded, that end on them, and the junctions that touch them, each as in the whole. Its `min_delay` and
+    `max_delay` are those of its part.
+    """
     read = Quantities(config, config.run.seed if seed is None else seed)
     who = Population(read)
-    wiring = Wiring(who)
+    wiring = Wiring(who, None if on is None else on(who.ids))
     made = wiring.synapses()
     delay = made.delay
     gap_a, gap_b, gap_ns = wiring.electrical()
     background_rate_hz, background_weight = _background(who, wiring)
+    if any(issubclass(model, Model) and model.stochastic for model in who.models):
+        read.drew.add(Use.NOISE)
     one_ms = max(1, 1_000_000 // read.dt_ns)
     return Network(
         config=config,
@@ -129,6 +146,9 @@ def build(config: Config, seed: int | None = None) -> Network:
         spaces=who.spaces,
         at_mm=who.at_mm,
         patterns=who.patterns,
+        tag=who.tag,
+        drew=frozenset(read.drew),
+        notes=read.notes,
     )
 
 
@@ -168,11 +188,13 @@ def _background(who: Population, wiring: Wiring) -> tuple[Array, Array]:
         for taken in members[rate[members] > 0][:1]:
             message = f"'{who.ids[taken]}' has a background already; make it one with the sum of the rates"
             raise who.error((*place, "target"), message)
-        hz = who.read.number((*place, "rate"), source.rate, "Hz")
+        hz = who.rate_hz(place, source.rate)
         if hz <= 0:
             raise who.error((*place, "rate"), f"rate must be > 0 Hz, not '{source.rate}'")
         rate[members] = hz
-        weight[members] = wiring.weights((*place, "weight"), source.weight, members, "")
+        who.read.drew.add(Use.BACKGROUND)
+        for unit, mine in wiring.weight_units(members):
+            weight[members[mine]] = who.read.number((*place, "weight"), source.weight, unit)
     return rate, weight
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from neurobus import streams
 from neurobus.config.locate import Place, meant
 from neurobus.config.schema import (
     MOST,
@@ -16,6 +17,7 @@ from neurobus.config.schema import (
     Group,
     Metronome,
     Neuron,
+    Plain,
     Poisson,
     Process,
     Spikes,
@@ -23,15 +25,17 @@ from neurobus.config.schema import (
     wrong_id,
 )
 from neurobus.config.tables import CsvTable
+from neurobus.exact import MOST_A_STEP
 from neurobus.grid import nearest_step
 from neurobus.loading import fault as fault_of
 from neurobus.loading import fault_in
 from neurobus.loading import load as load_model
-from neurobus.model import Array, Model, Node, Param, Shown, Source, stream_key
+from neurobus.model import Array, Model, Node, Param, Shown, Source
 from neurobus.model import Encoder as EncoderModel
-from neurobus.network.draw import Stream
+from neurobus.network.draw import Owned
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
+from neurobus.streams import Use, Words, tags, uniforms
 
 Int32s = npt.NDArray[np.int32]
 Steps = npt.NDArray[np.int64]
@@ -48,7 +52,10 @@ SOURCE_MODELS: dict[type[Process], str | None] = {
 
 
 class Population:
-    """Filled from a config: first the neurons, then the sources. See `Network` for the fields."""
+    """Filled from a config: first the neurons, then the sources. See `Network` for the fields.
+
+    `place_of` (N,): each one's place in its group, 0 where it stands alone.
+    """
 
     def __init__(self, read: Quantities):
         self.read, self.config, self.error = read, read.config, read.error
@@ -64,6 +71,7 @@ class Population:
         self._places: list[tuple[Int32s, Array]] = []
         self._declared: dict[str, Place] = {}
         self._model_of: list[int] = []
+        self._tags: list[Words] = []
         self._params: list[dict[str, list[Array]]] = []
         for place, neuron in self.config.active("neurons"):
             self._add_neurons(place, neuron, [neuron.id], None)
@@ -77,6 +85,8 @@ class Population:
         if not self.ids:
             raise self.error((), "a config needs at least one neuron; write [[neurons]] or [[groups]]")
         self.model_of = np.array(self._model_of, np.int32)
+        self.tag = np.concatenate(self._tags)
+        self.place_of = np.concatenate([np.arange(tag.size) for tag in self._tags])
         self.at_mm = np.full((len(self.ids), 2), np.nan)
         for members, at_mm in self._places:
             self.at_mm[members] = at_mm
@@ -96,6 +106,21 @@ class Population:
             model = self.models[number]
             if issubclass(model, Model) and model.potential not in model.states():
                 raise self.error(place, f"{list(self.model_number)[number]} has no membrane potential")
+
+    def rate_hz(self, place: Place, written: Plain) -> float:
+        """The rate of a Poisson train, whose number in one step can be drawn exactly."""
+        hz, most_hz = self.read.number((*place, "rate"), written, "Hz"), MOST_A_STEP * 1e9 / self.read.dt_ns
+        if hz > most_hz:
+            message = (
+                f"rate must be <= {most_hz:g} Hz, {MOST_A_STEP:g} spikes in a step of {self.config.run.dt}"
+            )
+            raise self.error((*place, "rate"), f"{message}; not '{written}'")
+        return hz
+
+    def _owned(self, n: int) -> Owned:
+        """The n members entered last, to draw a number for each."""
+        tags = self._tags[-1][:n]
+        return Owned(tags, np.arange(tags.size, dtype=np.int32))
 
     def _claim(self, name: str, place: Place) -> None:
         if name in self._declared:
@@ -145,6 +170,7 @@ class Population:
             raise self.error(place, message)
         self._claim(name, (*place, "id"))
         members = np.arange(len(self.ids), len(self.ids) + len(ids), dtype=np.int32)
+        self._tags.append(tags(name, np.arange(len(ids))))
         self.index.update(zip(ids, members.tolist(), strict=True))
         self.ids.extend(ids)
         self._model_of.extend([model] * len(ids))
@@ -180,7 +206,7 @@ class Population:
         place = (*place, "params")
         for name in columns.keys() & table.params.keys():
             raise self.error((*place, name), f"{name} is a column of the CSV too; give it once")
-        values = self._parameters(place, model, table.model, table.id, table.params, columns, len(ids))
+        values = self._parameters(place, model, table.model, table.params, columns, len(ids))
         self._keep(place, number, values)
 
     def _put(self, place: Place, group: Group | Process, members: Int32s) -> None:
@@ -198,8 +224,12 @@ class Population:
         if min(sizes_mm) <= 0:
             raise self.error((*place, key), f"{key} must be longer than 0 mm")
         space = Space(key, sizes_mm[0], sizes_mm[-1] if key == "sheet" else 0.0, written.torus)
-        stream = Stream(self.read.seed, f"{group.id} places")
-        self._places.append((members, space.places(members.size, written.placed == "random", stream)))
+        if written.placed == "random":
+            of = self.read.keys(Use.PLACE, self._tags[-1])
+            at_mm = space.drawn(uniforms(of[:, None], np.arange(2)))
+        else:
+            at_mm = space.places(members.size)
+        self._places.append((members, at_mm))
         self.spaces[group.id] = space
         self.spaces.update({self.ids[i]: space for i in members.tolist()})
 
@@ -217,9 +247,9 @@ class Population:
                 f"activity {written.activity} of {n} neurons is {active}; some must be active and some not"
             )
             raise self.error((*place, "patterns", "activity"), message)
-        stream = Stream(self.read.seed, f"{group.id} patterns")
         patterns = np.zeros((written.count, n), bool)
         for number, pattern in enumerate(patterns):
+            stream = self.read.stream(Use.PATTERN, f"{group.id}#{number}")
             pattern[stream.order(n)[:active]] = True
             self.groups[f"{group.id}#{number}"] = members[pattern]
         self.patterns[group.id] = patterns
@@ -250,7 +280,10 @@ class Population:
         for key in given:
             if (param := model.params()[key]).steps:
                 self.read.steps((*place, key), given[key], least=param.above is not None)
-        self._keep(place, number, self._parameters(place, model, name, source.id, given, {}, len(ids)))
+        if isinstance(source, Poisson):
+            self.read.drew.add(Use.SOURCE)
+            self.rate_hz(place, source.rate)
+        self._keep(place, number, self._parameters(place, model, name, given, {}, len(ids)))
 
     def _add_encoder(self, place: Place, source: Encoder, ids: Sequence[str]) -> None:
         number = self._model((*place, "model"), source.model)
@@ -275,7 +308,7 @@ class Population:
         x = x[source.first : last]
         period = self.read.steps((*place, "period"), source.period, least=1)
         start = self.read.steps((*place, "start"), source.start, least=1)
-        values = self._parameters((*place, "params"), model, source.model, source.id, source.params, {}, 1)
+        values = self._parameters((*place, "params"), model, source.model, source.params, {}, 1)
         t_ms = model.encode(x, {name: float(value[0]) for name, value in values.items()})
         spikes = np.isfinite(t_ms)
         delay = np.where(spikes, nearest_step(np.where(spikes, t_ms, 0.0), self.read.dt_ns / 1e6), -1)
@@ -284,7 +317,10 @@ class Population:
             message = f"a spike comes {latest} after its sample's beginning; period must be longer"
             raise self.error((*place, "period"), message)
         slots = -1 if source.passes is None else source.passes * len(x)
-        order = None if source.shuffle is None else stream_key(self.read.seed, f"shuffle {source.shuffle}")
+        order = None
+        if source.shuffle is not None:
+            self.read.drew.add(Use.SHUFFLE)
+            order = streams.key(self.read.seed, Use.SHUFFLE, str(source.shuffle))
         for n, member in enumerate(members.tolist()):
             self.shown[member] = Shown(np.ascontiguousarray(delay[:, n]), start, period, slots, order)
         self._keep(place, number, {name: np.repeat(value, len(ids)) for name, value in values.items()})
@@ -322,10 +358,10 @@ class Population:
         return found
 
     def _parameters(
-        self, place: Place, model: type[Node], model_name: str, label: str,
+        self, place: Place, model: type[Node], model_name: str,
         given: Mapping[str, Value], columns: Mapping[str, Array], n: int,
     ) -> dict[str, Array]:  # fmt: skip
-        """All parameters of n members: given, from columns, or default; each (n,)."""
+        """All parameters of the n members entered last: given, from columns, or default; each (n,)."""
         declared = model.params()
         for name in given:
             if name not in declared:
@@ -336,7 +372,9 @@ class Population:
             if name in columns:
                 values[name] = columns[name]
             elif name in given:
-                values[name] = self.read.drawn((*place, name), given[name], n, param.unit, f"{label} {name}")
+                values[name] = self.read.values(
+                    (*place, name), given[name], param.unit, Use.PARAMETER, name, self._owned(n)
+                )
                 for value in (values[name].min(), values[name].max()):
                     if not param.admits(value):
                         hint = "; clip it with min and max" if isinstance(given[name], Distribution) else ""

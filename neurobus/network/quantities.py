@@ -8,12 +8,16 @@ import numpy.typing as npt
 from neurobus import units
 from neurobus.config import Config
 from neurobus.config.locate import Place
-from neurobus.config.schema import Plain, Value
+from neurobus.config.schema import Distribution, Plain, Value
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
 from neurobus.grid import LONGEST_RUN, beyond, whole_ns
 from neurobus.model import Array
-from neurobus.network.draw import Stream, sample
+from neurobus.network.draw import Owned, Stream, sample
+from neurobus.streams import Use, Words, key, keys
+
+CLIPPED_UNTOLD = 0.01
+"""The share of draws that `min` or `max` may clip without a word."""
 
 
 class Quantities:
@@ -21,6 +25,8 @@ class Quantities:
 
     def __init__(self, config: Config, seed: int):
         self.config, self.seed, self.dt_ns = config, seed, config.run.dt_ns
+        self.drew: set[Use] = set()
+        self.notes: list[str] = []
 
     def error(self, place: Place, message: str) -> InputError:
         return self.config.error(place, message)
@@ -54,12 +60,43 @@ class Quantities:
             raise table.error(int(row), f"{column} {written} {what}")
         return ns // self.dt_ns
 
-    def drawn(self, place: Place, value: Value, n: int, unit: str, label: str) -> Array:
-        """A constant or distribution as n numbers in `unit`; `label` names its random stream."""
+    def number(self, place: Place, written: Plain, unit: str) -> float:
+        """A constant in `unit`."""
         try:
-            return sample(value, n, unit, Stream(self.seed, label))
+            return units.parse(written, unit)
         except units.UnitError as error:
             raise self.error(place, f"{place[-1]}: {error}") from error
 
-    def number(self, place: Place, written: Plain, unit: str) -> float:
-        return float(self.drawn(place, written, 1, unit, "")[0])
+    # -- what is drawn ----------------------------------------------------------------------------
+
+    def stream(self, use: Use, label: str) -> Stream:
+        self.drew.add(use)
+        return Stream(key(self.seed, use, label))
+
+    def keys(self, use: Use, tag: Words, label: str = "") -> Words:
+        """Of the owners with these tags, a key each."""
+        self.drew.add(use)
+        return keys(self.seed, use, tag, label)
+
+    def values(self, place: Place, value: Value, unit: str, use: Use, label: str, of: Owned) -> Array:
+        """A constant or distribution as a number in `unit` for each `of`."""
+        if not isinstance(value, Distribution):
+            return np.full(of.n, self.number(place, value, unit))
+        self.drew.add(use)
+        try:
+            drawn = sample(value, unit, lambda attempt: of.uniforms(self.seed, use, label, attempt))
+        except units.UnitError as error:
+            raise self.error(place, f"{place[-1]}: {error}") from error
+        for n, bound, written in ((drawn.below, "min", value.min), (drawn.above, "max", value.max)):
+            if n > CLIPPED_UNTOLD * of.n:
+                word = (
+                    f"{place[-1]}: {n:,} of {of.n:,} draws ({n / of.n:.1%}) are clipped to {bound} {written}"
+                )
+                self.note(place, word + "; redraw = true draws them again")
+        return drawn.values
+
+    def note(self, place: Place, word: str) -> None:
+        """Something that is no mistake, but should be known before a run; told once."""
+        said = str(self.error(place, word))
+        if said not in self.notes:
+            self.notes.append(said)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurobus.exact import exp
 from neurobus.model import Array
-from neurobus.network.draw import Stream, exp
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,14 @@ class Space:
     height_mm: float = 0.0
     torus: bool = False
 
-    def places(self, n: int, at_random: bool, stream: Stream) -> Array:
-        """Where n neurons stand, shape (n, 2): evenly, row by row, or drawn."""
+    def drawn(self, u: Array) -> Array:
+        """Where neurons stand at random, from uniform numbers; both of shape (n, 2)."""
+        at: Array = u * np.array([self.width_mm, self.height_mm])
+        return at
+
+    def places(self, n: int) -> Array:
+        """Where n neurons stand evenly, row by row, shape (n, 2)."""
         size = np.array([self.width_mm, self.height_mm])
-        if at_random:
-            drawn: Array = stream.uniforms(2 * n).reshape(n, 2) * size
-            return drawn
         if self.kind == "ring":
             return np.column_stack([np.arange(n) * (self.width_mm / n), np.zeros(n)])
         columns = int(np.ceil(np.sqrt(n * self.width_mm / self.height_mm) - 1e-9))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -23,14 +24,16 @@ from neurobus.config.schema import (
 )
 from neurobus.config.schema import Graded as GradedTable
 from neurobus.config.tables import CsvTable
-from neurobus.grid import LONGEST_RUN
+from neurobus.errors import InputError
+from neurobus.grid import LONGEST_RUN, beyond, nearest_step
 from neurobus.loading import load_synapse
 from neurobus.model import Array, Model, Synapse
 from neurobus.network import rules
-from neurobus.network.draw import Stream
+from neurobus.network.draw import Owned
 from neurobus.network.held import fault, params_of
 from neurobus.network.population import Int32s, Population, Steps, out_of_bounds
 from neurobus.network.space import Space, kernel
+from neurobus.streams import Use
 
 MOST_SYNAPSES = 200_000_000
 """Of a projection; as it is made a synapse takes about 40 bytes."""
@@ -138,20 +141,26 @@ class Kinds:
     _rows: dict[int, int] = field(default_factory=dict)
 
 
-Joined = tuple[Int32s, Int32s, Array, Int32s, list[str] | None]
-"""pre, post, weight, delay, and the receptors named in a CSV."""
+Joined = tuple[Int32s, Int32s, Array, Int32s, list[str] | None, Owned]
+"""pre, post, weight, delay, the receptors named in a CSV, and what the synapses draw their numbers by."""
 Junctions = tuple[Int32s, Int32s, Array]
 """a, b, conductance (nS)."""
+Listed = tuple[Int32s, Int32s, Array, Callable[[int, str], InputError]]
+"""Junctions of one table, and what makes an error of the nth of them."""
 
 
 _STRUCTURE = tuple(key for key in Structure.__struct_fields__ if key != "when")
 
 
 class Wiring:
-    """Connects a population as its config says. `skipped`: CSV → rows left out by `ignore_unknown`."""
+    """Connects a population as its config says. `skipped`: CSV → rows left out by `ignore_unknown`.
 
-    def __init__(self, who: Population):
+    `mine` (N,): the neurons whose inputs are wanted; None: all. They are what they would be in the whole.
+    """
+
+    def __init__(self, who: Population, mine: npt.NDArray[np.bool_] | None = None):
         self.who, self.read, self.config, self.error = who, who.read, who.config, who.error
+        self._mine = mine
         self.skipped: dict[str, int] = {}
         self._count: Counter[str] = Counter()
         self.kinds = Kinds()
@@ -171,10 +180,9 @@ class Wiring:
             made.append(self._typed(place, table, label, *found))
             self._require_held(place, table, made[-1])
             places.append(place)
-        parts = [np.concatenate(parts) for parts in zip(*made, strict=True)]
+        parts = made[1] if len(made) == 2 else [np.concatenate(parts) for parts in zip(*made, strict=True)]
         self._require_listeners(Chemical(*parts), places, [one.pre.size for one in made[1:]])
-        order = np.argsort(parts[0].astype(np.int64) << 32 | parts[1], kind="stable")
-        return Chemical(*(part[order] for part in parts))
+        return rules.ordered(Chemical(*parts), rules.by_ends(parts[0], parts[1]))
 
     # -- what a synapse is ------------------------------------------------------------------------
 
@@ -188,7 +196,7 @@ class Wiring:
             raise self.error((*place, "synapse"), str(error)) from error
 
     def _typed(self, place: Place, table: Synapses, label: str, pre: Int32s, post: Int32s, weight: Array,
-               delay: Int32s, names: Sequence[str] | None) -> Chemical:  # fmt: skip
+               delay: Int32s, names: Sequence[str] | None, of: Owned) -> Chemical:  # fmt: skip
         """With receptor, type and parameters of each synapse. `names`: a CSV's receptors."""
         kind = self._kind(place, table)
         receptor = self._receptors(place, table, post, weight, names)
@@ -204,7 +212,7 @@ class Wiring:
             if np.any(receptor[mine] >= len(model.receptors)):
                 message = f"a synapse on '{table.receptor}' is {STATIC}; it cannot be {table.synapse}"
                 raise self.error((*place, "synapse"), message)
-        values, drawn = self._parameters((*place, "params"), table, type_, post, label)
+        values, drawn = self._parameters((*place, "params"), table, type_, post, label, of)
         for word in (type_.check(values), type_.check_weights(values, weight)):
             if word is not None:
                 raise self.error((*place, "params") if table.params else place, word)
@@ -215,7 +223,7 @@ class Wiring:
         return Chemical(pre, post, weight, delay.astype(np.int32), receptor, none + 1 + kind, row)
 
     def _parameters(
-        self, place: Place, table: Synapses, kind: type[Synapse], post: Int32s, label: str
+        self, place: Place, table: Synapses, kind: type[Synapse], post: Int32s, label: str, of: Owned
     ) -> tuple[dict[str, Array], bool]:
         """All parameters, each (synapses,), and whether any differs from synapse to synapse."""
         declared = kind.params()
@@ -228,9 +236,9 @@ class Wiring:
             value = np.full(max(post.size, 1), param.value)
             given = table.params.get(name)
             if given is not None:
-                units = self._weight_units(post) if param.weight else [(param.unit, slice(None))]
+                units = self.weight_units(post) if param.weight else [(param.unit, slice(None))]
                 for unit, mine in units:
-                    drawn = self.read.drawn((*place, name), given, post.size, unit, f"{label} {name}")
+                    drawn = self.read.values((*place, name), given, unit, Use.SYNAPSE, f"{label} {name}", of)
                     value[: post.size][mine] = drawn[mine]
                 for one in (value.min(), value.max()):
                     if not param.admits(one):
@@ -294,7 +302,7 @@ class Wiring:
     def _models(self, post: Int32s) -> Iterable[tuple[type[Model], npt.NDArray[np.bool_]]]:
         """The postsynaptic models, each with the synapses that end on it."""
         model_of = self.who.model_of[post]
-        for number in np.unique(model_of).tolist():
+        for number in np.flatnonzero(np.bincount(model_of)).tolist():
             model = self.who.models[number]
             assert issubclass(model, Model)
             yield model, model_of == number
@@ -311,19 +319,46 @@ class Wiring:
         pre = self.who.named((*place, "pre"), table.pre, neurons=False)
         post = self.who.named((*place, "post"), table.post)
         pre, post = self._pairs(place, table, ends, pre, post, label)
-        weight = self.weights((*place, "weight"), table.weight, post, f"{label} weight", table.receptor)
+        of = self._by_partner(pre, post)
+        weight = self.weights((*place, "weight"), table.weight, post, label, of, table.receptor)
         if table.stored or table.rule == "assemblies":
             weight = weight * self._covariance(place, table, ends, (pre, post))
-        delay = self._delays((*place, "delay"), table.delay, pre.size, f"{label} delay")
-        return pre, post, weight, delay + self._way(place, table, ends, pre, post), None
+        way = self._way_ms(place, table, ends, pre, post)
+        delay = self._delays((*place, "delay"), table.delay, label, of, way)
+        return pre, post, weight, delay, None, of
+
+    def _by_partner(self, pre: Int32s, post: Int32s) -> Owned:
+        """Synapses by rule: each is known by the place of its presynaptic neuron in its group."""
+        return Owned(self.who.tag, post, lambda: self.who.place_of[pre])
+
+    def _by_row(self, post: Int32s) -> Owned:
+        """Synapses from a CSV: each is known by its row among those of its postsynaptic neuron."""
+
+        def nth() -> npt.NDArray[np.int64]:
+            order = np.argsort(post, kind="stable")
+            number = np.empty(post.size, np.int64)
+            number[order] = np.arange(post.size) - np.searchsorted(post[order], post[order])
+            return number
+
+        return Owned(self.who.tag, post, nth)
 
     def _pairs(
         self, place: Place, table: Structure, ends: Ends, pre: Int32s, post: Int32s, label: str
     ) -> rules.Pairs:
-        """The pairs that a table's rule makes of two populations called `ends`."""
+        """The pairs that a table's rule makes of two populations called `ends`; those on wanted neurons."""
         self._check_keys(place, table)
-        self._check_size(place, table, pre.size, post.size)
-        stream = Stream(self.read.seed, f"{label} pairs")
+        some = post if self._mine is None else post[self._mine[post]]
+        a, b = self._all_pairs(place, table, ends, pre, post, some, label)
+        if self._mine is None:
+            return a, b
+        kept = self._mine[b]
+        return a[kept], b[kept]
+
+    def _all_pairs(
+        self, place: Place, table: Structure, ends: Ends, pre: Int32s, post: Int32s, some: Int32s, label: str
+    ) -> rules.Pairs:
+        """As `_pairs`; rules that draw for each neuron do so for `some` of `post`."""
+        self._check_size(place, table, pre.size, some.size)
         match table.rule:
             case None:
                 if pre.size > 1 or post.size > 1:
@@ -336,7 +371,7 @@ class Wiring:
                     raise self.error((*place, "rule"), f"one_to_one needs groups of one size; {sizes}")
                 return pre, post
             case "all_to_all" | "assemblies":
-                return rules.all_to_all(pre, post, table.allow_self)
+                return rules.all_to_all(pre, some, table.allow_self)
             case "same_class" | "elders" | "youngers" | "other_class":
                 room = self.config.classroom
                 classes = table.classes if table.classes is not None else room.classes if room else None
@@ -346,7 +381,8 @@ class Wiring:
                 return rules.by_class(pre, post, classes, table.rule, table.allow_self)
             case "fixed_probability":
                 probability = self._share((*place, "probability"), table.probability)
-                return rules.fixed_probability(pre, post, probability, table.allow_self, stream)
+                keys = self.read.keys(Use.PAIRS, self.who.tag[some], label)
+                return rules.fixed_probability(pre, some, probability, table.allow_self, keys)
             case "fixed_indegree":
                 assert table.indegree is not None
                 itself = not table.allow_self and bool(np.isin(post, pre).any())
@@ -354,13 +390,14 @@ class Wiring:
                     others = f"{pre.size - 1} others" if itself else str(pre.size)
                     message = f"indegree {table.indegree} is more than '{ends[0]}' has: {others}"
                     raise self.error((*place, "indegree"), message)
-                return rules.fixed_indegree(pre, post, table.indegree, table.allow_self, stream)
+                keys = self.read.keys(Use.PAIRS, self.who.tag[some], label)
+                return rules.fixed_indegree(pre, some, table.indegree, table.allow_self, keys)
             case "distance":
-                return self._by_distance(place, table, ends, pre, post, stream)
+                return self._by_distance(place, table, ends, pre, some, label)
         if ends[0] != ends[1]:
             what = f"'{ends[0]}' and '{ends[1]}' are two"
             raise self.error((*place, "rule"), f"{table.rule} is a structure within one group; {what}")
-        return self._within(place, table, ends[0], pre, stream)
+        return self._within(place, table, ends[0], pre, some, label)
 
     def _check_size(self, place: Place, table: Structure, pre: int, post: int) -> None:
         """Raises InputError for a projection that no memory holds, before it is made."""
@@ -376,9 +413,9 @@ class Wiring:
             raise self.error((*place, "rule"), message)
 
     def _within(
-        self, place: Place, table: Structure, name: str, members: Int32s, stream: Stream
+        self, place: Place, table: Structure, name: str, members: Int32s, some: Int32s, label: str
     ) -> rules.Pairs:
-        """The rules that give one group a structure."""
+        """The rules that give one group a structure: drawn as one, but for layers."""
         n = members.size
         if table.rule == "small_world":
             assert table.neighbours is not None
@@ -388,6 +425,7 @@ class Wiring:
                 )
                 raise self.error((*place, "neighbours"), message)
             rewire = self._share((*place, "rewire"), table.rewire)
+            stream = self.read.stream(Use.STRUCTURE, label)
             return rules.small_world(members, table.neighbours, rewire, bool(table.directed), stream)
         if table.rule == "scale_free":
             assert table.exponent is not None and table.degree is not None
@@ -396,6 +434,7 @@ class Wiring:
             if not 0 < table.degree < n / 2:
                 message = f"degree must be > 0 and below half of the {n} in '{name}', not {table.degree:g}"
                 raise self.error((*place, "degree"), message)
+            stream = self.read.stream(Use.STRUCTURE, label)
             return rules.scale_free(members, table.exponent, table.degree, bool(table.directed), stream)
         layers = table.layers
         assert layers is not None
@@ -404,11 +443,15 @@ class Wiring:
         if len(layers) < 2 or 0 in layers or sum(layers) != n:
             message = f"layers must be two or more and hold the {n} in '{name}' together, not {table.layers}"
             raise self.error((*place, "layers"), message)
-        probability = 1.0 if table.probability is None else table.probability
-        return rules.layered(members, layers, self._share((*place, "probability"), probability), stream)
+        at = np.searchsorted(members, some)
+        if table.probability is None:
+            return rules.layered(members, some, layers, at, 1.0, self.who.tag[some])
+        keys = self.read.keys(Use.PAIRS, self.who.tag[some], label)
+        probability = self._share((*place, "probability"), table.probability)
+        return rules.layered(members, some, layers, at, probability, keys)
 
     def _by_distance(
-        self, place: Place, table: Structure, ends: Ends, pre: Int32s, post: Int32s, stream: Stream
+        self, place: Place, table: Structure, ends: Ends, pre: Int32s, post: Int32s, label: str
     ) -> rules.Pairs:
         assert table.kernel is not None and table.reach is not None
         space = self._space(place, ends)
@@ -420,7 +463,8 @@ class Wiring:
         def chance(a: Int32s, b: Int32s) -> Array:
             return peak * kernel(name, space.distance(self.who.at_mm[a], self.who.at_mm[b]), reach_mm)
 
-        return rules.by_chance(pre, post, peak, chance, table.allow_self, stream)
+        keys, near = (self.read.keys(use, self.who.tag[post], label) for use in (Use.PAIRS, Use.NEARBY))
+        return rules.by_chance(pre, post, peak, chance, table.allow_self, keys, near)
 
     def _space(self, place: Place, ends: Ends) -> Space:
         """The space that both ends stand in."""
@@ -437,19 +481,17 @@ class Wiring:
             )
         return here
 
-    def _way(self, place: Place, table: Synapses, ends: Ends, pre: Int32s, post: Int32s) -> Int32s:
-        """Steps that a spike needs for the distance, 0 where no velocity is given."""
+    def _way_ms(self, place: Place, table: Synapses, ends: Ends, pre: Int32s, post: Int32s) -> Array | float:
+        """What a spike needs for the distance, 0 where no velocity is given."""
         if table.velocity is None:
-            return np.zeros(pre.size, np.int32)
+            return 0.0
         place = (*place, "velocity")
         mm_per_ms = self.read.number(place, table.velocity, "m/s")
         if mm_per_ms <= 0:
             raise self.error(place, f"velocity must be > 0 m/s, not '{table.velocity}'")
         apart_mm = self._space(place, ends).distance(self.who.at_mm[pre], self.who.at_mm[post])
-        steps = np.rint(apart_mm / mm_per_ms * 1e6 / self.read.dt_ns)
-        if not steps.max(initial=0.0) < LONGEST_RUN:
-            raise self.error(place, f"velocity '{table.velocity}' gives delays beyond the longest run")
-        return steps.astype(np.int32)
+        way_ms: Array = apart_mm / mm_per_ms
+        return way_ms
 
     def _covariance(
         self, place: Place, table: Synapses | GradedTable, ends: Ends, pairs: rules.Pairs
@@ -496,17 +538,19 @@ class Wiring:
         pre, post, rows = self._ends(csv, table, ("pre", "post"))
         for row in rows[post >= self.who.n_neurons][:1]:
             raise csv.error(int(row), f"'{csv.cells['post'][row]}' is a source; a synapse ends on a neuron")
+        pre, post, rows = self._wanted(pre, post, rows)
+        of = self._by_row(post)
         if "weight" in csv.cells:
             if table.weight is not None:
                 raise self.error((*place, "weight"), f"{csv.file} has a column weight already")
             weight = np.empty(post.size)
-            for unit, mine in self._weight_units(post, table.receptor):
+            for unit, mine in self.weight_units(post, table.receptor):
                 weight[mine] = csv.numbers("weight", unit)[rows][mine]
         elif table.weight is None:
             why = f"{csv.file} has no column 'weight [unit]', so [[synapses]] needs 'weight'"
             raise self.error(place, why)
         else:
-            each = self.weights((*place, "weight"), table.weight, post, f"{label} weight", table.receptor)
+            each = self.weights((*place, "weight"), table.weight, post, label, of, table.receptor)
             weight = each * sections[rows]
         if "delay" in csv.cells:
             if table.delay is not None:
@@ -516,12 +560,19 @@ class Wiring:
             why = f"{csv.file} has no column 'delay [ms]', so [[synapses]] needs 'delay'"
             raise self.error(place, why)
         else:
-            delay = self._delays((*place, "delay"), table.delay, rows.size, f"{label} delay")
+            delay = self._delays((*place, "delay"), table.delay, label, of)
         if "receptor" not in csv.cells:
-            return pre, post, weight, delay, None
+            return pre, post, weight, delay, None, of
         if table.receptor is not None:
             raise self.error((*place, "receptor"), f"{csv.file} has a column receptor already")
-        return pre, post, weight, delay, [csv.cells["receptor"][row] for row in rows.tolist()]
+        return pre, post, weight, delay, [csv.cells["receptor"][row] for row in rows.tolist()], of
+
+    def _wanted(self, pre: Int32s, post: Int32s, rows: Steps) -> tuple[Int32s, Int32s, Steps]:
+        """The rows that end on wanted neurons."""
+        if self._mine is None:
+            return pre, post, rows
+        kept = self._mine[post]
+        return pre[kept], post[kept], rows[kept]
 
     def _sections(self, table: Synapses | Electrical | GradedTable) -> tuple[CsvTable, Array]:
         """A connection CSV and, for each row, how many times the table's weight or conductance counts."""
@@ -556,7 +607,7 @@ class Wiring:
             if getattr(table, key) not in (None, False, {}):
                 raise self.error((*place, key), f"'{key}' {why}")
 
-    def _weight_units(
+    def weight_units(
         self, post: Int32s, receptor: str | None = None
     ) -> Iterable[tuple[str, npt.NDArray[np.bool_]]]:
         """The weight units of the postsynaptic models, each with the synapses it holds for. What arrives at a
@@ -566,19 +617,43 @@ class Wiring:
             yield "" if plain else model.weight_unit, mine
 
     def weights(
-        self, place: Place, value: Value, post: Int32s, label: str, receptor: str | None = None
+        self, place: Place, value: Value, post: Int32s, label: str, of: Owned, receptor: str | None = None
     ) -> Array:
         """One weight for each element of `post`, in the unit of that neuron's model."""
         weight = np.empty(post.size)
-        for unit, mine in self._weight_units(post, receptor):
-            weight[mine] = self.read.drawn(place, value, post.size, unit, label)[mine]
+        for unit, mine in self.weight_units(post, receptor):
+            weight[mine] = self.read.values(place, value, unit, Use.WEIGHT, label, of)[mine]
+        if isinstance(value, Distribution) and value.normal is not None:
+            negative = int(np.sum(weight < 0))
+            if min(negative, of.n - negative) > 0:
+                fewer = min(negative, of.n - negative)
+                sign = "negative" if fewer == negative else "positive"
+                word = f"weight: {fewer:,} of {of.n:,} draws ({fewer / of.n:.1%}) are {sign}"
+                self.read.note(place, f"{word}; give min or max where all should have one sign")
         return weight
 
-    def _delays(self, place: Place, value: Value, n: int, label: str) -> Int32s:
-        if not isinstance(value, Distribution):
-            return np.full(n, self.read.steps(place, value, least=1), np.int32)
-        steps = np.rint(self.read.drawn(place, value, n, "ms", label) * 1e6 / self.read.dt_ns)
-        return steps.clip(1, LONGEST_RUN - 1).astype(np.int32)
+    def _delays(
+        self, place: Place, value: Value, label: str, of: Owned, way_ms: Array | float = 0.0
+    ) -> Int32s:
+        """Delays and what the distance adds, in steps: the sum is rounded, once. None is below a step."""
+        if isinstance(value, Distribution):
+            for n, choice in enumerate(value.choice or ()):
+                self.read.steps((*place, "choice", n), choice, least=1)
+            ms: Array | float = self.read.values(place, value, "ms", Use.DELAY, label, of)
+        else:
+            constant = self.read.steps(place, value, least=1)
+            if isinstance(way_ms, float):
+                return np.full(of.n, constant, np.int32)
+            ms = constant * (self.read.dt_ns / 1e6)
+        steps = nearest_step(ms + way_ms, self.read.dt_ns / 1e6)
+        short, long = int(np.sum(steps < 1)), int(np.sum(steps >= LONGEST_RUN))
+        if short:
+            share, dt = f"{short:,} of {of.n:,} delays drawn ({short / of.n:.1%})", self.config.run.dt
+            remedy = f'min = "{dt}" clips them, with redraw = true they are drawn again'
+            raise self.error(place, f"{share} are shorter than dt = {dt}; {remedy}")
+        if long:
+            raise self.error(place, f"{long:,} of {of.n:,} delays are {beyond(self.read.dt_ns)}")
+        return steps.astype(np.int32)
 
     def graded(self) -> Graded:
         """Graded synapses, by (pre, post, order in the config)."""
@@ -589,8 +664,7 @@ class Wiring:
             self._count[label] += 1
             made.append(self._graded(place, table, f"{label} {self._count[label]}"))
         found = Graded._make(np.concatenate(parts) for parts in zip(*made, strict=True))
-        order = np.argsort(found.pre.astype(np.int64) << 32 | found.post, kind="stable")
-        return found.only(order)
+        return rules.ordered(found, rules.by_ends(found.pre, found.post))
 
     def _graded(self, place: Place, table: GradedTable, label: str) -> Graded:
         if table.csv:
@@ -599,7 +673,9 @@ class Wiring:
             pre, post, rows = self._ends(csv, table, ("pre", "post"))
             for row in rows[(pre >= self.who.n_neurons) | (post >= self.who.n_neurons)][:1]:
                 raise csv.error(int(row), "a source has no potential; a graded synapse joins two neurons")
-            weight, reversal = self._strength(place, table, label, post, csv, rows, sections[rows])
+            pre, post, rows = self._wanted(pre, post, rows)
+            of = self._by_row(post)
+            weight, reversal = self._strength(place, table, label, post, of, csv, rows, sections[rows])
         else:
             for key in ("pre", "post"):
                 if getattr(table, key) is None:
@@ -611,7 +687,8 @@ class Wiring:
                 self.who.named((*place, key), name) for key, name in zip(("pre", "post"), ends, strict=True)
             ]
             pre, post = self._pairs(place, table, ends, members[0], members[1], label)
-            weight, reversal = self._strength(place, table, label, post)
+            of = self._by_partner(pre, post)
+            weight, reversal = self._strength(place, table, label, post, of)
             if table.stored or table.rule == "assemblies":
                 if table.conductance is not None:
                     message = "stored patterns give weights of both signs; a conductance has no sign"
@@ -630,7 +707,7 @@ class Wiring:
         transfer = np.full(pre.size, TRANSFERS.index(table.transfer), np.int32)
         return Graded(pre, post, weight, transfer, threshold, slope, reversal)
 
-    def _strength(self, place: Place, table: GradedTable, label: str, post: Int32s,
+    def _strength(self, place: Place, table: GradedTable, label: str, post: Int32s, of: Owned,
                   csv: CsvTable | None = None, rows: Steps | None = None,
                   sections: Array | float = 1.0) -> tuple[Array, Array]:  # fmt: skip
         """`weight` and `reversal` of graded synapses on `post`, as in `Graded`; shape (synapses,) each."""
@@ -651,11 +728,13 @@ class Wiring:
         if not (has["weight"] or has["conductance"]):
             raise self.error(place, "[[graded]] needs 'weight', or 'conductance' and 'reversal'")
 
+        uses = {"weight": Use.WEIGHT, "conductance": Use.CONDUCTANCE, "reversal": Use.REVERSAL}
+
         def values(key: str, unit: str, times: Array | float = 1.0) -> Array:
             if csv is not None and key in columns:
                 return csv.numbers(key, unit)[rows]
             given = getattr(table, key)
-            return self.read.drawn((*place, key), given, post.size, unit, f"{label} {key}") * times
+            return self.read.values((*place, key), given, unit, uses[key], label, of) * times
 
         if has["weight"]:
             weight = np.empty(post.size)
@@ -677,14 +756,41 @@ class Wiring:
         return ns, values("reversal", "mV")
 
     def electrical(self) -> Junctions:
-        made = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))]
+        made: list[Listed] = []
         for place, table in self.config.active("electrical"):
             made.append((self._junctions_from_csv if table.csv else self._junction)(place, table))
             self.who.require_potential(place, np.union1d(made[-1][0], made[-1][1]))
-        a, b, ns = (np.concatenate(parts) for parts in zip(*made, strict=True))
-        return a, b, ns
+        if not made:
+            return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)
+        a, b, ns = (np.concatenate([part[n] for part in made]) for n in range(3))
+        self._require_once(made, a, b)
+        if self._mine is None:
+            return a, b, ns
+        kept = self._mine[a] | self._mine[b]
+        return a[kept], b[kept], ns[kept]
 
-    def _junction(self, place: Place, table: Electrical) -> Junctions:
+    def _require_once(self, made: list[Listed], a: Int32s, b: Int32s) -> None:
+        """That no junction is listed twice, in either direction."""
+        pair = np.minimum(a, b).astype(np.int64) << 32 | np.maximum(a, b)
+        order = np.argsort(pair, kind="stable")
+        again = np.flatnonzero(pair[order[1:]] == pair[order[:-1]])
+        if not again.size:
+            return
+        begins = np.cumsum([0, *(part[0].size for part in made)])
+
+        def error(junction: int, message: str) -> InputError:
+            table = int(np.searchsorted(begins, junction, side="right")) - 1
+            return made[table][3](junction - int(begins[table]), message)
+
+        second = min(order[again + 1].tolist())
+        first = int(np.flatnonzero(pair == pair[second])[0])
+        other = error(first, "")
+        where = f"line {other.line} of {Path(other.file).name}" if other.file else f"line {other.line}"
+        ends = f"'{self.who.ids[a[second]]}' and '{self.who.ids[b[second]]}'"
+        message = f"{ends} have a junction already, by {where}; it acts both ways"
+        raise error(second, f"{message}, so list it once, with the sum")
+
+    def _junction(self, place: Place, table: Electrical) -> Listed:
         for key in ("a", "b", "conductance"):
             if getattr(table, key) is None:
                 raise self.error(place, f"[[electrical]] needs '{key}' (or csv)")
@@ -705,15 +811,18 @@ class Wiring:
                 raise self.error((*place, key), f"'{key}' does not go with [[electrical]]")
         label = f"electrical {table.a}-{table.b}"
         self._count[label] += 1
-        a, b = self._pairs(place, table, (table.a, table.b), a, b, f"{label} {self._count[label]}")
+        # All are drawn, also where few are wanted: those of one neuron are drawn by its partners too.
+        self._check_keys(place, table)
+        a, b = self._all_pairs(place, table, (table.a, table.b), a, b, b, f"{label} {self._count[label]}")
         if np.any(a == b):
             raise self.error((*place, "b"), f"'{table.b}' cannot have a junction with itself")
         if table.a == table.b:
             once = a < b
             a, b = a[once], b[once]
-        return a, b, np.full(a.size, self._conductance(place, table.conductance))
+        ns = np.full(a.size, self._conductance(place, table.conductance))
+        return a, b, ns, lambda _, message: self.error(place, message)
 
-    def _junctions_from_csv(self, place: Place, table: Electrical) -> Junctions:
+    def _junctions_from_csv(self, place: Place, table: Electrical) -> Listed:
         self._forbid(place, table, ("a", "b", *_STRUCTURE), "does not go with csv")
         csv, sections = self._sections(table)
         a, b, rows = self._ends(csv, table, ("a", "b"))
@@ -732,7 +841,7 @@ class Wiring:
             ns = self._conductance(place, table.conductance) * sections
         for row in np.flatnonzero(ns <= 0)[:1]:
             raise csv.error(int(row), f"a conductance must be > 0, not {ns[row]:g} nS")
-        return a, b, ns[rows]
+        return a, b, ns[rows], lambda n, message: csv.error(int(rows[n]), message)
 
     def _conductance(self, place: Place, written: Plain) -> float:
         ns = self.read.number((*place, "conductance"), written, "nS")

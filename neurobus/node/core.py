@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from neurobus.config.schema import STATIC
 from neurobus.errors import InputError
+from neurobus.exact import exp
 from neurobus.ledger import Account
 from neurobus.loading import load_synapse
 from neurobus.model import MOST_PER_STEP, Array
@@ -314,7 +315,8 @@ class Core:
         self._delta = part.params[model.tell] if model.tell else np.full(K, part.potential_delta_mv)
         grain = self._grain = model.grain(part.params)
         background = part.noise_weight if grain is None else grain.stimulus(part.noise_weight)
-        self._noise = (mean if noisy else NO_MV, np.exp(-mean), background)
+        told = np.concatenate([mean, exp(-mean)]) if noisy else NO_MV
+        self._noise = (told, part.noise_key, background)
         self._spare, self._scratch = self.buffer.copy(), np.empty_like(self.buffer)
         self._fired = np.zeros(K, np.uint8)
         self._new: Any = (ctypes.c_int64 * T.ROOM)()
@@ -801,7 +803,7 @@ class Core:
         n_states, K, n_receptors, slots, n_gaps, potential = self._shape
         self._table[T.N_NEURONS : T.N_OWNED + 1] = [
             K, n_states, n_receptors, slots, n_gaps, potential, len(part.weight), len(part.row) - 1,
-            len(part.watched), len(self._noise[0]), part.potential_interval, part.min_delay - 1,
+            len(part.watched), len(self._noise[0]) // 2, part.potential_interval, part.min_delay - 1,
             len(self._keys), len(self._constants), len(self._plan_k), self._n_samples, self._out_steps,
             len(self.buffer) - self._owned_at,
         ]  # fmt: skip

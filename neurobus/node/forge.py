@@ -27,6 +27,7 @@ import numba
 import numpy as np
 from numba import njit, uint64
 
+from neurobus import streams
 from neurobus.model import MOST_PER_STEP, Model
 from neurobus.node import hooks, talking
 from neurobus.node import table as T
@@ -38,22 +39,18 @@ TINY = 1e-30
 instead of crawling through denormal numbers. Far below half an ulp of any sum that decides a spike."""
 
 
-@helper
-def mixed(x):  # type: ignore[no-untyped-def]
-    """splitmix64, as `neurobus.model.splitmix64`."""
-    x = x + uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> uint64(27))) * uint64(0x94D049BB133111EB)
-    return x ^ (x >> uint64(31))
+COUNTER, SMALLEST_P = streams.COUNTER, 2.0**-60
+mixed = helper(streams.mixed)
 
 
 @helper
 def poisson_count(key, k, mean, p0):  # type: ignore[no-untyped-def]
-    """Number of arrivals in update k: inversion of the Poisson distribution, p0 = exp(-mean)."""
-    u = (mixed(key ^ (uint64(k) * uint64(0xD1B54A32D192ED03))) >> uint64(11)) * (1.0 / 9007199254740992.0)
+    """Number of arrivals in update k: inversion of the Poisson distribution, p0 = exp(-mean), by the word of
+    update k. It ends where doubles cannot tell the sum from 1."""
+    u = (mixed(key ^ (uint64(k) * COUNTER)) >> uint64(11)) * (1.0 / 9007199254740992.0)
     n, p = 0, p0
     total = p
-    while u >= total and n < 1000:
+    while u >= total and (n < mean or p > SMALLEST_P):
         n += 1
         p *= mean / n
         total += p
@@ -132,7 +129,8 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         gap_to, gap_f = view(a[T.GAP_TO], n_gaps, np.int32), view2(a[T.GAP_F], 4, n_gaps, np.float64)
         gap_mv, watched = view(a[21], n_gaps, np.float64), view(a[22], n_watched, np.int32)
         zero, peak = view(a[23], K, np.float64), view(a[24], K, np.float64)
-        noise_mean, noise_p0 = view(a[25], n_noisy, np.float64), view(a[26], K, np.float64)
+        noise_mean, noise_p0 = view(a[25], n_noisy, np.float64), view(a[25] + 8 * K, n_noisy, np.float64)
+        noise_key = view(a[26], K, np.uint64)
         noise_weight, index = view(a[27], K, np.float64), view(a[28], K, np.int64)
         out, out_sample = view(a[29], t[T.OUT_STEPS] * K, np.int64), view(a[30], 1 << 40, np.int64)
         out_mv = view(a[31], 1 << 40, np.float64)
@@ -179,7 +177,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             if n_noisy:
                 for i in range(K):
                     if noise_mean[i] > 0.0:
-                        arrivals = poisson_count(key[i], k, noise_mean[i], noise_p0[i])
+                        arrivals = poisson_count(noise_key[i], k, noise_mean[i], noise_p0[i])
                         w = noise_weight[i]
                         ring_at[at + (K if by_sign and w < 0.0 else 0) + i] += arrivals * w
             x = view2(ring + 8 * at, n_rec, K, np.float64)

@@ -28,6 +28,7 @@ import msgpack
 import numpy as np
 from llvmlite.binding.object_file import ObjectFileRef
 
+from neurobus import streams
 from neurobus.loading import load_synapse
 from neurobus.model import Model
 from neurobus.node.cache import alone, cache_dir
@@ -85,8 +86,10 @@ def object_path(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -
 
 
 def _here(*names: str) -> list[str]:
-    """Sources of this package."""
-    return [Path(__file__).with_name(f"{name}.py").read_text() for name in names]
+    """Sources of this package, and of the random words that its code draws."""
+    return [Path(__file__).with_name(f"{name}.py").read_text() for name in names] + [
+        inspect.getsource(streams)
+    ]
 
 
 def _object_path(short: str, made_from: list[str]) -> Path:

@@ -19,6 +19,7 @@ from neurobus.model import Array
 from neurobus.network import Network
 from neurobus.network.draw import Stream
 from neurobus.placement import initial_mv
+from neurobus.streams import Use, key
 
 EXACT = 2000
 """Up to so many neurons nothing is sampled."""
@@ -152,7 +153,7 @@ def _chosen(n: int, most: int, seed: int, label: str) -> Int64s:
     """All of n, or where there are more than `EXACT` a sample of them."""
     if n <= EXACT:
         return np.arange(n)
-    return np.sort(Stream(seed, f"describe {label}").order(n)[:most])
+    return np.sort(Stream(key(seed, Use.SAMPLE, label)).order(n)[:most])
 
 
 def _clustering(either: csr_array, k: npt.NDArray[Any], seed: int) -> tuple[float | None, int]:

@@ -15,6 +15,7 @@ from neurobus.config import load
 from neurobus.network import build
 from neurobus.network.draw import Stream
 from neurobus.network.rules import fixed_probability, scale_free, small_world
+from neurobus.streams import Use, key, keys, tags
 from neurobus.structure import measure, measures, render
 from neurobus.structure.measures import wiring
 from tests.helpers import net, table
@@ -23,11 +24,11 @@ ROOT = Path(__file__).parents[2]
 N = 120
 ALL = np.arange(N, dtype=np.int32)
 GRAPHS = {
-    "random": fixed_probability(ALL, ALL, 0.04, True, Stream(1, "r")),
-    "thin": fixed_probability(ALL, ALL, 0.007, False, Stream(1, "t")),
-    "small world": small_world(ALL, 6, 0.1, True, Stream(1, "w")),
-    "scale free": scale_free(ALL, 2.5, 4, True, Stream(1, "f")),
-    "undirected": scale_free(ALL, 2.5, 4, False, Stream(1, "u")),
+    "random": fixed_probability(ALL, ALL, 0.04, True, keys(1, Use.PAIRS, tags("r", ALL))),
+    "thin": fixed_probability(ALL, ALL, 0.007, False, keys(1, Use.PAIRS, tags("t", ALL))),
+    "small world": small_world(ALL, 6, 0.1, True, Stream(key(1, Use.STRUCTURE, "w"))),
+    "scale free": scale_free(ALL, 2.5, 4, True, Stream(key(1, Use.STRUCTURE, "f"))),
+    "undirected": scale_free(ALL, 2.5, 4, False, Stream(key(1, Use.STRUCTURE, "u"))),
 }
 
 
@@ -42,11 +43,11 @@ def test_as_networkx_measures_it(name):
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))
     assert found["edges"] == graph.number_of_edges()
     assert found["density"] == pytest.approx(nx.density(graph))
-    for key, degree in (("in_degree", graph.in_degree()), ("out_degree", graph.out_degree())):
+    for name, degree in (("in_degree", graph.in_degree()), ("out_degree", graph.out_degree())):
         k = np.array([value for _, value in degree])
-        assert found[key]["mean"] == pytest.approx(k.mean())
-        assert (found[key]["min"], found[key]["max"]) == (k.min(), k.max())
-        assert found[key]["heterogeneity"] == pytest.approx(np.mean(k**2) / np.mean(k))
+        assert found[name]["mean"] == pytest.approx(k.mean())
+        assert (found[name]["min"], found[name]["max"]) == (k.min(), k.max())
+        assert found[name]["heterogeneity"] == pytest.approx(np.mean(k**2) / np.mean(k))
     assert found["reciprocity"] == pytest.approx(nx.reciprocity(graph))
     assert found["clustering"] == pytest.approx(nx.average_clustering(graph.to_undirected()))
     lengths = [
@@ -61,7 +62,9 @@ def test_as_networkx_measures_it(name):
 
 
 def test_a_sample_is_close_and_says_so(monkeypatch):
-    pre, post = scale_free(np.arange(1500, dtype=np.int32), 2.5, 8, True, Stream(1, "big"))
+    pre, post = scale_free(
+        np.arange(1500, dtype=np.int32), 2.5, 8, True, Stream(key(1, Use.STRUCTURE, "big"))
+    )
     exact = wiring(pre, post, 1500)
     monkeypatch.setattr(measures, "EXACT", 1000)
     sampled = wiring(pre, post, 1500)

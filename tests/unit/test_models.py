@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from neurobus.model import stream_key
 from neurobus.placement import place
+from neurobus.streams import Use, key
 from nodes.izhikevich import Izhikevich
 from nodes.lif import Lif, expm1
 from nodes.lif_delta import LifDelta
@@ -242,8 +242,8 @@ def test_a_metronome_keeps_its_time():
 
 def test_a_poisson_source_has_its_rate_and_its_times():
     rate, steps = 100.0, 1_000_000
-    found = stamps(Poisson, 0, steps, key=stream_key(1, "p"), rate=rate)
-    expected = steps * (1 - math.exp(-rate * 1e-4))
+    found = stamps(Poisson, 0, steps, key=key(1, Use.SOURCE, "p"), rate=rate)
+    expected = steps * rate * 1e-4
     assert abs(len(found) - expected) < 4 * math.sqrt(expected)
     intervals = np.diff(found)
     assert abs(intervals.std() / intervals.mean() - 1) < 0.05
@@ -254,7 +254,7 @@ def test_a_poisson_source_has_its_rate_and_its_times():
 
 
 def test_two_poisson_sources_are_independent():
-    a, b = (set(stamps(Poisson, 0, 100_000, key=stream_key(1, name), rate=200.0)) for name in "ab")
+    a, b = (set(stamps(Poisson, 0, 100_000, key=key(1, Use.SOURCE, name), rate=200.0)) for name in "ab")
     assert len(a) > 1500
     assert len(a & b) < 100
 

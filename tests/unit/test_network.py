@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from neurobus.config import load, loads
 from neurobus.describe import describe, render
 from neurobus.errors import InputError
+from neurobus.exact import exp, log, normal_quantile
 from neurobus.network import build, rules
-from neurobus.network.draw import Stream, exp, log, normal_quantile
+from neurobus.streams import Use, keys, tags
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -129,7 +130,7 @@ def test_fixed_indegree_gives_each_exactly_k_different_others(n, first, m, k, al
     k = min(k, n - (not allow_self and first < n))
     if k < 1:
         return
-    a, b = rules.fixed_indegree(pre, post, k, allow_self, Stream(seed, "x"))
+    a, b = rules.fixed_indegree(pre, post, k, allow_self, keys(seed, Use.PAIRS, tags("x", post)))
     assert Counter(b.tolist()) == dict.fromkeys(post.tolist(), k)
     assert len(set(zip(a.tolist(), b.tolist(), strict=True))) == a.size
     assert set(a.tolist()) <= set(pre.tolist())
@@ -140,7 +141,7 @@ def test_fixed_indegree_gives_each_exactly_k_different_others(n, first, m, k, al
 def test_fixed_indegree_favours_nobody(k):
     pre = np.arange(6, dtype=np.int32)
     post = np.arange(3, 3 + 6000, dtype=np.int32)
-    a, b = rules.fixed_indegree(pre, post, k, False, Stream(1, "x"))
+    a, b = rules.fixed_indegree(pre, post, k, False, keys(1, Use.PAIRS, tags("x", post)))
     others = b >= 6
     share = np.bincount(a[others], minlength=6) / np.unique(b[others]).size
     assert np.allclose(share, k / 6, atol=0.03)
@@ -209,14 +210,6 @@ def test_distributions(written, low, high, mean):
     values = net(GROUPS.replace("count = 8", f"count = 4000\nparams.I_e = {written}")).params[0]["I_e"][:4000]
     assert low <= values.min() and values.max() <= high
     assert abs(values.mean() - mean) < 3
-
-
-def test_delays_drawn_are_whole_steps_and_at_least_one():
-    text = GROUPS.replace("count = 8", "count = 100")
-    network = net(
-        synapses(text, pre='"exc"', post='"exc"', rule='"all_to_all"', delay="{normal=['0.2 ms', '1 ms']}")
-    )
-    assert network.delay.min() == 1 == network.min_delay and network.delay.max() > 20
 
 
 def test_transcendental_functions_without_libm():

@@ -16,6 +16,7 @@ from neurobus.errors import InputError
 from neurobus.network.draw import Stream
 from neurobus.network.rules import covariance, layered, scale_free, small_world
 from neurobus.network.space import Space, kernel
+from neurobus.streams import Use, key, keys, tags, uniforms
 from tests.helpers import net, run_table, table
 
 FIFTY = np.arange(50, dtype=np.int32)
@@ -54,7 +55,7 @@ def test_nothing_rewired_is_a_ring():
 @pytest.mark.parametrize("directed", [True, False])
 @pytest.mark.parametrize("rewire", [0.1, 1.0])
 def test_rewiring_keeps_the_number_of_edges(directed, rewire):
-    pre, post = small_world(FIFTY, 6, rewire, directed, Stream(1, "x"))
+    pre, post = small_world(FIFTY, 6, rewire, directed, Stream(key(1, Use.STRUCTURE, "x")))
     assert pre.size == 50 * 6 == len(set(zip(pre.tolist(), post.tolist(), strict=True)))
     assert np.all(pre != post)
     if directed:
@@ -70,7 +71,7 @@ def test_a_small_world_is_clustered_as_a_ring_and_near_as_chance():
     members = np.arange(500, dtype=np.int32)
     measured = {}
     for rewire in (0.0, 0.02, 1.0):
-        made = graph(small_world(members, 10, rewire, False, Stream(3, "ws")), 500)
+        made = graph(small_world(members, 10, rewire, False, Stream(key(3, Use.STRUCTURE, "ws"))), 500)
         measured[rewire] = nx.average_clustering(made), nx.average_shortest_path_length(made)
     (c0, l0), (c, l), (c1, l1) = measured.values()
     assert c0 == pytest.approx(3 * (10 - 2) / (4 * (10 - 1))), "the lattice's closed form"
@@ -91,7 +92,9 @@ def tail_exponent(degrees, k_min: int) -> float:
 @pytest.mark.parametrize("exponent", [2.3, 3.0, 4.0])
 def test_degrees_fall_with_the_exponent(exponent, directed):
     n = 10_000
-    pre, post = scale_free(np.arange(n, dtype=np.int32), exponent, 30, directed, Stream(1, "sf"))
+    pre, post = scale_free(
+        np.arange(n, dtype=np.int32), exponent, 30, directed, Stream(key(1, Use.STRUCTURE, "sf"))
+    )
     assert pre.size == 30 * n
     assert np.all(pre != post) and len(np.unique(pre.astype(np.int64) * n + post)) == pre.size
     out, into = np.bincount(pre, minlength=n), np.bincount(post, minlength=n)
@@ -103,7 +106,9 @@ def test_degrees_fall_with_the_exponent(exponent, directed):
 
 def test_a_smaller_exponent_is_more_heterogeneous():
     def spread(exponent: float) -> float:
-        pre, _ = scale_free(np.arange(3000, dtype=np.int32), exponent, 10, False, Stream(1, "sf"))
+        pre, _ = scale_free(
+            np.arange(3000, dtype=np.int32), exponent, 10, False, Stream(key(1, Use.STRUCTURE, "sf"))
+        )
         k = np.bincount(pre, minlength=3000)
         return float(np.mean(k**2) / np.mean(k))
 
@@ -120,7 +125,9 @@ def test_a_smaller_exponent_is_more_heterogeneous():
 )
 def test_any_small_world_is_simple_and_whole(n, half, rewire, directed, seed):
     k = 2 * min(half, (n - 1) // 4)
-    pre, post = small_world(np.arange(n, dtype=np.int32), k, rewire, directed, Stream(seed, "x"))
+    pre, post = small_world(
+        np.arange(n, dtype=np.int32), k, rewire, directed, Stream(key(seed, Use.STRUCTURE, "x"))
+    )
     pairs = set(zip(pre.tolist(), post.tolist(), strict=True))
     assert len(pairs) == pre.size == n * k and all(a != b for a, b in pairs)
     assert directed or pairs == {(b, a) for a, b in pairs}
@@ -136,7 +143,9 @@ def test_any_small_world_is_simple_and_whole(n, half, rewire, directed, seed):
 )
 def test_any_scale_free_is_simple_and_whole(n, share, exponent, directed, seed):
     degree = share * n / 2
-    pre, post = scale_free(np.arange(n, dtype=np.int32), exponent, degree, directed, Stream(seed, "x"))
+    pre, post = scale_free(
+        np.arange(n, dtype=np.int32), exponent, degree, directed, Stream(key(seed, Use.STRUCTURE, "x"))
+    )
     pairs = set(zip(pre.tolist(), post.tolist(), strict=True))
     assert len(pairs) == pre.size == (round(n * degree) if directed else 2 * round(n * degree / 2))
     assert all(a != b for a, b in pairs)
@@ -170,12 +179,12 @@ def test_a_spike_takes_its_way():
 
 
 def test_places():
-    assert Space("ring", 2.0).places(4, False, Stream(1, "")).tolist() == [[0, 0], [0.5, 0], [1, 0], [1.5, 0]]
-    assert Space("sheet", 2.0, 1.0).places(8, False, Stream(1, ""))[[0, 7]].tolist() == [
+    assert Space("ring", 2.0).places(4).tolist() == [[0, 0], [0.5, 0], [1, 0], [1.5, 0]]
+    assert Space("sheet", 2.0, 1.0).places(8)[[0, 7]].tolist() == [
         [0.25, 0.25],
         [1.75, 0.75],
     ]
-    drawn = Space("sheet", 2.0, 1.0).places(1000, True, Stream(1, ""))
+    drawn = Space("sheet", 2.0, 1.0).drawn(uniforms(7, np.arange(2000)).reshape(1000, 2))
     assert drawn.max(axis=0) == pytest.approx([2, 1], abs=0.01) and drawn.mean(axis=0) == pytest.approx(
         [1, 0.5], abs=0.05
     )
@@ -203,7 +212,8 @@ def test_each_layer_to_the_next():
     assert edges(network) == {(a, b) for a in (0, 1) for b in (2, 3, 4)} | {
         (a, b) for a in (2, 3, 4) for b in (5, 6)
     }
-    pre, post = layered(np.arange(300, dtype=np.int32), [100, 100, 100], 0.3, Stream(1, ""))
+    all_ = np.arange(300, dtype=np.int32)
+    pre, post = layered(all_, all_, [100, 100, 100], all_, 0.3, keys(1, Use.PAIRS, tags("x", all_)))
     assert np.all(post // 100 == pre // 100 + 1) and pre.size == pytest.approx(6000, abs=250)
     assert net(cells(10) + synapses("layered", layers=5)).pre.size == 4 * 4
 
@@ -220,7 +230,7 @@ def test_stored_patterns_are_fixed_points():
     assert weights == pytest.approx(expected)
     for pattern in patterns:
         cue = pattern.copy()
-        cue[Stream(1, "").order(200)[:40]] *= -1
+        cue[Stream(key(1, Use.STRUCTURE, "")).order(200)[:40]] *= -1
         assert np.mean(np.sign(weights @ cue) == pattern) > 0.97
     assert network.groups["c#2"].tolist() == np.flatnonzero(patterns[2] > 0).tolist()
 
