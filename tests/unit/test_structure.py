@@ -277,14 +277,14 @@ def test_junctions_by_rule_stand_once_a_pair():
 
 SHEET = '{ sheet = ["1 mm", "2 mm"], placed = "random" }'
 GOLDEN = [
-    (synapses("small_world", neighbours=6, rewire=0.3, directed="true"), 527034856),
-    (synapses("scale_free", exponent=2.4, degree=5.5), 1916550243),
+    (synapses("small_world", neighbours=6, rewire=0.3, directed="true"), 2528576802),
+    (synapses("scale_free", exponent=2.4, degree=5.5), 440721141),
     (
         synapses("distance", kernel="exponential", probability=0.7, reach="200 um", velocity="0.3 m/s"),
-        4062072764,
+        108971209,
     ),
-    (synapses("layered", layers=4, probability=0.5), 2738585659),
-    (synapses("assemblies"), 3174949472),
+    (synapses("layered", layers=4, probability=0.5), 4196838318),
+    (synapses("assemblies"), 5781112),
 ]
 
 
