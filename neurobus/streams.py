@@ -81,10 +81,10 @@ def mixed(x: Any) -> Any:
 
 
 def key(seed: int, use: Use, label: str = "") -> int:
-    """The 64-bit key of the words of one use and label."""
+    """The 64-bit key of the words of one use and label; of the seed 128 bits count."""
     data = label.encode()
     # The length goes first: so no label's parts are the beginning of another's.
-    parts = [seed, int(use), len(data)]
+    parts = [seed, seed >> 64, int(use), len(data)]
     parts += [int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)]
     made = np.uint64(0)
     with np.errstate(over="ignore"):

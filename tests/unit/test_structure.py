@@ -277,14 +277,14 @@ def test_junctions_by_rule_stand_once_a_pair():
 
 SHEET = '{ sheet = ["1 mm", "2 mm"], placed = "random" }'
 GOLDEN = [
-    (synapses("small_world", neighbours=6, rewire=0.3, directed="true"), 2528576802),
-    (synapses("scale_free", exponent=2.4, degree=5.5), 440721141),
+    (synapses("small_world", neighbours=6, rewire=0.3, directed="true"), 2883647987),
+    (synapses("scale_free", exponent=2.4, degree=5.5), 1633478002),
     (
         synapses("distance", kernel="exponential", probability=0.7, reach="200 um", velocity="0.3 m/s"),
-        108971209,
+        763367457,
     ),
-    (synapses("layered", layers=4, probability=0.5), 4196838318),
-    (synapses("assemblies"), 5781112),
+    (synapses("layered", layers=4, probability=0.5), 2355652991),
+    (synapses("assemblies"), 1759570434),
 ]
 
 
