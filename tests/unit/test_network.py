@@ -352,7 +352,7 @@ RULE = (
          "nodes.lif has no parameter 'tau_n'; did you mean 'tau_m'?"),
         ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lif'\nparams.C_m = '1 pF'\nparams.tau_m = '0 ms' # <-",
          "tau_m = 0 ms is out of bounds; it must be > 0 ms"),
-        ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lif'\nparams.tau_m = { normal = ['1 ms', '1 s'] } # <-",
+        ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lif'\nparams.tau_m = { normal = ['-1 s', '1 ms'] } # <-",
          "out of bounds; it must be > 0 ms"),
         ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lif'\nparams.tau_m = '1 mV' # <-", "tau_m: '1 mV' is voltage"),
         ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lif'\nparams.tau_m = 1 # <-", '1 has no unit; write "1 ms"'),
