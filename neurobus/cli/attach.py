@@ -8,9 +8,8 @@ from neurobus.bridge import client
 from neurobus.bridge.bridge import BAUD
 from neurobus.bridge.carrier import refuse
 from neurobus.bridge.port import resolve
-from neurobus.cli.clusters import started
+from neurobus.cli.clusters import chosen, started
 from neurobus.cli.common import TIME, cluster_option, json_option, print_json
-from neurobus.config.locate import meant
 from neurobus.errors import InputError
 from neurobus.words import counted
 
@@ -40,18 +39,17 @@ def command(
     shadow owns it again; plug it in, and the same board takes its neuron back. The bridge goes on in the
     background until the cluster ends or its last board is detached.
     """
+    manifest = started(cluster)
+    named = tuple(name for word in neurons for name in chosen(manifest, [word]))
+    if len(set(named)) != len(named):
+        raise InputError("one neuron, one board; --as names the same neuron twice")
+    neurons = named
     if len(ports) != len(neurons):
         raise InputError(
             f"{counted(len(ports), 'port')} and {counted(len(neurons), 'neuron')}; "
             "give one --as NEURON for each port"
         )
-    if len(set(neurons)) != len(neurons):
-        raise InputError("one neuron, one board; --as names the same neuron twice")
-    manifest = started(cluster)
     for neuron in neurons:
-        if neuron not in manifest.ids:
-            hint = meant(neuron, manifest.ids[: manifest.n_neurons])
-            raise InputError(f"no neuron '{neuron}' in '{manifest.name}'{hint}")
         refuse(neuron, manifest.ids, manifest.n_neurons, manifest.streams)
     names = [resolve(port) for port in ports]
     word = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))

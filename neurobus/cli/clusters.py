@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.errors import NoClusterError
+from neurobus.names import pick
 
 START_PATIENCE_S = 10.0
+
+
+def chosen(manifest: Manifest, words: Iterable[str]) -> list[str]:
+    """The ids of a running cluster that `words` mean (`neurobus.names.pick`). Raises InputError."""
+    return [manifest.ids[i] for i in pick(words, manifest.ids, manifest.groups, f"'{manifest.name}'")]
 
 
 def started(name: str | None) -> Manifest:

@@ -47,7 +47,7 @@ def json_option(function: F) -> F:
 def window_options(function: F) -> F:
     """`--start`, `--end`, `--only`: which part of a log."""
     for option in (
-        click.option("--only", metavar="IDS", help="Only these ids, groups or patterns: a,b,AV*."),
+        click.option("--only", metavar="IDS", help="Only these ids, groups, patterns: a,exc,AV*,n.3..7."),
         click.option(
             "--end", "end_ns", type=TIME, metavar="TIME", help="To this model time. Default: the end."
         ),

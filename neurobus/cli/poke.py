@@ -11,11 +11,10 @@ import click
 
 from neurobus import units
 from neurobus.bus.peer import Peer
-from neurobus.cli.clusters import started
+from neurobus.cli.clusters import chosen, started
 from neurobus.cli.common import cluster_option, json_option, print_json
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.observer import POKE_LEAD_NS
-from neurobus.config.locate import meant
 from neurobus.errors import InputError, RunError
 from neurobus.events import Stimulus
 from neurobus.wire import bus as wire
@@ -38,14 +37,16 @@ def command(neurons: tuple[str, ...], weight: str | None, cluster: str | None, a
     \b
     neurobus poke n.0
     neurobus poke ALML ALMR AVM --weight "400 pA"
+    neurobus poke "AV*" n.3..7 exc          patterns, ranges, groups, as wherever neurons are named
 
     The push is part of the run's recording, and `log verify` repeats it.
     """
     manifest = started(cluster)
-    pushes = [(name, _weight(manifest, name, weight)) for name in neurons]
+    named = chosen(manifest, neurons)
+    pushes = [(name, _weight(manifest, name, weight)) for name in named]
     peer = Peer(manifest.bus, observer=True)
     try:
-        for name in dict.fromkeys(neurons):
+        for name in named:
             peer.subscribe(wire.topic(wire.STIMULUS, name))
         origin = f"poke-{os.getpid()}"
         peer.join(origin)
@@ -74,9 +75,6 @@ def felt(grain: Sequence[float] | None, weight: float) -> float:
 
 def _weight(manifest: Manifest, name: str, written: str | None) -> float:
     """The weight in the neuron's unit. Raises InputError for a neuron or weight that cannot be."""
-    if name not in manifest.ids:
-        hint = meant(name, manifest.ids[: manifest.n_neurons])
-        raise InputError(f"no neuron '{name}' in '{manifest.name}'{hint}")
     index = manifest.ids.index(name)
     if name in manifest.external:
         raise InputError(f"'{name}' is played from a recording; nobody there feels a push")

@@ -24,6 +24,7 @@ from neurobus.cluster.launcher import Hooks, Launch, Launcher, refuse_pace
 from neurobus.cluster.options import Options
 from neurobus.cluster.summary import Summary, exit_code, render
 from neurobus.errors import InputError, one_line
+from neurobus.names import pick
 from neurobus.words import counted
 
 During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
@@ -76,7 +77,7 @@ During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
 )
 @click.option("--top", "as_top", is_flag=True, help="Watch it in this terminal, as `neurobus top` does.")
 @click.option("--raster", is_flag=True, help="Draw its spikes in characters as they happen.")
-@click.option("--only", metavar="IDS", help="Which neurons of --replay are played back: a,b,c.")
+@click.option("--only", metavar="IDS", help="Which neurons of --replay are played back: a,exc,AV*,n.3..7.")
 @json_option
 def command(
     config: Path | None,
@@ -155,11 +156,8 @@ def recorded_spikes(log: Path, only: list[str]) -> dict[str, list[int]]:
     for problem in recorded.problems:
         click.echo(one_line(f"{log} is not complete: {problem}"), err=True)
     ids = recorded.header.ids
-    at = {name: i for i, name in enumerate(ids)}
-    for name in only:
-        if name not in at:
-            raise InputError(f"neuron '{name}' is not in this log", log)
-    return {name: recorded.spikes_t[recorded.spikes_i == at[name]].tolist() for name in only}
+    chosen = pick(only, ids, recorded.header.groups, str(log))
+    return {ids[i]: recorded.spikes_t[recorded.spikes_i == i].tolist() for i in chosen}
 
 
 def view(as_top: bool, raster: bool, for_ns: int | None) -> View | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from math import isnan
 from typing import Any
@@ -24,6 +25,7 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster.live import Live
 from neurobus.cluster.observer import Observer
 from neurobus.errors import InputError
+from neurobus.names import pick
 
 LISTEN_S = 1.2
 """For a rate of the last second, as `--once` shows it."""
@@ -35,8 +37,9 @@ BAR = 20
 @click.command(name="top")
 @cluster_option
 @click.option("--once", is_flag=True, help="Print one picture and leave.")
+@click.option("--only", metavar="IDS", help="With --once: only these neurons: a,exc,AV*,n.3..7.")
 @json_option
-def command(cluster: str | None, once: bool, as_json: bool) -> None:
+def command(cluster: str | None, once: bool, only: str | None, as_json: bool) -> None:
     """Watch a running cluster: every neuron's LED, potential, rate and spikes, and what was lost or late.
 
     \b
@@ -53,14 +56,19 @@ def command(cluster: str | None, once: bool, as_json: bool) -> None:
         raise InputError("--json prints one picture; it goes with --once")
     if not once and not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise InputError("the live view needs a terminal; --once prints one picture")
+    if only is not None and not once:
+        raise InputError("--only goes with --once; the live view filters by /")
     manifest = folders.find(cluster)
+    shown: Sequence[int] = range(len(manifest.ids))
+    if only is not None:
+        shown = pick([only], manifest.ids, manifest.groups, f"'{manifest.name}'")
     with closing(Observer(manifest, f"top-{os.getpid()}")) as observer:
         if once:
             _listen(observer)
             if as_json:
-                print_json(_picture(observer.live))
+                print_json(_picture(observer.live, shown))
             else:
-                _print(observer.live)
+                _print(observer.live, shown)
             return
         from neurobus.cli.topview import Top
 
@@ -83,11 +91,11 @@ def _listen(observer: Observer) -> None:
         time.sleep(0.01)
 
 
-def _picture(live: Live) -> dict[str, Any]:
+def _picture(live: Live, shown: Sequence[int]) -> dict[str, Any]:
     """One object; what is not measured is null. Late and lost are of a neuron's process."""
     manifest, rates = live.manifest, live.rates_hz()
     neurons = []
-    for index, name in enumerate(manifest.ids):
+    for index, name in ((index, manifest.ids[index]) for index in shown):
         status = live.status.get(manifest.streams[index], {})
         neurons.append({
             "id": name, "process": None if name in manifest.external else manifest.streams[index],
@@ -126,7 +134,7 @@ def _number(value: float, digits: int) -> float | None:
     return None if isnan(value) else round(float(value), digits)
 
 
-def _print(live: Live) -> None:
+def _print(live: Live, shown: Sequence[int]) -> None:
     """The same for the eye."""
     console = Console(highlight=False)
     for left, right in headline(live):
@@ -140,7 +148,7 @@ def _print(live: Live) -> None:
     for name in ("mV", "Hz", "spikes"):
         table.add_column(name, justify="right")
     table.add_column()
-    for index, name in enumerate(live.manifest.ids):
+    for index, name in ((index, live.manifest.ids[index]) for index in shown):
         colour = led.colour(levels[index], now - live.spiked_s[index])
         style = Style(color=Color.from_rgb(*colour))
         filled = 0 if isnan(levels[index]) else round(max(0.0, min(levels[index], 1.0)) * BAR)

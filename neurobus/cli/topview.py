@@ -6,6 +6,7 @@ costs nothing, 302 firing neurons a few per cent of a core.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -27,9 +28,11 @@ from textual.widgets import Footer, Input, Static
 
 from neurobus import led
 from neurobus.cli.topfigures import Depolarisation, default_push, figure, headline, weight_picture
+from neurobus.cluster.folder import Manifest
 from neurobus.cluster.live import BIN_NS, BINS
 from neurobus.cluster.observer import Observer
-from neurobus.errors import NeurobusError
+from neurobus.errors import InputError, NeurobusError
+from neurobus.names import pick
 
 LISTEN_HZ, FIELD_HZ, LIST_HZ, SORT_HZ, ALIVE_HZ, WEIGHTS_HZ = 25, 10, 5, 1, 2, 3
 LISTEN_S = 0.02
@@ -298,6 +301,15 @@ class Rows(Lines):
             self.move(self.first + event.y - 1 - self.at)
 
 
+def filtered(wanted: str, manifest: Manifest) -> list[int]:
+    """The neurons that the filter shows: those with `wanted` in their ids, or as verbs pick them."""
+    order = [index for index, name in enumerate(manifest.ids) if wanted.lower() in name.lower()]
+    if not order:
+        with contextlib.suppress(InputError):
+            order = sorted(pick([wanted], manifest.ids, manifest.groups, ""))
+    return order
+
+
 class Top(App[str]):
     """Runs until the cluster ends or the user leaves; the result is a last word for the terminal."""
 
@@ -423,9 +435,7 @@ class Top(App[str]):
             self.exit("ended")
 
     def _relist(self) -> None:
-        ids = self.observer.manifest.ids
-        wanted = self._wanted.lower()
-        order = [index for index, name in enumerate(ids) if wanted in name.lower()]
+        order = filtered(self._wanted, self.observer.manifest)
         if self._sort == "rate":
             rates = np.nan_to_num(self.observer.live.rates_hz())
             order.sort(key=lambda index: -rates[index])

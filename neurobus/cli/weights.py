@@ -10,10 +10,9 @@ from typing import Any
 import click
 
 from neurobus.bus.peer import Peer
-from neurobus.cli.clusters import started
+from neurobus.cli.clusters import chosen, started
 from neurobus.cli.common import cluster_option, json_option, print_json
 from neurobus.cluster.folder import Manifest
-from neurobus.config.locate import meant
 from neurobus.errors import InputError, RunError
 from neurobus.events import Control, Report
 from neurobus.wire import bus as wire
@@ -39,9 +38,9 @@ def command(neuron: str, most: int, cluster: str | None, as_json: bool) -> None:
     What a run ended with stands in its snapshots.
     """
     manifest = started(cluster)
-    if neuron not in manifest.ids[: manifest.n_neurons]:
-        raise InputError(f"no neuron '{neuron}' in '{manifest.name}'"
-                         f"{meant(neuron, manifest.ids[: manifest.n_neurons])}")  # fmt: skip
+    (neuron, *others) = chosen(manifest, [neuron])
+    if others or manifest.ids.index(neuron) >= manifest.n_neurons:
+        raise InputError("name one neuron; sources have no synapses")
     if neuron in manifest.external:
         raise InputError(f"'{neuron}' lives outside of '{manifest.name}'; its weights are its own affair")
     rows, step = _asked(manifest, neuron)

@@ -237,3 +237,14 @@ def test_a_level_is_relative_to_rest_and_threshold():
 )
 def test_a_figure_not_measured_is_a_dash(value, shown):
     assert figure(value) == shown
+
+
+def test_the_filter_knows_parts_of_ids_and_what_verbs_know() -> None:
+    from neurobus.cli.topview import filtered
+
+    given = manifest(["AVAL", "n.0", "n.1", "n.2"], groups={"pair": [0, 3]})
+    assert filtered("", given) == [0, 1, 2, 3]
+    assert filtered("va", given) == [0]
+    assert filtered("n.0..1", given) == [1, 2]
+    assert filtered("pair", given) == [0, 3] and filtered("n.?,AVAL", given) == [0, 1, 2, 3]
+    assert filtered("nobody", given) == []
