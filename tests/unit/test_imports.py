@@ -31,7 +31,8 @@ LAYERS = [
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
 PURE = {"errors", "grid", "exact", "streams", "units", "words", "names", "events", "model", "modelpath",
-        "loading", "ledger", "led", "picture", "config", "network", "placement", "owned", "plausible", "catalogue", "describe",
+        "loading", "ledger", "led", "picture", "config", "network", "placement", "owned", "plausible", "catalogue",
+        "describe",
         "structure", "wire", "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain",
         "classroom.course",
         "classroom.pictures",
