@@ -31,14 +31,12 @@ LAYERS = [
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
 PURE = {"errors", "grid", "exact", "streams", "units", "words", "names", "events", "model", "modelpath",
-        "loading", "ledger", "led", "picture", "config", "network", "placement", "owned", "plausible",
-        "catalogue", "describe", "structure", "wire", "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain",
-        "classroom.course",
-        "classroom.pictures",
-        "node.core", "node.kernels", "node.loan", "bus.schedule", "cluster.policy", "cluster.live",
-        "cluster.raster",
-        "log.diff", "log.replay", "log.recorder",
-        "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
+        "loading", "ledger", "led", "picture", "config", "network", "placement", "owned",
+        "plausible", "catalogue", "describe", "structure", "wire", "classroom.data",
+        "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
+        "classroom.pictures", "node.core", "node.kernels", "node.loan", "bus.schedule",
+        "cluster.policy", "cluster.live", "cluster.raster", "log.diff", "log.replay",
+        "log.recorder", "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
         "bridge.carrier"}  # fmt: skip
 IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subprocess", "threading"}
 
