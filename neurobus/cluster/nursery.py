@@ -157,7 +157,7 @@ class Nursery:
             model, name = self.network.models[number], self.network.model_names[number]
             if not issubclass(model, Model):
                 continue
-            if not kernels.object_path(name, model, types).exists():
+            if kernels.read(kernels.object_path(name, model, types)) is None:
                 tell(compiling=name)
                 pid = os.fork()
                 if pid == 0:

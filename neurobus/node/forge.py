@@ -33,6 +33,7 @@ from neurobus.node import hooks, talking
 from neurobus.node import table as T
 from neurobus.node.ahead import state_size
 from neurobus.node.raw import BARE, helper, view, view2
+from neurobus.node.sealed import KERNEL, seal
 
 TINY = 1e-30
 """States smaller than this become zero at every 1024th step, so that a decaying neuron comes to rest
@@ -287,7 +288,7 @@ def write(path: Path, name: str, function: Any) -> None:
         "helpers": sorted(one for one in declared if one.startswith(("NRT_", "numba_"))),
     }
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    scratch.write_bytes(msgpack.packb(code))
+    scratch.write_bytes(seal(KERNEL, msgpack.packb(code)))
     scratch.replace(path)
 
 

@@ -32,6 +32,7 @@ from neurobus import streams
 from neurobus.loading import load_synapse
 from neurobus.model import Model
 from neurobus.node.cache import alone, cache_dir
+from neurobus.node.sealed import KERNEL, unseal
 
 HOOKS = ("step", "arrive", "fire", "post", "modulate", "until")
 """What models and synapse types may define to be compiled."""
@@ -143,15 +144,26 @@ def _common() -> tuple[Any, Any, Any]:
 
 def _address(path: Path, forged: Callable[[Path], None]) -> int:
     """Address of the function in an object file, which is made where it is missing."""
-    if not path.exists():
+    if (code := read(path)) is None:
         with alone(path.parent):
-            if not path.exists():
+            if (code := read(path)) is None:
                 forged(path)
-    return _load(path)
+                code = read(path)
+        if code is None:
+            raise RuntimeError(f"{path} was written and cannot be read")
+    return _load(path, code)
 
 
-def _load(path: Path) -> int:
-    code = msgpack.unpackb(path.read_bytes())
+def read(path: Path) -> dict[str, Any] | None:
+    """The object file and what belongs to it; None where there is none, or a damaged one: it is made anew."""
+    try:
+        code: dict[str, Any] = msgpack.unpackb(unseal(KERNEL, path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    return code
+
+
+def _load(path: Path, code: dict[str, Any]) -> int:
     # What LLVM does not find it leaves at address 0, and all other outside functions of the kernel with it.
     if set(code["helpers"]) - {_NEVER_CALLED}:
         # A model whose `step` allocates needs the runtime library of numba, which comes with it.

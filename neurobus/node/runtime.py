@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import selectors
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 import msgpack
 import numpy as np
 
-from neurobus.errors import RunError
+from neurobus.errors import InputError, RunError
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Account, Ledger
@@ -27,6 +28,7 @@ from neurobus.node import table as T
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
 from neurobus.node.lender import ENDED, Lender
 from neurobus.node.lender import VERBS as LENDING
+from neurobus.node.sealed import SNAPSHOT, seal, unseal
 from neurobus.node.weighing import ORDER as RECORD
 from neurobus.node.weighing import VERB as RECORDED
 from neurobus.node.weighing import told
@@ -113,26 +115,29 @@ def write_snapshot(folder: Path, name: str, step: int, state: dict[str, Any]) ->
     path = folder / f"{name}.{step}.snap"
     scratch = folder / f".{name}.{step}.tmp"
     with open(scratch, "wb") as file:
-        file.write(msgpack.packb(state))
+        file.write(seal(SNAPSHOT, msgpack.packb(state)))
     os.replace(scratch, path)
     return path
 
 
 def read_snapshot(folder: Path, name: str, step: int | None = None) -> dict[str, Any] | None:
-    """The state of `name` at `step`, or its newest; None where there is none."""
+    """The state of `name` at `step`, or its newest; None where there is none. Raises InputError where the
+    file is damaged or is no snapshot."""
     if step is None:
-        steps = [
-            int(path.suffixes[-2][1:])
-            for path in folder.glob(f"{name}.*.snap")
-            if path.name.count(".") - name.count(".") == 2
-        ]
+        named = re.compile(re.escape(name) + r"\.(\d{1,18})\.snap")
+        steps = [int(found[1]) for entry in os.listdir(folder) if (found := named.fullmatch(entry))]
         if not steps:
             return None
         step = max(steps)
     path = folder / f"{name}.{step}.snap"
     if not path.exists():
         return None
-    state: dict[str, Any] = msgpack.unpackb(path.read_bytes())
+    try:
+        state = msgpack.unpackb(unseal(SNAPSHOT, path.read_bytes()))
+        if not isinstance(state, dict):
+            raise ValueError("it holds no state")
+    except (OSError, ValueError, msgpack.UnpackException) as error:
+        raise InputError(f"cannot be resumed from: {error}", path) from error
     return state
 
 

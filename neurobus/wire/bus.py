@@ -44,6 +44,9 @@ SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER, LED = (
     b"l",
 )
 EVERYONE = "*"
+MOST_FRAMES = 1 << 53
+"""Epochs, and frames of a stream. Somebody else's frame must not make a loss of what can never be sent."""
+MOST_NS = 1 << 62
 NEVER = 1 << 30
 """A step that no run reaches (31 bits of a key hold steps: 59 h of model time at 0.1 ms)."""
 
@@ -147,8 +150,8 @@ def answered(answer: Answer) -> bytes:
 def integer(args: dict[str, Any], name: str) -> int:
     """An argument of a control or report. Raises `Malformed` where it is missing or no integer."""
     value = args.get(name)
-    if type(value) is not int:
-        raise Malformed(f"{name} is no integer")
+    if type(value) is not int or not -MOST_NS < value < MOST_NS:
+        raise Malformed(f"{name} is no integer, or beyond all bounds")
     return value
 
 
@@ -191,8 +194,8 @@ def _times(
     times: Any, neurons: Any
 ) -> tuple[npt.NDArray[np.int64] | list[int], npt.NDArray[np.uint32] | None]:
     if neurons is None:
-        if not isinstance(times, list) or not all(type(t) is int for t in times):
-            raise Malformed("times are not a list of integers")
+        if not isinstance(times, list) or not all(type(t) is int and abs(t) < MOST_NS for t in times):
+            raise Malformed("times are not a list of integers, or beyond the longest run")
         return times, None
     if not (isinstance(times, bytes) and isinstance(neurons, bytes) and len(times) == 2 * len(neurons)
             and len(times) % 8 == 0):  # fmt: skip
@@ -202,8 +205,10 @@ def _times(
 
 def _header(row: list[Any]) -> tuple[int, int, bool]:
     epoch, seq, last = row[:3]
-    if type(epoch) is not int or type(seq) is not int or type(last) is not bool or epoch < 0 or seq < 0:
+    if type(epoch) is not int or type(seq) is not int or type(last) is not bool:
         raise Malformed("epoch, seq and last are not of their kind")
+    if not (0 <= epoch < MOST_FRAMES and 0 <= seq < MOST_FRAMES):
+        raise Malformed("epoch or seq is beyond what a run counts")
     return epoch, seq, last
 
 
@@ -227,7 +232,9 @@ def decode(data: bytes) -> Event:
             return Samples(name, epoch, seq, times, v, neurons, last)
         if kind == STIMULUS:
             t_ns, weight, origin = row
-            if type(t_ns) is not int or not isinstance(weight, (int, float)) or not isinstance(origin, str):
+            if type(t_ns) is not int or abs(t_ns) >= MOST_NS:
+                raise Malformed("a stimulus' time is none")
+            if not isinstance(weight, (int, float)) or not isinstance(origin, str):
                 raise Malformed("a stimulus is [t, weight, origin]")
             if not abs(weight) < 1e300:
                 raise Malformed("weight is not finite")
