@@ -102,6 +102,7 @@ class Launcher:
         self._guard = Guard(self._passed_over, file_of(folders.state_dir(), NAME))
         self._troubles: dict[str, list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reborn = False
         self._last_error: dict[str, str] = {}
 
     # -- the run ----------------------------------------------------------------------------------
@@ -262,7 +263,7 @@ class Launcher:
         )
         summary.neurons, summary.processes = built["n_neurons"], len(self._streams)
         summary.restarts = self.policy.total
-        total(summary, self._finals, self._streams, self._conductor)
+        total(summary, self._finals, self._streams, self._conductor, self._reborn)
         begun = 1 if self.launch.options.resume else 0  # who was a board, or died, has not counted all
         whole = {name: final for name, final in self._finals.items() if self._epochs.get(name) == begun}
         summary.busiest = busiest(whole, built["ids"], built["streams"], built["n_neurons"])
@@ -352,6 +353,7 @@ class Launcher:
         await asyncio.sleep(pause_s)
         epoch = self._epochs[name] = self._epochs.get(name, 0) + 1
         self._ready.discard(name)
+        self._reborn |= name in self._streams
         self._tell(do="restart", name=name, epoch=epoch)
 
     def _read_bus(self) -> None:

@@ -11,10 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from neurobus.cluster.unheard import unheard
 from neurobus.words import counted, number, some
 
 RESUME = "neurobus run --resume"
 MOST = 5
+FIGURES = {
+    "spikes": ("spikes",),
+    "deliveries": ("deliveries",),
+    "lost": ("lost",),
+    "late": ("late",),
+    "duplicates": ("duplicates",),
+    "dropped": ("malformed", "stale"),
+}
+"""What is summed over processes, of which of their figures."""
 
 
 @dataclass
@@ -25,7 +35,8 @@ class Summary:
     malformed or of an epoch that is over. `cpu_s`: CPU time of the neuron processes from the barrier on.
     `observers`: what each recorder or program of the run missed, and observers that said goodbye.
     `busiest`: spikes of the neurons that fired most, the most first. `notes`: things a person ought to know,
-    a line each. `interrupted`: by Ctrl-C. `signal`: what it was stopped by, if by one.
+    a line each. `interrupted`: by Ctrl-C. `signal`: what it was stopped by, if by one. `at_least`: the figures
+    that some process gave no report of, or took with it when it died.
     """
 
     name: str = ""
@@ -56,6 +67,7 @@ class Summary:
     observers: dict[str, dict[str, Any]] = field(default_factory=dict)
     gaps: dict[str, Any] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
+    at_least: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -98,9 +110,11 @@ def resume_hint(state: str, resume_with: str | None, form: str) -> str:
 
 
 def total(
-    summary: Summary, finals: dict[str, dict[str, Any]], streams: list[str], conductor: dict[str, Any] | None
-) -> None:
-    """Sum the final reports of the processes (`streams` names them all) into `summary`."""
+    summary: Summary, finals: dict[str, dict[str, Any]], streams: list[str], conductor: dict[str, Any] | None,
+    reborn: bool = False,
+) -> None:  # fmt: skip
+    """Sum the final reports of the processes (`streams` names them all) into `summary`. `reborn`: some were
+    restarted, and count from their snapshot on, or from their second birth."""
     heard = [finals[name] for name in streams if name in finals]
     summary.silent = [name for name in streams if name not in finals]
     if summary.silent:
@@ -111,14 +125,7 @@ def total(
         )
     if not heard:
         return
-    for name, keys in {
-        "spikes": ("spikes",),
-        "deliveries": ("deliveries",),
-        "lost": ("lost",),
-        "late": ("late",),
-        "duplicates": ("duplicates",),
-        "dropped": ("malformed", "stale"),
-    }.items():
+    for name, keys in FIGURES.items():
         setattr(summary, name, sum(final[key] for final in heard for key in keys))
     summary.cpu_s = round(sum(final["cpu_s"] for final in heard), 3)
     if conductor is not None:
@@ -133,8 +140,13 @@ def total(
         final = finals.get(name, {})
         if final.get("gaps"):
             summary.gaps[name] = final["gaps"]
-        if final.get("unended"):
-            summary.notes.append(f"{name} never heard the end of {', '.join(final['unended'][:5])}")
+    missed = list(unheard(finals, streams))
+    summary.lost = (summary.lost or 0) + sum(row.lost for row in missed)
+    summary.notes += map(str, missed)
+    if summary.silent or (reborn and conductor is None):
+        summary.at_least = [name for name in FIGURES if name != "spikes" or conductor is None]
+    elif not all(row.known for row in missed):
+        summary.at_least = ["lost"]
 
 
 def render(summary: Summary, resume_with: str | None = RESUME) -> str:
@@ -142,6 +154,9 @@ def render(summary: Summary, resume_with: str | None = RESUME) -> str:
 
     def figure(value: float | int | None) -> str:
         return "not measured" if value is None else number(value)
+
+    def sum_of(name: str) -> str:
+        return ("≥ " if name in summary.at_least else "") + figure(getattr(summary, name))
 
     speed = summary.model_s / summary.wall_s if summary.wall_s > 0 else 0.0
     rows = [
@@ -151,13 +166,12 @@ def render(summary: Summary, resume_with: str | None = RESUME) -> str:
             f"{summary.model_s:.3f} s of model time in {summary.wall_s:.2f} s ({speed:.2g} x real time), "
             f"ready after {summary.ready_s:.2f} s",
         ),
-        ("spikes", f"{figure(summary.spikes)} ({figure(summary.deliveries)} deliveries)"),
+        ("spikes", f"{sum_of('spikes')} ({sum_of('deliveries')} deliveries)"),
         ("busiest", ", ".join(f"{id} {number(spikes)}" for id, spikes in summary.busiest.items())),
         (
             "lost",
-            f"{figure(summary.lost)}   late {figure(summary.late)}   "
-            f"duplicates {figure(summary.duplicates)}   "
-            f"dropped {figure(summary.dropped)}   restarts {summary.restarts}",
+            f"{sum_of('lost')}   late {sum_of('late')}   duplicates {sum_of('duplicates')}   "
+            f"dropped {sum_of('dropped')}   restarts {summary.restarts}",
         ),
     ]
     if summary.pss_mb_per_process is not None:

@@ -990,17 +990,16 @@ class Runtime:
             return
         self._reported = True
         self._end_timer.cancel()
-        unended = [
-            name
-            for ledger in (self.ledger, self.sample_ledger)
-            for name, account in ledger.accounts.items()
-            if not account.ended
-        ]
+        unended = {
+            kind: {n: [a.epoch, a.expected] for n, a in book.items() if not a.ended}
+            for kind, book in zip(("spikes", "samples"), self._books(), strict=True)
+        }
         gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
         self._tell_final(gaps, unended)
 
-    def _tell_final(self, gaps: dict[str, Any], unended: list[str]) -> None:
-        told = {"counts": self.counts(), "gaps": gaps, "unended": unended}
+    def _tell_final(self, gaps: dict[str, Any], unended: dict[str, dict[str, list[int]]]) -> None:
+        sent = [self.role.epoch, self.seq, self.sample_seq]
+        told = {"counts": self.counts(), "gaps": gaps, "unended": unended, "sent": sent}
         self.report("final", {**self.status(), **told})
 
     # -- snapshots --------------------------------------------------------------------------------
@@ -1106,7 +1105,7 @@ class Runtime:
         if self.lender.loan is None or not self.lender.instead(number, next_step, keys, stimuli, emission):
             self.answer(number, next_step, emission)
         if order == "stop":
-            self._tell_final({}, [])
+            self._tell_final({}, {})
 
     def answer(self, number: int, next_step: int, emission: Emission) -> None:
         """Tell the conductor what came of a duty."""

@@ -67,11 +67,50 @@ def test_the_conductors_account_counts_too():
     assert (summary.lost, summary.duplicates, summary.dropped) == (1 + 11, 4 + 22, 11 + 133)
 
 
-def test_gaps_and_ends_never_heard_are_told():
-    finals = {"a": {**ZERO, "gaps": {"b": {"lost": 1}}}, "b": {**ZERO, "unended": ["c", "d"]}}
-    summary = summed(finals, ["a", "b"])
+def test_gaps_are_told():
+    summary = summed({"a": {**ZERO, "gaps": {"b": {"lost": 1}}}, "b": ZERO}, ["a", "b"])
     assert summary.gaps == {"a": {"b": {"lost": 1}}}
-    assert summary.notes == ["b never heard the end of c, d"]
+    assert summary.notes == [] and summary.at_least == []
+
+
+def unended(spikes=None, samples=None):
+    return {**ZERO, "unended": {"spikes": spikes or {}, "samples": samples or {}}}
+
+
+def test_what_came_after_the_last_that_was_heard_is_lost():
+    """A neuron slept past the end: its receiver had given up on it, and counts no gap."""
+    finals = {
+        "a": unended({"b": [0, 5], "c": [0, 2]}, {"b": [0, 1]}),
+        "b": {**ZERO, "sent": [0, 7, 4]},
+        "c": {**ZERO, "sent": [0, 2, 0]},
+    }
+    summary = summed(finals, ["a", "b", "c"])
+    assert (summary.lost, summary.at_least) == (2 + 3, [])
+    assert summary.notes == ["a never heard the end of b, c: 5 lost"]
+
+
+def test_what_a_silent_or_reborn_sender_sent_is_not_known():
+    silent = summed({"a": unended({"b": [0, 5]})}, ["a", "b"])
+    assert silent.lost == 0
+    assert set(silent.at_least) == {"spikes", "deliveries", "lost", "late", "duplicates", "dropped"}
+    assert "a never heard the end of b, and what it missed is not known" in silent.notes
+    again = summed({"a": unended({"b": [0, 5]}), "b": {**ZERO, "sent": [1, 3, 0]}}, ["a", "b"])
+    assert (again.lost, again.at_least) == (3, ["lost"])
+    assert again.notes == ["a never heard the end of b: 3 lost at least"]
+    assert "≥ 3   late 0" in render(again)
+    outside = summed({"a": unended({"guest": [0, 0]})}, ["a"])
+    assert (outside.lost, outside.at_least) == (0, [])
+
+
+def test_figures_of_the_reborn_are_lower_bounds_where_nobody_else_counted():
+    def reborn(conductor):
+        summary = Summary()
+        total(summary, {"a": FINAL}, ["a"], conductor, reborn=True)
+        return summary
+
+    assert "spikes" in reborn(None).at_least
+    assert "≥ 3 (≥ 10 deliveries)" in render(reborn(None))
+    assert reborn(CONDUCTOR).at_least == []
 
 
 def test_what_a_person_reads():
