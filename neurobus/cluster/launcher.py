@@ -98,6 +98,7 @@ class Launcher:
         self._failure: NeurobusError | None = None
         self._changed = asyncio.Event()
         self._stopping = False
+        self._stopped_at = self._heard_at = self._first_final = 0.0
         self._exiting = False
         self._guard = Guard(self._passed_over, file_of(folders.state_dir(), NAME))
         self._troubles: dict[str, list[str]] = {}
@@ -205,7 +206,7 @@ class Launcher:
         )
         self.summary.model_s = (end - begin) * dt_ns * 1e-9
         self._measure_memory()
-        if self._wall and launch.options.snapshots and every:
+        if self._wall and launch.options.snapshots and every and self._finals:
             await self._last_snapshot(end)
         for name in set(self._programs) - self._dead_programs:
             self._control(name, "stop", {"end_ns": end * dt_ns})
@@ -214,7 +215,7 @@ class Launcher:
                 lambda: all(
                     name in self._farewells or name in self._dead_programs for name in self._programs
                 ),
-                FINAL_TIMEOUT_S,
+                FINAL_TIMEOUT_S if self._finals else BRIDGE_TIMEOUT_S,
             )
         if BRIDGE in self._guests and BRIDGE not in self._farewells:
             self._control(BRIDGE, "farewell", {})
@@ -224,16 +225,25 @@ class Launcher:
 
     def _finished(self) -> bool:
         if not self._wall and self._conductor is None:
-            return False
+            return time.monotonic() > self._over_at()
         missing = [name for name in self._streams if name not in self._finals]
         if not missing:
             return True
         # Whoever is left is dead or deaf: they get their time, then the run ends without them.
-        if not self._finals and self._conductor is None:
-            return False
-        if not hasattr(self, "_give_up"):
-            self._give_up = time.monotonic() + FINAL_TIMEOUT_S
-        return time.monotonic() > self._give_up
+        return time.monotonic() > self._over_at()
+
+    def _over_at(self) -> float:
+        """When all should have reported, at the latest. Under the virtual clock nobody knows before a first
+        report, but once a stop was asked, silence is no answer."""
+        if self._finals or self._conductor is not None:
+            self._first_final = self._first_final or time.monotonic()
+            return self._first_final + FINAL_TIMEOUT_S
+        if self._stopping:
+            return max(self._stopped_at, self._heard_at) + FINAL_TIMEOUT_S
+        if self._wall and self._stop_step is not None:
+            end_ns: int = self._t0_ns + self._stop_step * self.built["dt_ns"]
+            return end_ns * 1e-9 + FINAL_TIMEOUT_S
+        return float("inf")
 
     def stop(self) -> None:
         """Stop politely: everybody runs to one agreed step, reports, and exits."""
@@ -241,7 +251,7 @@ class Launcher:
             self._failure = self._failure or RunError("stopped before the start")
             self._changed.set()
             return
-        self._stopping = True
+        self._stopping, self._stopped_at = True, time.monotonic()
         if self._wall:
             step = (time.monotonic_ns() - self._t0_ns + STOP_LEAD_NS) // self.built["dt_ns"]
             self._control(wire.EVERYONE, "stop", {"step": max(step, 1)})
@@ -359,6 +369,7 @@ class Launcher:
     def _read_bus(self) -> None:
         assert self._peer is not None
         for data in self._peer.frames():
+            self._heard_at = time.monotonic()
             try:
                 event = wire.decode(data)
                 if isinstance(event, Report):

@@ -65,6 +65,7 @@ class Trial:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
         self.seen: dict[int, psutil.Process] = {}
+        self.folder: Path | None = None
 
     def wait_for(self, true: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
         give_up = time.monotonic() + timeout_s
@@ -84,6 +85,7 @@ class Trial:
             )
 
         manifest: folders.Manifest = self.wait_for(look, "the start")
+        self.folder = folders.runtime_dir() / manifest.name
         self.look_around()
         return manifest
 
@@ -113,7 +115,7 @@ class Trial:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                         alive.append(process)
-            return [*alive, *(p.name for p in folders.runtime_dir().glob("*") if p.is_dir())]
+            return [*alive, *([self.folder] if self.folder and self.folder.exists() else [])]
 
         give_up = time.monotonic() + timeout_s
         while found := left():
