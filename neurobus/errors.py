@@ -6,7 +6,8 @@ from pathlib import Path
 
 EXIT_CODES = {
     0: "done",
-    1: "the answer is no: logs differ, a run or an exhibit did not verify, spikes were lost to a failure",
+    1: "the answer is no: logs differ, a run or an exhibit did not verify, spikes were lost to a failure,"
+    " or nobody knows",
     2: "bad input: a config, a log or an argument, named with file and line where there is one",
     3: "no such cluster is running, or more than one and none was named",
     4: "the run failed: a neuron used up its restarts, or the conductor died",

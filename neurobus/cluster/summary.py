@@ -35,8 +35,8 @@ class Summary:
     malformed or of an epoch that is over. `cpu_s`: CPU time of the neuron processes from the barrier on.
     `observers`: what each recorder or program of the run missed, and observers that said goodbye.
     `busiest`: spikes of the neurons that fired most, the most first. `notes`: things a person ought to know,
-    a line each. `interrupted`: by Ctrl-C. `signal`: what it was stopped by, if by one. `at_least`: the figures
-    that some process gave no report of, or took with it when it died.
+    a line each. `interrupted`: by Ctrl-C. `signal`: what it was stopped by, if by one. `at_least`: the
+    figures that some process gave no report of, or took with it when it died.
     """
 
     name: str = ""
@@ -72,10 +72,11 @@ class Summary:
 
 
 def exit_code(summary: Summary) -> int:
-    """As `neurobus --help` lists them: a run that was stopped says by what, one that lost spikes is no 0."""
+    """As `neurobus --help` lists them: a run that was stopped says by what, one that lost spikes, or
+    of which a process gave no report, is no 0."""
     if summary.signal is not None:
         return 128 + signal.Signals[summary.signal]
-    return 1 if summary.lost else 0
+    return 1 if summary.lost or summary.silent else 0
 
 
 def of_boards(boards: object) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurobus.cluster.summary import Summary, busiest, of_boards, render, total
+from neurobus.cluster.summary import Summary, busiest, exit_code, of_boards, render, total
 
 FINAL = {
     "spikes": 3,
@@ -91,7 +91,7 @@ def test_what_came_after_the_last_that_was_heard_is_lost():
 
 def test_what_a_silent_or_reborn_sender_sent_is_not_known():
     silent = summed({"a": unended({"b": [0, 5]})}, ["a", "b"])
-    assert silent.lost == 0
+    assert (silent.lost, exit_code(silent)) == (0, 1)
     assert set(silent.at_least) == {"spikes", "deliveries", "lost", "late", "duplicates", "dropped"}
     assert "a never heard the end of b, and what it missed is not known" in silent.notes
     again = summed({"a": unended({"b": [0, 5]}), "b": {**ZERO, "sent": [1, 3, 0]}}, ["a", "b"])
