@@ -111,10 +111,8 @@ class Population:
         """The rate of a Poisson train, whose number in one step can be drawn exactly."""
         hz, most_hz = self.read.number((*place, "rate"), written, "Hz"), MOST_A_STEP * 1e9 / self.read.dt_ns
         if hz > most_hz:
-            message = (
-                f"rate must be <= {most_hz:g} Hz, {MOST_A_STEP:g} spikes in a step of {self.config.run.dt}"
-            )
-            raise self.error((*place, "rate"), f"{message}; not '{written}'")
+            most = f"{most_hz:,.0f} Hz, {MOST_A_STEP:g} spikes in a step of {self.config.run.dt}"
+            raise self.error((*place, "rate"), f"rate must be <= {most}; not '{written}'")
         return hz
 
     def _owned(self, n: int) -> Owned:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -210,6 +211,118 @@ def test_distributions(written, low, high, mean):
     values = net(GROUPS.replace("count = 8", f"count = 4000\nparams.I_e = {written}")).params[0]["I_e"][:4000]
     assert low <= values.min() and values.max() <= high
     assert abs(values.mean() - mean) < 3
+
+
+def drawn_delays(written: str, n: int = 100):
+    text = GROUPS.replace("count = 8", f"count = {n}")
+    return net(synapses(text, pre='"exc"', post='"exc"', rule='"all_to_all"', delay=written))
+
+
+def test_delays_drawn_shorter_than_a_step_are_refused_clipped_or_drawn_again():
+    normal = "normal = ['1.5 ms', '0.75 ms']"
+    with pytest.raises(InputError, match=r"net\.toml:\d+: 2\d\d of 9,900 delays drawn \(2\.\d%\) are shorter "
+                                         r"than dt = 0\.1 ms; min = \"0\.1 ms\" clips them, with redraw"):  # fmt: skip
+        drawn_delays(f"{{ {normal} }}")
+    clipped, again = (
+        drawn_delays(f"{{ {normal}, min = '0.1 ms'{more} }}") for more in ("", ", redraw = true")
+    )
+    at_min = [int(np.sum(network.delay == 1)) for network in (clipped, again)]
+    # P(draw < 0.15 ms) = 3.6 %: of these the clipped all stand at a step, of the others those of 0.1 to 0.15.
+    assert 290 < at_min[0] < 420 and 20 < at_min[1] < 90
+    (note,) = clipped.notes
+    assert re.search(
+        r"net\.toml:\d+: delay: 3\d\d of 9,900 draws \(3\.\d%\) are clipped to min 0\.1 ms", note
+    )
+    assert again.notes == []
+    assert abs(again.delay.mean() - 15.5) < 0.4 and again.delay.min() == 1
+
+
+def test_the_edges_of_a_uniform_delay_get_half_a_share_as_in_nest():
+    counts = np.bincount(drawn_delays("{ uniform = ['1 ms', '2 ms'] }", 400).delay, minlength=21)[10:]
+    share = counts / counts[1:-1].mean()
+    assert np.allclose(share[1:-1], 1, atol=0.05) and np.allclose(share[[0, -1]], 0.5, atol=0.05)
+
+
+def test_delays_that_cannot_be():
+    for written, word in (
+        ("{ choice = ['1 ms', '0.25 ms'] }", "choice '0.25 ms' is no multiple of dt"),
+        ("{ uniform = ['1 ms', '1e9 s'] }", "beyond the longest run"),
+        ("{ uniform = ['1 ms', '2 ms'], redraw = true }", "'redraw' goes with min or max"),
+        ("{ normal = ['1 ms', '0 ms'], min = '2 ms', redraw = true }", "too narrow"),
+    ):
+        with pytest.raises(InputError, match=word):
+            drawn_delays(written, 30)
+
+
+def test_a_drawn_delay_and_the_way_are_rounded_once():
+    cells = """
+[[groups]]
+id = "c"
+model = "nodes.lif"
+count = 200
+space = { ring = "20 mm" }
+"""
+    text = synapses(cells, pre='"c"', post='"c"', rule='"all_to_all"', velocity='"1 m/s"')
+    drawn = net(text.replace('delay = "1 ms"', "delay = { uniform = ['1 ms', '1.04 ms'] }"))
+    apart = np.abs(drawn.pre - drawn.post)
+    way = np.minimum(apart, 200 - apart)  # 0.1 mm each, 0.1 ms
+    assert set((drawn.delay - way).tolist()) == {10}
+
+
+def test_weights_drawn_of_both_signs_are_told():
+    text = GROUPS.replace("count = 8", "count = 100")
+    weight = "{ normal = ['10 pA', '10 pA'] }"
+    network = net(synapses(text, pre='"exc"', post='"exc"', rule='"all_to_all"', weight=weight))
+    assert any(
+        re.search(r"weight: 1,\d\d\d of 9,900 draws \(1\d\.\d%\) are negative", n) for n in network.notes
+    )
+
+
+TWICE = AB + "[[electrical]]\ncsv = 'gap.csv'\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "says"),
+    [
+        ("a,b,1\nb,a,1", "", r"gap\.csv:3: 'b' and 'a' have a junction already, by line 2 of gap\.csv"),
+        ("b,a,1\n\na,b,2", "", r"gap\.csv:4: 'a' and 'b' have a junction already, by line 2 of gap\.csv"),
+        ("a,b,1\na,b,1", "", r"gap\.csv:3: 'a' and 'b' have a junction already"),
+        ("a,b,1", "[[electrical]]\na = 'b'\nb = 'a'\nconductance = '1 nS'\n",
+         r"net\.toml:\d+: 'b' and 'a' have a junction already, by line 2 of gap\.csv; it acts both ways"),
+        ("a,a,1", "", r"gap\.csv:2: 'a' cannot have a junction with itself"),
+    ],
+)  # fmt: skip
+def test_a_junction_stands_once(rows, more, says):
+    files = {"gap.csv": "a,b,conductance [nS]\n" + rows}
+    with pytest.raises(InputError, match=says):
+        net(TWICE + more, files=files)
+    assert net(TWICE, files={"gap.csv": "a,b,conductance [nS]\na,b,1\n"}).gap_ns.tolist() == [1.0]
+
+
+def test_a_junction_by_two_rules_is_listed_twice():
+    rule = "[[electrical]]\na = 'exc'\nb = 'inh'\nrule = 'all_to_all'\nconductance = '1 nS'\n"
+    with pytest.raises(InputError, match=r"'x' and 'exc\.0' have a junction already, by line \d+"):
+        net(GROUPS + rule + rule.replace("'exc'", "'q'").replace("'inh'", "'exc'").replace("'q'", "'inh'"))
+
+
+def test_synapses_listed_twice_are_kept_and_counted():
+    from neurobus.describe import describe, render
+
+    files = {"s.csv": "pre,post,weight [pA],delay [ms]\na,b,1,1\na,b,2,1\nb,a,1,1\na,b,1,2\n"}
+    network = net(AB.replace("nodes.lif_delta", "nodes.lif") + "[[synapses]]\ncsv = 's.csv'\n", files=files)
+    facts = describe(network)
+    assert network.pre.size == 4 and facts["joined_again"] == 2
+    assert "2 of them join a pair that has one" in render(facts)
+
+
+def test_rates_that_cannot_be_drawn_are_refused():
+    source = "[[sources]]\nkind = '{}'\n{}rate = '{}'\n"
+    for kind, more in (("poisson", "id = 'p'\n"), ("background", "target = 'a'\nweight = '1 pA'\n")):
+        with pytest.raises(
+            InputError, match=r"rate must be <= 1,000,000 Hz, 100 spikes in a step of 0\.1 ms; not"
+        ):
+            net(AB + source.format(kind, more, "1.01 MHz"))
+        assert net(AB + source.format(kind, more, "1 MHz"))
 
 
 def test_transcendental_functions_without_libm():
