@@ -12,12 +12,13 @@ import click
 from neurobus import config
 from neurobus.bus.peer import Peer
 from neurobus.cli.clusters import runs, started
-from neurobus.cli.common import TIME, cluster_option, json_option, on_interrupt, print_json
+from neurobus.cli.common import TIME, cluster_option, json_option, on_interrupt, overwrite_option, print_json
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.options import Options
 from neurobus.errors import RunError
 from neurobus.log import Header
+from neurobus.log.place import require_free
 from neurobus.log.recording import Recording
 
 LOOK_S = 0.1
@@ -26,9 +27,10 @@ LOOK_S = 0.1
 @click.command(name="record")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--for", "for_ns", type=TIME, metavar="TIME", help="Model time to record. Default: to the end.")
+@overwrite_option("a log")
 @cluster_option
 @json_option
-def command(file: Path, for_ns: int | None, cluster: str | None, as_json: bool) -> None:
+def command(file: Path, for_ns: int | None, overwrite: bool, cluster: str | None, as_json: bool) -> None:
     """Record what is on the bus of a running cluster (or replay) into FILE, from now on.
 
     \b
@@ -37,13 +39,22 @@ def command(file: Path, for_ns: int | None, cluster: str | None, as_json: bool) 
     It observes: it never slows the run, and says what it missed. To have everything from the first spike
     on, use `neurobus run --record` instead.
     """
+    require_free(file, overwrite)
     manifest = started(cluster)
     header, notes = _facts(manifest)
     peer = Peer(manifest.bus, observer=True)
     try:
         joined_ns = _model_ns(manifest)
         recording = Recording(
-            file, header, peer, f"record-{os.getpid()}", from_start=False, observer=True, joined_ns=joined_ns
+            file,
+            header,
+            peer,
+            f"record-{os.getpid()}",
+            from_start=False,
+            observer=True,
+            joined_ns=joined_ns,
+            overwrite=overwrite,
+            begin_ns=manifest.options.get("start_ns", 0),
         )
         if not as_json:
             click.echo(f"recording '{manifest.name}' into {file}; Ctrl-C ends it", err=True)
@@ -56,7 +67,6 @@ def command(file: Path, for_ns: int | None, cluster: str | None, as_json: bool) 
     finally:
         peer.close()
     account["notes"] = notes + account["notes"]
-    account["from_ms"] = None if joined_ns is None else joined_ns / 1e6
     if as_json:
         print_json(account)
     else:
@@ -130,11 +140,17 @@ def _facts(manifest: Manifest) -> tuple[Header, list[str]]:
 
 
 def _render(account: dict[str, Any]) -> str:
-    begun = "" if account["from_ms"] is None else f", from {account['from_ms']:.1f} ms of model time on"
+    begun = (
+        ", and nobody told a time"
+        if account["from_ms"] is None
+        else (f", from {account['from_ms']:.1f} ms of model time on")
+    )
     kinds = [name for name in ("spikes", "samples", "stimuli") if account[name] or name == "spikes"]
     what = ", ".join(f"{account[name]:,} {name}" for name in kinds)
     missed = f"missed {account['lost']:,} since" if account["lost"] else "missed nothing since"
     lines = [f"{account['path']}: {what}{begun}; {missed}"]
+    if account["before"]:
+        lines.append(f"{account['before']:,} spikes came before it listened")
     if account["malformed"]:
         lines.append(f"{account['malformed']:,} frames were malformed and were dropped")
     return "\n".join(lines + account["notes"])

@@ -6,10 +6,12 @@ import contextlib
 import os
 import sys
 import termios
+import threading
 import time
 import tty
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from neurobus.cluster.folder import Manifest
 from neurobus.errors import InputError, one_line
 from neurobus.log import Log, read
 from neurobus.log.names import select
+from neurobus.log.place import kept
 from neurobus.log.player import Player, Stamp, as_recorded, at_once, now_of_wall
 from neurobus.log.replay import Schedule, confined
-from neurobus.log.stage import own_bus
+from neurobus.log.stage import Audience, own_bus
 from neurobus.words import counted
 
 BAR = 30
@@ -39,6 +42,7 @@ STEP_KEYS, QUIT_KEYS = b" \r\n", b"qQ\x03\x04"
 )
 @click.option("--loop", is_flag=True, help="Begin again at the end, until Ctrl-C; model time goes on.")
 @click.option("--step", is_flag=True, help="One instant of model time per key: Enter or space; q ends.")
+@click.option("--wait", is_flag=True, help="Begin only when somebody listens: `record`, `top`.")
 @window_options
 @cluster_option
 @click.option("--alone", is_flag=True, help="On a bus of its own, even where a cluster runs.")
@@ -48,6 +52,7 @@ def command(
     rate: float,
     loop: bool,
     step: bool,
+    wait: bool,
     start_ns: int,
     end_ns: int | None,
     only: str | None,
@@ -68,9 +73,13 @@ def command(
         raise InputError("--alone and --cluster exclude each other")
     if step and loop:
         raise InputError("--step and --loop exclude each other")
+    if wait and cluster:
+        raise InputError("--wait goes with a bus of its own; a cluster listens already")
     recorded = read(log)
     ids = ids_of(only)
     target = None if alone else _target(cluster)
+    if wait and target is not None:
+        raise InputError("--wait goes with a bus of its own; give --alone as well, as a cluster runs here")
     if target is not None:
         recorded, word = _cast(
             recorded, target, ids, hint="" if cluster else "; --alone gives it a bus of its own"
@@ -85,12 +94,31 @@ def command(
         raise InputError("there is nothing to play in that part of it", log)
     for problem in recorded.problems:
         click.echo(one_line(f"this log is not complete: {problem}"), err=True)
-    with own_bus(recorded, rate) if target is None else contextlib.nullcontext(target) as manifest:
+    with contextlib.ExitStack() as stage:
+        stage.enter_context(kept(log))
+        audience: list[Audience] = []
+        manifest = target
+        if manifest is None:
+            gather = partial(_gather, audience, stage) if wait else None
+            manifest = stage.enter_context(own_bus(recorded, rate, start_ns, gather))
+        if not as_json and audience:
+            click.echo(f"{manifest.name} waits for somebody to listen: neurobus record, or top", err=True)
+        for waiting in audience:
+            ended = threading.Event()
+            with on_interrupt(ended.set):
+                if not waiting.come(ended.is_set):
+                    raise click.Abort
         played = _play(manifest, schedule, own=target is None, step=step, quiet=as_json)
     if as_json:
         print_json({"log": str(log), "cluster": manifest.name, **played})
     else:
         click.echo(_render(played), err=True)
+
+
+def _gather(audience: list[Audience], stage: contextlib.ExitStack, manifest: Manifest) -> None:
+    peer = Peer(manifest.bus)
+    stage.callback(peer.close)
+    audience.append(Audience(peer, f"waiting-{os.getpid()}"))
 
 
 def _target(name: str | None) -> Manifest | None:

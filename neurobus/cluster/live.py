@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from neurobus.events import Event, Led, Report, Spikes
+from neurobus.events import Event, Led, Report, Samples, Spikes
 from neurobus.ledger import REFUSED, Ledger
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Live:
         try:
             if isinstance(event, Spikes):
                 self._spikes(event, now_s)
+            elif isinstance(event, Samples):
+                self._samples(event)
             elif isinstance(event, Report) and event.verb == "status":
                 self._report(event, now_s)
             elif isinstance(event, Report) and event.verb == "weights":
@@ -114,6 +116,17 @@ class Live:
         bins = times[known:] // BIN_NS
         kept = bins > self._bin - BINS
         np.add.at(self._bins, (bins[kept] % BINS, neurons[known:][kept]), 1)
+
+    def _samples(self, event: Samples) -> None:
+        """Potentials of a replay, whose neurons have no process that answers."""
+        if event.neurons is None:
+            neurons = np.repeat(self._members[event.stream][:1], len(event.t_ns))
+        else:
+            neurons = np.asarray(event.neurons, np.int64)
+        if np.any(self._streams[neurons] != event.stream):
+            raise ValueError("potentials of somebody else's")
+        self.mv[neurons] = event.v_mv  # of several of one neuron the last one holds
+        self.tick(max(map(int, event.t_ns), default=0))
 
     def _report(self, event: Report, now_s: float) -> None:
         data = event.data

@@ -29,6 +29,8 @@ class Observer:
         self._peer = Peer(manifest.bus, observer=True)
         try:
             self._peer.subscribe(wire.SPIKES + b"/")
+            if "replay" in manifest.options:
+                self._peer.subscribe(wire.SAMPLES + b"/")  # nobody there answers questions
             self._peer.subscribe(wire.REPORT + b"/")
             self._peer.subscribe(wire.LED + b"/")
             self._peer.join(name)

@@ -30,20 +30,27 @@ from neurobus.wire import bus as wire
 KEPT_REPORTS = frozenset({"ready", "final", "snapshot", "trouble", RECORDED})
 JOINED = "joined"
 """The event by which a log says that it began in the middle of a run."""
+LISTENED = "listened"
+"""The event by which it says, at its close, from which model time on it has everything (`from_ns`), and how
+many spikes of those it heard later had come before (`before`)."""
 
 
 class Recording:
     """Bus frames in, log out, and an account of what was missed. Used by one thread.
 
-    `joined_ns`: an observer's; the model time from which on it listens, as far as it knows.
+    `joined_ns`: an observer's; the model time from which on it listens, as far as it knows. `begin_ns`:
+    that at which what it listens to began.
     """
 
     def __init__(self, path: Path, header: Header, peer: Peer, name: str, from_start: bool, observer: bool,
-                 joined_ns: int | None = None, overwrite: bool = False):  # fmt: skip
+                 joined_ns: int | None = None, overwrite: bool = False, begin_ns: int = 0):  # fmt: skip
         self.name, self.peer, self.path = name, peer, path
         self.malformed = 0
         self._guard = Guard(self._passed_over, file_of(folders.state_dir(), name))
         self.ledger, self.sample_ledger = Ledger(from_start), Ledger(from_start)
+        self.observer, self.joined_ns, self.begin_ns = observer, joined_ns, begin_ns
+        self.before = 0
+        self._heard_ns: int | None = None
         self.log = LogWriter(path, header, overwrite)
         self.collector = Collector(self.log, header.ids)
         self.failure: NeurobusError | None = None
@@ -69,6 +76,7 @@ class Recording:
             return
         if isinstance(event, (Spikes, Samples)):
             ledger = self.ledger if isinstance(event, Spikes) else self.sample_ledger
+            self._first(event, ledger)
             known = ledger.accept(event.stream, event.epoch, event.seq, len(event.t_ns), event.last)
             if known == REFUSED or known:
                 return  # an old owner, or a batch that came twice
@@ -78,6 +86,22 @@ class Recording:
         elif isinstance(event, Report) and event.verb not in KEPT_REPORTS:
             return
         self._write(lambda: self.collector.take(event, receipt_ns))
+
+    def _first(self, event: Spikes | Samples, ledger: Ledger) -> None:
+        """What the first frame of a stream says of those before it."""
+        if ledger is self.ledger and event.stream not in ledger.accounts:
+            self.before += event.seq
+        if self._heard_ns is None and len(event.t_ns):
+            self._heard_ns = int(event.t_ns[0])
+
+    @property
+    def from_ns(self) -> int | None:
+        """The model time from which on the log has everything; None where nobody told any time."""
+        if not self.observer:
+            return 0
+        if self.joined_ns is not None:
+            return self.joined_ns
+        return self.begin_ns if self._heard_ns is not None and not self.before else self._heard_ns
 
     def _write(self, write: Callable[[], None]) -> None:
         try:
@@ -122,6 +146,9 @@ class Recording:
     def close(self) -> dict[str, Any]:
         """Close the log; returns what a summary should say."""
         self._write(self.collector.flush)
+        if self.observer:
+            said = Report(self.name, LISTENED, {"from_ns": self.from_ns, "before": self.before})
+            self._write(lambda: self.collector.take(said, time.time_ns()))
         notes: list[str] = [str(self.failure)] if self.failure else []
         try:
             self.log.close((self.stopped or {}).get("end_ns"))
@@ -134,7 +161,8 @@ class Recording:
             "weights": self.collector.weights, "stimuli": self.collector.stimuli,
             "lost": missed, "malformed": self.malformed,
             "duplicates": self.ledger.totals()["duplicates"], "notes": notes,
-            "gaps": self.ledger.gaps(),
+            "gaps": self.ledger.gaps(), "before": self.before,
+            "from_ms": None if self.from_ns is None else self.from_ns / 1e6,
         }  # fmt: skip
 
 

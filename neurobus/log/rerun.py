@@ -9,7 +9,7 @@ from neurobus.cluster.options import Options
 from neurobus.errors import InputError
 from neurobus.events import Report
 from neurobus.log.format import Log
-from neurobus.log.recording import JOINED
+from neurobus.log.recording import JOINED, LISTENED
 from neurobus.network.population import Population
 from neurobus.network.quantities import Quantities
 from neurobus.streams import drawn_otherwise
@@ -24,7 +24,7 @@ def rerun(log: Log, python_path: list[str]) -> Options:
     it was drawn otherwise.
     """
     header = log.header
-    if any(entry.item.verb == JOINED for entry in log.events):
+    if any(entry.item.verb in (JOINED, LISTENED) for entry in log.events):
         raise InputError(
             "this log begins in the middle of its run, and what came before is not in it; "
             "record with 'neurobus run --record'",

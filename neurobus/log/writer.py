@@ -108,7 +108,8 @@ class LogWriter:
             self._mcap.finish()  # type: ignore[no-untyped-call]
         except LogError as error:
             self._file.truncate(self._whole)
-            self.notes.append(str(error))
+            if self.failure is None:  # else it has been told
+                self.notes.append(str(error))
         try:
             compact(self.path, end)  # still locked: nobody comes between
         except OSError as error:
