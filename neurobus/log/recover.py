@@ -47,7 +47,7 @@ def recover(path: str | Path, out: str | Path, overwrite: bool = False) -> Log:
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", out) from error
     log = read(out)
-    return replace(log, problems=[*found.problems, *log.problems[1:]]) if found.problems else log
+    return replace(log, problems=found.problems) if found.problems else log
 
 
 class _Sound:

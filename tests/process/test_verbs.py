@@ -161,10 +161,10 @@ def test_replay_on_a_bus_of_its_own(neurobus: Neurobus, log: Path, tmp_path: Pat
     played = json.loads(replay.communicate(timeout=10)[0])
     assert played["spikes"] >= account["spikes"] and played["late_ms"]["p99"] is not None
     original, loop = read(log), read(heard)
-    length = original.end_ns + 1
+    length = original.end_ns
     known = set(zip(original.spikes_t.tolist(), original.spikes_i.tolist(), strict=True))
     assert {
-        (t % length, i) for t, i in zip(loop.spikes_t.tolist(), loop.spikes_i.tolist(), strict=True)
+        ((t - 1) % length + 1, i) for t, i in zip(loop.spikes_t.tolist(), loop.spikes_i.tolist(), strict=True)
     } <= known
 
 
@@ -244,3 +244,27 @@ def test_a_run_is_seen_in_characters_from_its_first_spike_on(tmp_path: Path, neu
     assert rows["n"].count("│") in (3, 4) and rows["m"].count("│") > 4
     assert rows["n"].index("│") > rows["eye"].index("│")
     assert " busiest  m " in done.stderr
+
+
+def test_a_replay_that_waits_is_recorded_from_its_first_spike_on(
+    neurobus: Neurobus, log: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "again.mcap"
+    replay = neurobus.start("replay", log, "--alone", "--wait", "--rate", 5, "--json")
+    assert replay.stderr is not None
+    try:
+        for _ in range(200):  # until its bus is there
+            done = neurobus("record", out, "--json")
+            if done.returncode != 3:
+                break
+            time.sleep(0.1)
+        played = json.loads(replay.communicate(timeout=60)[0])
+    finally:
+        replay.kill()
+        replay.wait()
+    account = answer(done)
+    assert played["spikes"] == account["spikes"] == read(log).spikes_t.size > 0
+    assert (account["from_ms"], account["before"], account["lost"]) == (0, 0, 0)
+    assert read(out).spikes_t.tolist() == read(log).spikes_t.tolist()
+    again = neurobus("record", out)
+    assert again.returncode == 2 and "--overwrite" in again.stderr and read(out).complete

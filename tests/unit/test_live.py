@@ -200,3 +200,14 @@ def test_a_replay_has_no_processes_and_so_no_totals():
     live.hear(spikes("a", 1000), 0.0)
     assert set(live.totals().values()) == {None}
     assert live.model_ns == 1000 * MS
+
+
+def test_potentials_of_a_replay_are_those_told_last():
+    live = Live(manifest("virtual", processes=0, external=["a", "b", "c", "d"]))
+    live.hear(Samples("a", 0, 0, [5 * MS, 9 * MS], [-60.0, -58.0]), 0.0)
+    live.hear(Samples("@2", 0, 0, np.array([9 * MS]), np.array([-50.0]), np.array([3], np.uint32)), 0.0)  # type: ignore[arg-type]
+    assert (live.mv[0], live.mv[3], live.model_ns) == (-58.0, -50.0, 9 * MS) and np.isnan(
+        live.mv[[1, 2]]
+    ).all()
+    live.hear(Samples("a", 0, 2, np.array([9 * MS]), np.array([0.0]), np.array([3], np.uint32)), 0.0)  # type: ignore[arg-type]
+    assert live.malformed == 1 and live.mv[3] == -50.0

@@ -99,3 +99,38 @@ def test_what_cannot_be_is_refused(log: Log) -> None:
 def test_nothing_to_loop_over(log: Log) -> None:
     schedule = Schedule(log, only=["exc.0"], loop=True)
     assert schedule.next_due_ns() is None and schedule.take(10**12) == [] and schedule.step() == []
+
+
+def test_a_loop_stays_on_the_grid_of_dt_and_in_the_rhythm_of_the_run(log: Log) -> None:
+    schedule = Schedule(log, only=["a"], loop=True)
+    taken = schedule.take(3 * 30 * MS)
+    assert [t for event in taken for t in event.t_ns] == [
+        10 * MS,
+        20 * MS,
+        40 * MS,
+        50 * MS,
+        70 * MS,
+        80 * MS,
+    ]  # type: ignore[union-attr]
+    odd = Schedule(log, loop=True, start_ns=10 * MS, end_ns=25 * MS + 1)
+    assert odd.turn_ns == 15_100_000 and odd.turn_ns % log.header.dt_ns == 0
+    tight = Schedule(log, only=["a"], loop=True, start_ns=10 * MS, end_ns=20 * MS + 1)
+    assert tight.turn_ns == 10_100_000, "the last instant does not fall onto the first of the next round"
+
+
+def test_a_part_begins_with_the_potentials_that_hold(log: Log) -> None:
+    schedule = Schedule(log, start_ns=18 * MS, end_ns=28 * MS, loop=True)
+    assert schedule.take(0) == [Samples("b", 0, 0, [18 * MS], [-65.0])]
+    again = [event for event in schedule.take(10 * MS) if isinstance(event, Samples)]
+    assert again == [Samples("b", 0, 1, [28 * MS], [-65.0])], "each round anew"
+    told_then = Schedule(log, start_ns=15 * MS)
+    assert told_then.take(0) == [Samples("b", 0, 0, [15 * MS], [-65.0])], "not twice"
+    assert not any(isinstance(event, Samples) for event in Schedule(log).take(14 * MS))
+
+
+def test_a_part_read_from_the_file_knows_what_held_before_it(log: Log) -> None:
+    part = read(log.path, 18 * MS, 30 * MS)
+    assert (part.held.t.tolist(), part.held.v_mv.tolist(), part.samples.t.size) == ([15 * MS], [-65.0], 0)
+    assert Schedule(part, start_ns=18 * MS).take(0) == [Samples("b", 0, 0, [18 * MS], [-65.0])]
+    whole = read(log.path)
+    assert whole.held.t.size == 0 == whole.held_weights.t.size
