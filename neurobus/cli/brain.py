@@ -69,7 +69,7 @@ def save(file: Path, state: Path | None, overwrite: bool, cluster: str | None, a
     brains.require_free(file, overwrite)
     if state is not None:
         step = states.resume_step(state)
-        options = Options.read(state)
+        options = Options.kept(state)
         network = gathered.network_of(options)
         weights = gathered.read_weights(state, network, network.config.run)
         origin = str(state)

@@ -138,11 +138,12 @@ def _options(
         return Options(
             config_path=str(config), overrides=list(overrides), seed=seed, python_path=[*path, os.getcwd()]
         )
-    options = Options.read(resume)
+    options = Options.kept(resume)
     options.resume = options.state = str(resume.absolute())
     options.stimuli = []
     if config is not None:
         options.config_path, options.started_in = str(config), os.getcwd()
+        options.python_path = [*path, os.getcwd()]
     options.overrides = [*options.overrides, *overrides]
     options.seed = seed if seed is not None else options.seed
     return options

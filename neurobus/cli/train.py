@@ -144,7 +144,7 @@ def _resumed(folder: Path) -> tuple[Course, Options]:
         raise InputError(f"{folder} holds no stopped course; a course prints its folder when it is stopped")
     from neurobus import config as configs
 
-    options = Options.read(folder)
+    options = Options.kept(folder)
     options.resume = options.state = str(folder.absolute())
     assert options.config_text is not None
     read = configs.loads(options.config_text, options.config_name, options.files, options.overrides)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgpack
 
+from neurobus.errors import InputError
 from neurobus.streams import STREAMS
 
 
@@ -67,6 +68,24 @@ class Options:
     @classmethod
     def read(cls, folder: Path) -> Options:
         return cls(**{"streams": 1, **msgpack.unpackb((folder / "options").read_bytes())})
+
+    @classmethod
+    def kept(cls, folder: Path) -> Options:
+        """Those of a run that is to go on from its state folder. What would be imported is not read from
+        there: models are looked for beside the config and in the current folder, programs are named anew.
+
+        Raises InputError where they are damaged or missing.
+        """
+        try:
+            found = cls.read(folder)
+            if not isinstance(found.config_name, str) or not isinstance(found.overrides, list):
+                raise ValueError("other types")
+        except (OSError, ValueError, TypeError, msgpack.UnpackException) as error:
+            raise InputError("is damaged, or not of a run", folder / "options") from error
+        found.programs, found.stimuli = [], []
+        beside = [str(found.config_file.absolute().parent)] if found.config_file else []
+        found.python_path = [*beside, os.getcwd()]
+        return found
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def missing(processes: int, neurons: int, arrays_mb: float, room: Room) -> Itera
     network's arrays take in all of them. Pure."""
     need_mb = processes * MB_OF_PROCESS + arrays_mb
     if room.memory_mb is not None and need_mb > room.memory_mb:
-        fit = max(1, int((room.memory_mb / 2 - arrays_mb) / MB_OF_PROCESS))
+        fit = max(1, int(room.memory_mb / 2 / need_mb * processes))
         yield (f"{processes:,} processes need about {need_mb / 1000:,.1f} GB of memory, and "
                f"{room.memory_mb / 1000:,.1f} GB are free{_pack(neurons, processes, fit)}")  # fmt: skip
     need = processes * FILES_OF_PROCESS + OTHER_FILES

@@ -22,6 +22,7 @@ RESUME, OPTIONS, LESSON, PROGRESS = "resume.json", "options", "lesson.json", "an
 _OWN = {RESUME, ".resume.tmp", OPTIONS, ".options.tmp", LESSON, PROGRESS, "answers.tmp"}
 _SNAPSHOT = re.compile(r".+\.(\d+)\.snap")
 _SCRATCH = re.compile(r"\..+\.\d+\.tmp")
+ANOTHER = "name another folder with --save or NEUROBUS_STATE_DIR"
 LOCK_PATIENCE_S = 3.0
 """The last processes of a killed run hold the lock for a moment longer."""
 
@@ -36,7 +37,8 @@ def refuse(folder: Path, config: str | None) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise InputError("is a file; snapshots go into a folder of their own", folder) from None
+        what = "is" if os.path.lexists(folder) else "on the way there is"
+        raise InputError(f"{what} a file; snapshots take a folder of their own; {ANOTHER}", folder) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", folder) from error
     if not entries:
@@ -71,7 +73,7 @@ def take(folder: Path, config: str, keep_to: int | None = None) -> int:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot hold snapshots: {error.strerror}; name another folder with --save or NEUROBUS_STATE_DIR",
+            f"cannot hold snapshots: {error.strerror}; {ANOTHER}",
             error.filename or folder,
         ) from error
     return lock

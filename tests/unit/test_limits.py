@@ -44,7 +44,7 @@ def test_all_programs_of_a_run_are_among_them():
     from neurobus.bridge import bridge
     from neurobus.bus import conductor
     from neurobus.classroom import witness
-    from neurobus.cli.run import RECORDING
+    from neurobus.cli.common import RECORDING
     from neurobus.cluster import launcher, nursery
 
     programs = {module.rpartition(".")[2] for module in (RECORDING, witness.MODULE)}
@@ -175,7 +175,7 @@ def test_room_is_asked_for_in_words_that_say_what_would_fit():
     (word,) = room.missing(100_000, 100_000, 200.0, big)
     assert word == (
         "100,000 processes need about 400.2 GB of memory, and 8.0 GB are free; pack several into one: "
-        "run.neurons_per_process = 106"
+        "run.neurons_per_process = 101"
     )
     (word,) = room.missing(1000, 1000, 10.0, room.Room(None, 1024, None))
     assert "need 2,060 open files, and the limit is 1,024 (ulimit -n 2060)" in word

@@ -9,6 +9,7 @@ import pytest
 
 from neurobus.classroom import course, witness
 from neurobus.cluster import state
+from neurobus.cluster.options import Options
 from neurobus.errors import InputError
 
 
@@ -115,3 +116,17 @@ def test_a_damaged_resume_point_is_refused_in_one_line(tmp_path, text, word):
 
 def test_all_that_runs_and_courses_write_there_is_known():
     assert {course.LESSON, witness.PROGRESS} <= state._OWN
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"thesis", b"\x81\xa1a\x01", b"\x90"])
+def test_damaged_options_are_one_line(tmp_path, data):
+    (tmp_path / "options").write_bytes(data)
+    with pytest.raises(InputError, match="options: is damaged"):
+        Options.kept(tmp_path)
+
+
+def test_a_state_folder_does_not_say_what_is_imported(tmp_path, monkeypatch):
+    Options(config_text="", python_path=["/evil"], programs=[("evil", {})]).write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    kept = Options.kept(tmp_path)
+    assert kept.programs == [] and kept.python_path == [str(tmp_path)]
