@@ -59,14 +59,15 @@ def info_(log: Path, as_json: bool) -> None:
 
 @command.command(short_help="its spikes as CSV, SONATA or NWB; its weights as CSV")
 @click.argument("log", type=A_LOG)
-@click.argument("out", type=A_LOG)
+@click.argument("out", type=A_LOG, required=False)
+@click.option("-o", "--output", "output", type=A_LOG, metavar="FILE", help="The same as OUT.")
 @click.option("--format", "name", type=click.Choice(["csv", "sonata", "nwb"]), help="Default: OUT's suffix.")
 @click.option("--weights", is_flag=True, help="Its recorded weights instead of its spikes; to a .csv.")
 @window_options
 @json_option
 def export(
-    log: Path, out: Path, name: str | None, weights: bool, start_ns: int, end_ns: int | None,
-    only: str | None, as_json: bool,
+    log: Path, out: Path | None, output: Path | None, name: str | None, weights: bool, start_ns: int,
+    end_ns: int | None, only: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Write LOG to OUT, its spikes, and potentials and weights where they were recorded: .h5 (SONATA),
     .nwb, or .csv, with OUT.potentials.csv and OUT.weights.csv beside it; or with --weights its weights
@@ -79,6 +80,10 @@ def export(
     from neurobus.log.export import export as write
     from neurobus.log.export import weights_csv
 
+    if (out is None) == (output is None):
+        raise InputError("name one file to write: OUT, or -o FILE")
+    out = out or output
+    assert out is not None
     part = read(log, start_ns or None, end_ns)
     if (ids := ids_of(only)) is not None:
         part = chosen(part, ids)

@@ -98,7 +98,7 @@ def _picture(live: Live, shown: Sequence[int]) -> dict[str, Any]:
     for index, name in ((index, manifest.ids[index]) for index in shown):
         status = live.status.get(manifest.streams[index], {})
         neurons.append({
-            "id": name, "process": None if name in manifest.external else manifest.streams[index],
+            "neuron": name, "process": None if name in manifest.external else manifest.streams[index],
             "rate_hz": _number(rates[index], 3), "spikes": _known(live.counts[index]),
             "mv": _number(live.mv[index], 4), "lost": status.get("lost"), "late": status.get("late"),
             "board": live.boards.get(index), "strip": _strip(live, index),

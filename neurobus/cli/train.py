@@ -54,7 +54,8 @@ RESUME = "neurobus train --resume"
               help="Virtual clock: no faster than RATE times real time.")  # fmt: skip
 @click.option("--brain", "begin", type=click.Path(path_type=Path), metavar="FILE",
               help="Begin with what this brain has learnt; with --passes 0 it is only tested.")  # fmt: skip
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--out", "out_before", type=click.Path(path_type=Path), hidden=True)
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), metavar="FILE",
               help="The brain to write; pictures beside it. Default: CONFIG's name.brain.")  # fmt: skip
 @click.option("--seed", type=SEED, help="Instead of the config's.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE",
@@ -67,8 +68,8 @@ RESUME = "neurobus train --resume"
               help="Learn from a recorded demonstration: repeat its pokes, --passes times.")  # fmt: skip
 @json_option
 def command(config: Path | None, data: str, passes: int, order: int, split: int | None, n_train: int | None,
-            n_test: int | None, clock: str | None, pace: float | None, begin: Path | None, out: Path | None,
-            seed: int | None, overrides: tuple[str, ...], record: Path | None, overwrite: bool,
+            n_test: int | None, clock: str | None, pace: float | None, begin: Path | None,
+            out_before: Path | None, out: Path | None, seed: int | None, overrides: tuple[str, ...], record: Path | None, overwrite: bool,
             save: Path | None, resume: Path | None, demonstration: Path | None,
             as_json: bool) -> None:  # fmt: skip
     """Teach the network of CONFIG: every neuron a process that learns alone from the spikes it hears.
@@ -83,6 +84,7 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
     the virtual clock the weights are a function of config, data, order and seed; with --clock wall they are
     the same as long as nothing was late.
     """
+    out = out or out_before
     find_models(*([config.parent] if config else []))
     if demonstration is not None:
         if config is None or resume is not None or clock == "wall":

@@ -32,7 +32,7 @@ class Row:
 
 def rows_of(ids: Sequence[str], n_neurons: int, groups: Mapping[str, Sequence[int]], most: int) -> list[Row]:
     """About `most` rows for all neurons and sources: one each where there is room; else each group has as
-    many as its share, one at least, and each row of a divided group is called by its first member."""
+    many as its share, one at least: its first row has its name, the others that of their first member."""
     if len(ids) <= most:
         return [Row(name, (i,), i >= n_neurons) for i, name in enumerate(ids)]
     blocks = _blocks(ids, groups)
@@ -40,10 +40,9 @@ def rows_of(ids: Sequence[str], n_neurons: int, groups: Mapping[str, Sequence[in
     rows = []
     for name, members in blocks:
         share = 1 + max(0, int(room * len(members) / len(ids)))
-        for part in np.array_split(np.array(members), min(share, len(members))):
+        for number_, part in enumerate(np.array_split(np.array(members), min(share, len(members)))):
             first = ids[part[0]]
-            whole = len(part) == len(members)
-            label = (name if len(part) > 1 else first) if whole else f"{first} …"
+            label = first if len(part) == 1 else f"{first} …" if number_ else name
             rows.append(Row(label, tuple(part.tolist()), part[0] >= n_neurons))
     return rows
 

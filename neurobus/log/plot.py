@@ -26,8 +26,8 @@ MOST_WEIGHTS = 60
 WEIGHT_BINS, RATE_BINS = 40, 1500
 MOST_COLUMNS = 1500
 LARGE, LARGEST_PART = 10, 60
-"""From so many members on a group has a rate of its own; beyond so many, where they have names of their own,
-it is drawn in parts."""
+"""From so many members on a group has a rate of its own. Beyond so many, where they have names of their own
+and no other group is large, it is drawn in parts."""
 MOST_NAMED_WEIGHTS = 8
 """Up to so many lines of weights are named."""
 LEAST_SAMPLES = 50
@@ -80,8 +80,8 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
 
 class _Rows:
     """Which neuron stands where, and in which colour: groups one after the other, the first on top, and the
-    sources, grey, a little below. A large group whose members have names of their own is cut into parts, each
-    named by its first and last member."""
+    sources, grey, a little below. Where one group is nearly all there is and its members have names of their
+    own, it is cut into parts, each named by its first and last member."""
 
     def __init__(self, log: Log):
         ids, n_neurons = log.header.ids, log.header.n_neurons
@@ -98,11 +98,12 @@ class _Rows:
         self.y[order] = np.arange(self.n)
         self.y += self.gap * self.source
         self.sizes = np.bincount(self.group_of, minlength=len(self.groups))
+        alone = bool(np.count_nonzero(np.bincount(self.group_of[~self.source]) >= LARGE) <= 1)
         self._parts: list[tuple[str, Int64s]] = []
         self.part_of = np.empty(self.n, np.int64)
         for group, name in enumerate(self.groups):
             members = np.flatnonzero(self.group_of == group).astype(np.int64)
-            for part in _parts(name, [ids[i] for i in members], members):
+            for part in _parts(name, [ids[i] for i in members], members, alone):
                 self.part_of[part[1]] = len(self._parts)
                 self._parts.append(part)
 
@@ -122,8 +123,7 @@ class _Rows:
         """Of a part of a group: neighbours differ."""
         members = self._parts[part][1]
         several = np.count_nonzero(self.group_of == self.group_of[members[0]]) > members.size
-        large = np.count_nonzero(np.bincount(self.group_of[~self.source]) >= LARGE)
-        if several and large <= 1:  # else the colours are those of the groups' rates
+        if several:
             return COLOURS[part % len(COLOURS)]
         return self.colour(int(self.group_of[members[0]]))
 
@@ -160,10 +160,10 @@ def _group_names(ids: Sequence[str], groups: Mapping[str, Sequence[int]]) -> lis
     return member
 
 
-def _parts(name: str, ids: Sequence[str], members: Int64s) -> list[tuple[str, Int64s]]:
+def _parts(name: str, ids: Sequence[str], members: Int64s, divide: bool) -> list[tuple[str, Int64s]]:
     """A group, or the parts it is drawn in, with what they are called."""
     numbered = all(id.startswith(f"{name}.") for id in ids)
-    n = 1 if numbered or members.size <= LARGEST_PART else -(-members.size // LARGEST_PART)
+    n = 1 if numbered or not divide or members.size <= LARGEST_PART else -(-members.size // LARGEST_PART)
     if n == 1:
         size = f" ({members.size})" if members.size > 1 else ""
         return [((name or "others") + size, members)]

@@ -123,7 +123,7 @@ def test_one_picture_as_json(neurobus: Neurobus, config, launch: Callable[..., C
     assert shown["processes"] == (4 if packed == 1 else 3)
     assert (shown["lost"], shown["duplicates"], shown["dropped"], shown["missed_here"]) == (0, 0, 0, 0)
     assert shown["silent"] == []
-    of = {neuron["id"]: neuron for neuron in shown["each"]}
+    of = {neuron["neuron"]: neuron for neuron in shown["each"]}
     assert set(of) == {"almost", "fires.0", "fires.1", "beat"}
     assert of["beat"]["rate_hz"] == pytest.approx(10, abs=2)
     assert of["beat"]["mv"] is None
@@ -161,8 +161,8 @@ def test_a_process_that_hangs_is_named_and_totals_are_not_guessed(
         stopped.resume()
     assert shown["silent"] == ["almost"]
     assert shown["lost"] is shown["late"] is shown["spikes"] is None
-    assert next(neuron for neuron in shown["each"] if neuron["id"] == "almost")["mv"] is None
-    assert next(neuron for neuron in shown["each"] if neuron["id"] == "beat")["rate_hz"] > 5
+    assert next(neuron for neuron in shown["each"] if neuron["neuron"] == "almost")["mv"] is None
+    assert next(neuron for neuron in shown["each"] if neuron["neuron"] == "beat")["rate_hz"] > 5
     cluster.stop()
 
 

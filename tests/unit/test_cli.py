@@ -107,6 +107,8 @@ BAD = [
     ("log diff LOG", 2, "Missing argument 'B'"),
     ("log export LOG x.wav", 2, "x.wav: cannot export as '.wav'"),
     ("log export LOG x --format wav", 2, "'wav' is not one of"),
+    ("log export LOG", 2, "name one file to write: OUT, or -o FILE"),
+    ("log export LOG a.csv -o b.csv", 2, "name one file to write"),
     ("log recover RING", 2, "ring.toml: "),
     ("log recover LOG -o LOG", 2, "not recovered over itself"),
     ("log verify LOG", 2, "the config in this log is lost"),
@@ -204,3 +206,28 @@ def test_a_runtime_folder_too_long_for_sockets(monkeypatch: pytest.MonkeyPatch, 
     assert found["runtime folder"].state == "bad" and "NEUROBUS_RUNTIME_DIR" in found["runtime folder"].mend
     monkeypatch.setenv("NEUROBUS_RUNTIME_DIR", "/proc/nobody/writes/here")
     assert next(doctor._folders()).state == "bad"
+
+
+def test_the_same_option_for_the_same_thing_in_every_verb() -> None:
+    """What is written: -o/--output; a part of model time: --start and --end; how long: --for."""
+    import importlib
+
+    import click
+
+    commands = {verb: importlib.import_module(f"neurobus.cli.{verb}").command for verb in cli.VERBS}
+    for verb, command in list(commands.items()):
+        if isinstance(command, click.Group):
+            commands |= {f"{verb} {name}": sub for name, sub in command.commands.items()}
+    shown = {
+        verb: [set(p.opts) for p in command.params if isinstance(p, click.Option) and not p.hidden]
+        for verb, command in commands.items()
+    }
+    same = [{"-o", "--output"}, {"--start"}, {"--end"}, {"--for"}, {"--only"}, {"--json"}, {"--cluster"}]
+    for verb, options in shown.items():
+        for names in options:
+            assert all(names == known or not names & known for known in same), (verb, names)
+            assert not names & {"--out", "--from-time", "--until", "--duration", "--name", "--ids"}, (
+                verb,
+                names,
+            )
+    assert {"-o", "--output"} in shown["train"] and {"-o", "--output"} in shown["log export"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -203,19 +204,22 @@ def test_a_rate_ends_with_the_recording() -> None:
 
 
 def test_a_large_group_of_names_is_drawn_in_parts_and_sources_apart(tmp_path: Path) -> None:
-    ids = [*(f"N{n}" for n in range(130)), *(f"exc.{n}" for n in range(100)), "nose"]
-    groups = {"cells": list(range(130)), "exc": list(range(130, 230)), "first": [0, 1], "exc#0": [130, 140]}
-    header = Header("x.toml", "", 1, 1, "wall", ids, 0, n_neurons=230, groups=groups)
+    ids = [*(f"N{n}" for n in range(130)), *(f"exc.{n}" for n in range(9)), "nose"]
+    groups = {"cells": list(range(130)), "exc": list(range(130, 139)), "first": [0, 1], "exc#0": [130, 134]}
+    header = Header("x.toml", "", 1, 1, "wall", ids, 0, n_neurons=139, groups=groups)
     writer = LogWriter(tmp_path / "x.mcap", header)
-    writer.spikes(np.arange(231) * MS, list(range(231)), 0)
+    writer.spikes(np.arange(140) * MS, list(range(140)), 0)
     log = read(writer.close(end_ns=300 * MS))
     rows = _Rows(log)
     names = [name for name, _ in rows.labels()[0]]
-    assert names == ["first (2)", "N2 – N44", "N45 – N87", "N88 – N129", "exc (100)", "nose"]
-    assert rows.y[230] > rows.y[229] + 1 and len(set(rows.y.tolist())) == 231
+    assert names == ["first (2)", "N2 – N44", "N45 – N87", "N88 – N129", "exc (9)", "nose"]
+    assert rows.y[139] > rows.y[138] + 1 and len(set(rows.y.tolist())) == 140
     assert rows.part_colour(rows.n_parts - 1) not in {rows.part_colour(n) for n in range(rows.n_parts - 1)}
     text = plot(log, tmp_path / "x.svg").read_text()
     assert all(name in text for name in names)
+    groups = {"cells": list(range(70)), "others": list(range(70, 130))}
+    classes = replace(log, header=replace(log.header, groups=groups))
+    assert [name for name, _ in _Rows(classes).labels()[0]][:2] == ["cells (70)", "others (60)"]
 
 
 # -- weights -----------------------------------------------------------------------------------------------
