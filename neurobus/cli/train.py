@@ -69,7 +69,8 @@ RESUME = "neurobus train --resume"
 @json_option
 def command(config: Path | None, data: str, passes: int, order: int, split: int | None, n_train: int | None,
             n_test: int | None, clock: str | None, pace: float | None, begin: Path | None,
-            out_before: Path | None, out: Path | None, seed: int | None, overrides: tuple[str, ...], record: Path | None, overwrite: bool,
+            out_before: Path | None, out: Path | None, seed: int | None,
+            overrides: tuple[str, ...], record: Path | None, overwrite: bool,
             save: Path | None, resume: Path | None, demonstration: Path | None,
             as_json: bool) -> None:  # fmt: skip
     """Teach the network of CONFIG: every neuron a process that learns alone from the spikes it hears.
