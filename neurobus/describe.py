@@ -18,6 +18,9 @@ from neurobus.words import counted, some
 PROCESS_MB = 6.0
 """PSS of a forked process with its sockets and compiled kernels, before any neuron."""
 
+BUS_NS = 500_000
+"""What a bus in real time needs to bring a potential, with some reserve."""
+
 
 def describe(network: Network) -> dict[str, Any]:
     """Plain figures of a network, ready for JSON. Raises InputError where it does not fit its processes."""
@@ -37,6 +40,7 @@ def describe(network: Network) -> dict[str, Any]:
         },
         "joined_again": _joined_again(network),
         "electrical": int(network.gap_a.size),
+        "potential_delay_ms": network.sample_delay * ms,
         "graded": int(network.graded.pre.size),
         "delay_ms": [network.min_delay * ms, network.max_delay * ms] if network.pre.size else None,
         "inputs_per_neuron": round(network.pre.size / max(network.n_neurons, 1), 1),
@@ -96,7 +100,7 @@ def array_mb(network: Network, processes: int) -> float:
 
 
 def _warnings(network: Network) -> Iterable[str]:
-    n = len(network.ids)
+    n, soon = len(network.ids), BUS_NS / network.dt_ns
     driven = np.isin(np.arange(n), network.post) | (network.background_rate_hz > 0)
     driven[[current[0] for current in network.currents]] = True
     driven[network.gap_a] = driven[network.gap_b] = driven[network.graded.post] = True
@@ -108,6 +112,11 @@ def _warnings(network: Network) -> Iterable[str]:
     yield from _some(network, np.flatnonzero(~driven[: network.n_neurons]), "neuron", "without any input")
     silent = np.setdiff1d(np.arange(network.n_neurons, n), network.pre)
     yield from _some(network, silent, "source", "that no neuron listens to")
+    if network.gap_a.size and network.config.run.clock == "wall" and network.sample_delay < soon:
+        yield (
+            f"potentials act after {network.sample_delay * network.dt_ns / 1e6:g} ms, sooner than a bus in "
+            'real time brings them: they will be late; say run.potential_delay = "1 ms", or clock = "virtual"'
+        )
     quiet = [i for i, steps in sorted(network.times.items()) if not len(steps)]
     yield from _some(network, quiet, "source", "without a single spike")
     yield from implausible(network)
@@ -117,6 +126,12 @@ def _some(network: Network, members: Iterable[int], what: str, which: str) -> It
     names = [network.ids[i] for i in members]
     if names:
         yield f"{counted(len(names), what)} {which}: {some(names)}"
+
+
+def _seen_after(facts: dict[str, Any]) -> str:
+    if not facts["electrical"]:
+        return ""
+    return f", where a turn or a spike is seen after {facts['potential_delay_ms']:g} ms"
 
 
 def render(facts: dict[str, Any]) -> str:
@@ -132,7 +147,7 @@ def render(facts: dict[str, Any]) -> str:
         ("synapses", f"{facts['synapses']:,} ({facts['inputs_per_neuron']:g} per neuron){span}"),
         ("", f"{facts['joined_again']:,} of them join a pair that has one" if facts["joined_again"] else ""),
         ("learning", ", ".join(f"{name} {count:,}" for name, count in facts["synapse_types"].items())),
-        ("electrical", f"{facts['electrical']:,}"),
+        ("electrical", f"{facts['electrical']:,}{_seen_after(facts)}"),
         ("graded", f"{facts['graded']:,}" if facts["graded"] else ""),
         ("processes", f"{facts['processes']:,}, about {facts['memory_mb']:,.0f} MB"),
         ("run", f"{facts['clock']} clock, dt {facts['dt_ms']:g} ms, seed {facts['seed']}{lasts}"),

@@ -48,8 +48,10 @@ class NeuronPart:
     Electrical: `gap_row` (N + 1,) into `gap_of`, which points into arrays sorted by local target
     (`gap_at` (K + 1,)): `gap_ns`, `gap_v0` (mV of the other side at the start). Graded synapses stand among
     them: `gap_ns` is their weight where they have no reversal potential `gap_mv` (NaN then). `gap_to` is the
-    local target, `gap_f` (4, gaps) tells them apart: 0 for a junction, or 1 + transfer, then threshold,
-    slope, and what acts at the start.
+    local target, `gap_f` (5, gaps) tells them apart: 0 for a junction, or 1 + transfer, then threshold,
+    slope, what acts at the start, and the peak (mV) that stands for a spike of the other side, NaN for none.
+    `gap_delta_mv` (K,): how far what partners take a potential for may be off, infinity without a junction.
+    Potentials act `sample_delay` steps after they are told.
     Plan of currents: `plan_k` step, `plan_i` local neuron, `plan_pa`.
     """
 
@@ -84,6 +86,8 @@ class NeuronPart:
     watched: Int32s
     potential_delta_mv: float
     potential_interval: int
+    gap_delta_mv: Array
+    sample_delay: int
     owned: Owned | None = None
     remembering: npt.NDArray[np.bool_] | None = None
     """Which of all synapses that end here, in the order (source, target, declaration), are in `owned`."""
@@ -154,7 +158,7 @@ class Plan:
         net = self.network
         spikes = _links(self.process_of[net.pre], self.process_of[net.post], net.delay, len(self.processes))
         teller, hearer = self._telling_pairs
-        delay = np.full(len(teller), net.min_delay)
+        delay = np.full(len(teller), net.sample_delay)
         here = self.process_of
         return spikes, _links(here[teller], here[hearer], delay, len(self.processes))
 
@@ -198,6 +202,15 @@ class Plan:
         """As the function of that name."""
         return initial_mv(self.network)
 
+    @cached_property
+    def _peak_mv(self) -> Array:
+        """What junctions see of a spike of each neuron, (N,) mV; NaN: its potential."""
+        peak, net = np.full(len(self.network.ids), np.nan), self.network
+        for number, model in enumerate(net.models):
+            if issubclass(model, Model) and model.peak:
+                peak[net.model_of == number] = net.params[number][model.peak]
+        return peak
+
     def _params(self, process: Process) -> dict[str, Array]:
         place = self._member_of_model[process.members]
         return {name: values[place] for name, values in self.network.params[process.model].items()}
@@ -240,7 +253,8 @@ class Plan:
         by_target = np.lexsort((other, me))
         none = np.zeros(len(other) - len(graded.pre))
         f = np.array([np.concatenate([none, 1.0 + graded.transfer]), np.concatenate([none, graded.threshold]),
-                      np.concatenate([none, graded.slope]), np.zeros(len(other))])  # fmt: skip
+                      np.concatenate([none, graded.slope]), np.zeros(len(other)),
+                      self._peak_mv[other]])  # fmt: skip
         other, me, ns, f = other[by_target], me[by_target], ns[by_target], f[:, by_target]
         reversal = np.concatenate([np.full(len(none), np.nan), graded.reversal])[by_target]
         f[3] = transferred(f, self.initial_mv[other])
@@ -286,6 +300,8 @@ class Plan:
             watched=watched.astype(np.int32),
             potential_delta_mv=net.potential_delta_mv,
             potential_interval=net.potential_interval,
+            gap_delta_mv=net.junction_delta_mv[members],
+            sample_delay=net.sample_delay,
             owned=owned,
             remembering=remembering,
         )

@@ -178,8 +178,10 @@ def lock_step(network: Network, to: int, pokes: Sequence[tuple[int, str, float]]
         assert isinstance(core, Core)
         core.poke(step, index, weight)
     parts = []
-    for start in range(0, to, network.min_delay):
-        window = [core.advance(min(start + network.min_delay, to)) for core in cores]
+    told = [core.window for core in cores if isinstance(core, Core)]
+    at_a_time = min(told, default=network.min_delay)
+    for start in range(0, to, at_a_time):
+        window = [core.advance(min(start + at_a_time, to)) for core in cores]
         parts += window
         for core in (core for core in cores if isinstance(core, Core)):
             for process, emission in zip(plan.processes, window, strict=True):

@@ -1,11 +1,11 @@
 """The conductor's rule, pure: who may run how far, given what everybody has said so far.
 
 Every process p has said `bound[p]`: it emits nothing stamped before that step unless it is told more.
-A process with waiting inputs counts with the earliest step at which they can make it emit. Let
-t* = min bound and d the smallest delay of the network. What is emitted from t* on acts in no update
-before t* + d - 1, so every process with bound < t* + d may run to the state of step t* + d - 1 at once:
-one message with all its inputs, one answer. Then t* has grown by at least d, and time has jumped over
-every step at which nobody had anything to do.
+A process with waiting inputs counts with the earliest step at which they can make it emit. Let d[p] be the
+smallest delay of what p emits: that of spikes, or of potentials, where it tells any that are sooner. What is
+emitted acts in no update before h = min(bound + d) - 1, so every process with bound <= h may run to the state
+of step h at once: one message with all its inputs, one answer. Time jumps over every step at which nobody had
+anything to do.
 
 The spikes do not depend on who answers first: inputs of one step are summed in the order of their
 sources (see `node.kernels`), and a round is complete before the next begins. (Conservative parallel
@@ -31,7 +31,9 @@ class Schedule:
         sample_targets: list[list[tuple[int, int]]],
     ):
         """`…_targets[p]`: (process, smallest delay in steps from p to it), without p itself."""
-        self.min_delay = min_delay
+        # What p emits acts elsewhere no sooner than `_reach[p]` steps later.
+        samples = [min((delay for _, delay in links), default=min_delay) for links in sample_targets]
+        self._reach: npt.NDArray[np.int64] = np.minimum(np.array(samples, np.int64), min_delay)
         self.bound: npt.NDArray[np.int64] = np.ones(n, np.int64)
         # What waits in an inbox bounds its process whatever the process itself says: an answer to a
         # duty sent before that arrived must not lift the bound.
@@ -50,10 +52,10 @@ class Schedule:
 
     def round(self, limit: int) -> list[int]:
         """The processes to run now, to `self.horizon` <= `limit`. Empty: nothing happens up to `limit`."""
-        first = int(self.bound.min())
-        if first > limit:
+        if int(self.bound.min()) > limit:
             return []
-        self.horizon = max(self.horizon, min(first + self.min_delay - 1, limit))
+        # NEVER leaves room for a delay.
+        self.horizon = max(self.horizon, min(int((self.bound + self._reach).min()) - 1, limit))
         self.rounds += 1
         return np.flatnonzero(self.bound <= self.horizon).tolist()
 

@@ -273,7 +273,7 @@ def _neuron_part(
         gap_ns=none,
         gap_v0=none,
         gap_to=np.empty(0, np.int32),
-        gap_f=np.empty((4, 0)),
+        gap_f=np.empty((5, 0)),
         gap_mv=none,
         plan_k=np.empty(0, np.int64),
         plan_i=np.empty(0, np.int32),
@@ -284,6 +284,8 @@ def _neuron_part(
         watched=np.empty(0, np.int32),
         potential_delta_mv=1.0,
         potential_interval=1,
+        gap_delta_mv=np.full(1, np.inf),
+        sample_delay=1,
         owned=owned,
         remembering=None if owned is None else np.ones(owned.n, np.bool_),
     )

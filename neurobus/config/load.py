@@ -327,7 +327,8 @@ def _check_run(config: Config) -> None:
     run = config.run
     for key, unit, least in (("dt", "ms", 1), ("duration", "s", 1), ("grace", "ms", 0),
                              ("snapshot_every", "s", 0), ("potential_interval", "ms", 0),
-                             ("weight_interval", "s", 1), ("potential_delta", "mV", 0)):  # fmt: skip
+                             ("weight_interval", "s", 1), ("potential_delta", "mV", 0),
+                             ("junction_delta", "mV", 0)):  # fmt: skip
         written = getattr(run, key)
         if written is None:
             continue

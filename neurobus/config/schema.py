@@ -121,6 +121,11 @@ class Run(Struct, forbid_unknown_fields=True, kw_only=True):
     weight_interval: Plain = "1 s"
     potential_delta: Plain = "0.5 mV"
     potential_interval: Plain = "1 ms"
+    potential_delay: Plain | None = None
+    """When a potential acts on partners after it was told. None: with junctions and `clock = "virtual"` one
+    step, else the smallest delay of a synapse. It does not change when a run is given another clock."""
+    junction_delta: Plain = "0.05 mV"
+    """How far a partner across a junction may be off, which follows a potential along a line."""
 
     @property
     def dt_ns(self) -> int:
@@ -142,6 +147,10 @@ class Run(Struct, forbid_unknown_fields=True, kw_only=True):
     @property
     def potential_delta_mv(self) -> float:
         return units.parse(self.potential_delta, "mV")
+
+    @property
+    def junction_delta_mv(self) -> float:
+        return units.parse(self.junction_delta, "mV")
 
     @property
     def potential_interval_ns(self) -> int:

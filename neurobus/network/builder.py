@@ -18,6 +18,7 @@ from neurobus.config import Config
 from neurobus.config.schema import Background, Current
 from neurobus.model import Array, Model, Shown, Source
 from neurobus.network.held import current_fault
+from neurobus.network.junctions import followed
 from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
@@ -37,7 +38,9 @@ class Network:
     Junctions `gap_*` stand once each, in nS. `graded`: as in `wiring.Graded`.
     `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
     `weighed`: neurons whose weights a log is told every `weight_interval` steps.
-    `min_delay` is also the delay of electrical samples. `skipped`: file → rows with unknown ids.
+    Potentials act `sample_delay` steps after they are told. `junction_delta_mv` (N,): how far what partners
+    take a neuron's potential for may be off, infinity without a junction.
+    `skipped`: file → rows with unknown ids.
     `groups`: what a config may call by name (group, neuron, source, pattern) → its members.
     `spaces`: group, or member of one → where it stands. `at_mm` (N, 2): places, NaN where there are none.
     `patterns`: group → (patterns, members).
@@ -76,6 +79,8 @@ class Network:
     weight_interval: int
     potential_delta_mv: float
     potential_interval: int
+    junction_delta_mv: Array
+    sample_delay: int
     min_delay: int
     max_delay: int
     skipped: dict[str, int]
@@ -112,7 +117,12 @@ def build(
     background_rate_hz, background_weight = _background(who, wiring)
     if any(issubclass(model, Model) and model.stochastic for model in who.models):
         read.drew.add(Use.NOISE)
+    graded = wiring.graded()
     one_ms = max(1, 1_000_000 // read.dt_ns)
+    min_delay = int(delay.min(initial=delay.max(initial=0))) or one_ms
+    sample_delay = _sample_delay(who, bool(gap_a.size), min_delay)
+    tables = wiring.junction_tables
+    junction_delta_mv = followed(who, gap_a, gap_b, gap_ns, graded, sample_delay, tables)
     return Network(
         config=config,
         seed=read.seed,
@@ -130,7 +140,7 @@ def build(
         gap_a=gap_a,
         gap_b=gap_b,
         gap_ns=gap_ns,
-        graded=wiring.graded(),
+        graded=graded,
         currents=_currents(who),
         background_rate_hz=background_rate_hz,
         background_weight=background_weight,
@@ -139,7 +149,9 @@ def build(
         weight_interval=_weight_interval(read),
         potential_delta_mv=config.run.potential_delta_mv,
         potential_interval=-(-config.run.potential_interval_ns // read.dt_ns),
-        min_delay=int(delay.min(initial=delay.max(initial=0))) or one_ms,
+        junction_delta_mv=junction_delta_mv,
+        sample_delay=sample_delay,
+        min_delay=min_delay,
         max_delay=int(delay.max(initial=0)) or one_ms,
         skipped=wiring.skipped,
         groups=who.groups,
@@ -158,6 +170,14 @@ def _weight_interval(read: Quantities) -> int:
     if run.record_weights:
         return read.steps(("run", "weight_interval"), run.weight_interval, least=1)
     return -(-units.to_ns(run.weight_interval) // read.dt_ns)
+
+
+def _sample_delay(who: Population, joined: bool, min_delay: int) -> int:
+    """Steps from a potential's being told to its effect."""
+    run = who.config.run
+    if run.potential_delay is not None:
+        return who.read.steps(("run", "potential_delay"), run.potential_delay, least=1)
+    return 1 if joined and run.clock == "virtual" else min_delay
 
 
 def _currents(who: Population) -> list[tuple[int, int, int, float]]:

@@ -164,6 +164,8 @@ class Wiring:
         self.skipped: dict[str, int] = {}
         self._count: Counter[str] = Counter()
         self.kinds = Kinds()
+        self.junction_tables: list[tuple[Place, int]] = []
+        """Place and number of junctions of each [[electrical]], in order."""
 
     def synapses(self) -> Chemical:
         empty = np.empty(0, np.int32)
@@ -760,6 +762,7 @@ class Wiring:
         for place, table in self.config.active("electrical"):
             made.append((self._junctions_from_csv if table.csv else self._junction)(place, table))
             self.who.require_potential(place, np.union1d(made[-1][0], made[-1][1]))
+            self.junction_tables.append((place, made[-1][0].size))
         if not made:
             return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)
         a, b, ns = (np.concatenate([part[n] for part in made]) for n in range(3))

@@ -22,7 +22,7 @@ model_run = outside(False, 13)
 def state_size(t):  # type: ignore[no-untyped-def]
     """Numbers in the state of a core, without those of its synapses, which come behind it."""
     K = t[T.N_NEURONS]
-    return t[T.SLOTS] * t[T.N_RECEPTORS] * K + (t[T.N_STATES] + 6) * K + t[T.N_GAPS]
+    return (t[T.SLOTS] * t[T.N_RECEPTORS] + t[T.N_STATES] + 8 + t[T.N_OWN]) * K + 4 * t[T.N_GAPS]
 
 
 @helper
@@ -32,6 +32,50 @@ def copy(t, origin, to):  # type: ignore[no-untyped-def]
     a, b = view(t[T.SCALARS + origin], n, np.float64), view(t[T.SCALARS + to], n, np.float64)
     for i in range(n):
         b[i] = a[i]
+
+
+@helper
+def line(v, slope, since, far):  # type: ignore[no-untyped-def]
+    """What a junction takes a potential for, `since` steps after a sample of v: on along the slope (mV a
+    step) for `far` steps, and held then. The one who told it computes the same, bit for bit."""
+    return v + slope * min(since, far)
+
+
+@helper
+def slope_through(before, v, span, peak):  # type: ignore[no-untyped-def]
+    """The slope (mV a step) that two samples `span` steps apart tell of; none across a spike's peak."""
+    if span <= 0.0 or span > T.FARTHEST_LINE or before == peak or v == peak:
+        return 0.0
+    return (v - before) / span
+
+
+@helper
+def held(t, b, k):  # type: ignore[no-untyped-def]
+    """Whether at step k all lines of junctions, own and heard, are level for good; `b`: the state from the
+    electrodes' currents on, as `neurobus.node.forge` lays it out."""
+    K, G, n_own, potential = t[T.N_NEURONS], t[T.N_GAPS], t[T.N_OWN], t[T.POTENTIAL]
+    delta, watched = (
+        view(t[T.SCALARS + T.GAP_DELTA], K, np.float64),
+        view(t[T.SCALARS + 22], t[T.N_WATCHED], np.int32),
+    )
+    spare = view(t[T.SCALARS + T.SPARE], (potential + 1) * K, np.float64)
+    zero, own = view(t[T.SCALARS + 23], K, np.float64), 8 * K + 4 * G
+    for w in range(t[T.N_WATCHED]):
+        i = watched[w]
+        if delta[i] == np.inf:
+            continue
+        sent, slope, since, far = b[2 * K + i], b[6 * K + G + i], k - b[3 * K + i], b[7 * K + G + i]
+        level = line(sent, slope, since, far)
+        if (slope != 0.0 and since < far) or not abs(spare[potential * K + i] + zero[i] - level) <= delta[i]:
+            return False
+        for j in range(n_own):
+            if b[own + i * n_own + j] != level:
+                return False
+    for j in range(G):
+        slope, stamp, far = b[8 * K + G + j], b[8 * K + 2 * G + j], b[8 * K + 3 * G + j]
+        if slope != 0.0 and k + 0.5 - stamp < far:
+            return False
+    return True
 
 
 @helper
@@ -48,7 +92,7 @@ def first_effect(t):  # type: ignore[no-untyped-def]
         first = (view(t[T.SCALARS], t[T.N_KEYS], np.int64)[at_key] >> 32) + lag
     if at_sample < t[T.N_SAMPLES]:
         stamp = view(t[T.SCALARS + 15], t[T.N_SAMPLES], np.int64)[at_sample] >> 32
-        first = min(first, stamp + lag)
+        first = min(first, stamp + t[T.LAG_MV])
     if at_plan < t[T.N_PLAN]:
         first = min(first, view(t[T.SCALARS + 11], t[T.N_PLAN], np.int64)[at_plan])
     return first
@@ -120,7 +164,7 @@ def compiled() -> dict[str, Any]:
     def admit_samples(t, n_new):  # type: ignore[no-untyped-def]
         """The same of the samples that are new; equal keys in the order in which they came."""
         n, at = t[T.N_SAMPLES], t[T.AT_SAMPLE]
-        poured, room = t[T.STEP] - t[T.LAG], t[T.ROOM_SAMPLES]
+        poured, room = t[T.STEP] - t[T.LAG_MV], t[T.ROOM_SAMPLES]
         keys, mv = view(t[T.SCALARS + 15], room, np.int64), view(t[T.SCALARS + 16], room, np.float64)
         new, new_mv = view(t[T.NEW_MV_KEYS], n_new, np.int64), view(t[T.NEW_MV], n_new, np.float64)
         for i in range(at, n):
@@ -178,6 +222,8 @@ def compiled() -> dict[str, Any]:
             i = watched[w]
             if abs(spare[potential * K + i] + zero[i] - spare[end + 2 * K + i]) > delta[i]:
                 return 0
+        if t[T.N_GAPS] and not held(t, view(t[T.SCALARS + T.SPARE] + 8 * end, n - end, np.float64), k):
+            return 0
         copy(t, T.SPARE, T.SCRATCH)
         advance(t, t[T.SCALARS + T.SPARE], k, k + 1, 1, t[T.N_KEYS], t[T.N_PLAN], t[T.N_SAMPLES], 0, 0)
         if t[T.N_OUT] or t[T.N_MV]:
@@ -304,7 +350,7 @@ def compiled() -> dict[str, Any]:
             for key in view(new, n_new, np.int64):
                 first = min(first, (key >> 32) + t[T.LAG])
             for key in view(t[T.NEW_MV_KEYS], n_mv, np.int64):
-                first = min(first, (key >> 32) + t[T.LAG])
+                first = min(first, (key >> 32) + t[T.LAG_MV])
             if first >= rest:
                 awake, to = 1, min(first, first_effect(t)) if t[T.RESTING] else first
             elif t[T.RESTING]:

@@ -292,7 +292,10 @@ class Core:
         body = len(states) * K
         self._ring_end = body + slots * self._receptors * K
         owned = part.owned
-        self._owned_at = self._ring_end + 6 * K + n_gaps
+        self._gap_delta = np.where(np.isfinite(part.gap_delta_mv), self._delta_of(part), np.inf)
+        self._n_own = part.sample_delay if n_gaps and np.any(np.isfinite(self._gap_delta)) else 0
+        self._lines_at = self._ring_end + 8 * K + 4 * n_gaps
+        self._owned_at = self._lines_at + K * self._n_own
         self.buffer = np.zeros(self._owned_at + (len(owned.start) if owned else 0))
         if owned:
             self.buffer[self._owned_at :] = owned.start
@@ -309,6 +312,8 @@ class Core:
         self.buffer[at + 2 * K : at + 3 * K] = self.state[self.potential_row] + self._zero
         self.buffer[at + 3 * K : at + 4 * K] = -NEVER
         self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_f[3]
+        self.buffer[at + 8 * K + 2 * n_gaps : at + 8 * K + 3 * n_gaps] = -NEVER
+        self._level_lines()
         noisy = np.any(part.noise_hz > 0)
         mean = part.noise_hz * dt_ms * 1e-3
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, part.gap_mv)
@@ -327,6 +332,7 @@ class Core:
         kernel = kernels.kernel(part.model_name, model, part.types)
         self._kernel_run, self._kernel_duty, self._kernel_wait = kernel.run, kernel.duty, kernel.wait
         self._table[T.TABLE], self._table[T.MODEL] = self._address, kernel.model
+        self._table[T.LAG_MV], self._table[T.N_OWN] = part.sample_delay - 1, self._n_own
         self._table[T.REMEMBERS] = model.arrive is not None or bool(part.types)
         self._restful = not noisy and not model.stochastic
         self._table[T.RESTFUL] = self._restful
@@ -354,6 +360,24 @@ class Core:
         self._look_length, self._far = T.FIRST_LOOK, 0
         self._outdate()
         self._table[T.FEEDS_ITSELF] = self.recurrent or self._recurrent_gaps
+
+    def _delta_of(self, part: NeuronPart) -> Array:
+        """How far the line of each neuron with junctions may be off, in the unit of its potential."""
+        return part.params[part.model.tell] if part.model.tell else part.gap_delta_mv
+
+    def _level_lines(self) -> None:
+        """Partners take every neuron here for being where it is, and staying there."""
+        K, at, n_gaps = self.K, self._ring_end, len(self.part.gap_ns)
+        self.buffer[at + 6 * K + n_gaps : at + 8 * K + n_gaps] = 0.0
+        lines = self.buffer[self._lines_at : self._owned_at].reshape(K, self._n_own)
+        lines[:] = (self.state[self.potential_row] + self._zero)[:, None]
+
+    def _tell_anew(self) -> None:
+        """What was told of the potentials here holds no more: the next update tells them."""
+        K, at = self.K, self._ring_end
+        self.buffer[at + 2 * K : at + 3 * K] = np.inf
+        self.buffer[at + 3 * K : at + 4 * K] = -NEVER
+        self._level_lines()
 
     # -- inputs ---------------------------------------------------------------------------------
 
@@ -396,7 +420,7 @@ class Core:
             return
         self._outdate()
         # Only what is new can be late; what waits was counted when it came.
-        self.late += int(np.sum(keys >> STEP_BITS <= self.k - self.part.min_delay))
+        self.late += int(np.sum(keys >> STEP_BITS <= self.k - self.part.sample_delay))
         if self._at_sample < self._n_samples:
             keys = np.concatenate([self._sample_keys[self._at_sample : self._n_samples], keys])
             mv = np.concatenate([self._sample_mv[self._at_sample : self._n_samples], mv])
@@ -491,10 +515,12 @@ class Core:
         """Commit up to step `to` and return what was emitted on the way, own recurrence included."""
         if not (self.recurrent or self._recurrent_gaps):
             return self._commit(to, NEVER)
-        # Own spikes act on own neurons after min_delay at the earliest, so no more than that at a time.
+        # What is put out here acts here after so long at the earliest, so no more than that at a time.
+        delays = ((self.recurrent, self.part.min_delay), (self._recurrent_gaps, self.part.sample_delay))
+        at_most = min(delay for acts, delay in delays if acts)
         parts = []
         while self.k < to:
-            part = self._commit(to, self.part.min_delay)
+            part = self._commit(to, at_most)
             if part:
                 parts.append(part)
                 if self.recurrent:
@@ -502,6 +528,12 @@ class Core:
                 if self._recurrent_gaps:
                     self.admit_samples(part.sample_keys, part.sample_mv)
         return parts[0] if len(parts) == 1 else joined(parts)
+
+    @property
+    def window(self) -> int:
+        """Steps after which something that is put out now can act elsewhere, at the earliest."""
+        part = self.part
+        return min(part.min_delay, part.sample_delay) if len(part.watched) else part.min_delay
 
     def knows(self, step: int) -> bool:
         """Whether the last look ended with an emission at this step, and nothing has arrived since."""
@@ -817,6 +849,7 @@ class Core:
         assert all(array.flags.c_contiguous for array in arrays)
         self._table[T.SCALARS : T.SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
         assert len(arrays) <= T.GAP_TO
+        self._table[T.SCALARS + T.GAP_DELTA] = self._gap_delta.ctypes.data
         self._table[T.SCALARS + T.GAP_TO] = part.gap_to.ctypes.data
         self._table[T.SCALARS + T.GAP_F] = part.gap_f.ctypes.data
         self._table[T.SCALARS + T.SCRATCH] = self._scratch.ctypes.data
@@ -831,8 +864,11 @@ class Core:
     ) -> Emission:
         """Inputs and commit of a duty, step by step."""
         if self._rest_at >= 0:
-            firsts = [int(k.min()) >> STEP_BITS for k in (keys, sample_keys) if len(k)]
-            begin = min(firsts, default=NEVER) + self.part.min_delay - 1
+            part = self.part
+            both = (keys, part.min_delay), (sample_keys, part.sample_delay)
+            begin = min(
+                ((int(k.min()) >> STEP_BITS) + delay - 1 for k, delay in both if len(k)), default=NEVER
+            )
             self.advance(min([begin, to, *(int(s[0]) for s in stimuli or ())]))
         self.admit(keys)
         self.admit_samples(sample_keys, sample_mv)
@@ -845,7 +881,7 @@ class Core:
         under way to it meanwhile is gone, and its potential is sent anew."""
         K, at = self.K, self._ring_end
         self.buffer[self._shape[0] * K : at] = 0.0
-        self.buffer[at + 2 * K : at + 3 * K] = np.inf
+        self._tell_anew()
         self._at_key, self._at_sample = self._n_keys, self._n_samples
         self._outdate()
         self._resting = False
@@ -888,8 +924,7 @@ class Core:
                 update = stamp + int(part.delay[j]) - 1
                 if update >= step:
                     ring[update & (len(ring) - 1), part.target[j]] += part.weight[j]
-        self.buffer[at + 2 * K : at + 3 * K] = np.inf
-        self.buffer[at + 3 * K : at + 4 * K] = -NEVER
+        self._tell_anew()
         # Where synapses have memory, how far each delay has got among the keys follows from the step.
         waiting = keys if part.owned else keys[poured:]
         self._keys, self._n_keys, self._at_key = np.append(waiting, np.zeros(64, np.int64)), len(waiting), 0

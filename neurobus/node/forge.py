@@ -31,7 +31,7 @@ from neurobus import streams
 from neurobus.model import MOST_PER_STEP, Model
 from neurobus.node import hooks, talking
 from neurobus.node import table as T
-from neurobus.node.ahead import state_size
+from neurobus.node.ahead import line, slope_through, state_size
 from neurobus.node.raw import BARE, helper, view, view2
 from neurobus.node.sealed import KERNEL, seal
 
@@ -127,7 +127,8 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         sample_keys, sample_mv = view(a[15], n_samples, np.int64), view(a[16], n_samples, np.float64)
         gap_row, gap_of = view(a[17], n_sources + 1, np.int64), view(a[18], n_gaps, np.int32)
         gap_at, gap_ns = view(a[19], K + 1, np.int64), view(a[20], n_gaps, np.float64)
-        gap_to, gap_f = view(a[T.GAP_TO], n_gaps, np.int32), view2(a[T.GAP_F], 4, n_gaps, np.float64)
+        gap_to, gap_f = view(a[T.GAP_TO], n_gaps, np.int32), view2(a[T.GAP_F], 5, n_gaps, np.float64)
+        gap_delta, lag_mv, n_own = view(a[T.GAP_DELTA], K, np.float64), t[T.LAG_MV], t[T.N_OWN]
         gap_mv, watched = view(a[21], n_gaps, np.float64), view(a[22], n_watched, np.int32)
         zero, peak = view(a[23], K, np.float64), view(a[24], K, np.float64)
         noise_mean, noise_p0 = view(a[25], n_noisy, np.float64), view(a[25] + 8 * K, n_noisy, np.float64)
@@ -146,11 +147,19 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
         gap_last = view(b + 32 * K, n_gaps, np.float64)
         current = view(b + 32 * K + 8 * n_gaps, K, np.float64)
         gap_total = view(b + 40 * K + 8 * n_gaps, K, np.float64)
+        sent_slope, sent_far = (
+            view(b + 48 * K + 8 * n_gaps, K, np.float64),
+            view(b + 56 * K + 8 * n_gaps, K, np.float64),
+        )
+        lines = b + 64 * K + 8 * n_gaps
+        gap_slope, gap_stamp = view(lines, n_gaps, np.float64), view(lines + 8 * n_gaps, n_gaps, np.float64)
+        gap_far = view(lines + 16 * n_gaps, n_gaps, np.float64)
+        own_line = view(lines + 24 * n_gaps, K * n_own, np.float64)
         mask = slots - 1
         ring_at = view(ring, slots * width, np.float64)
         delivered, n_out0, n_mv0 = 0, n_out, n_mv
         k = k0
-        own = b + 48 * K + 8 * n_gaps
+        own = lines + 24 * n_gaps + 8 * K * n_own
         first_key = at_key
         due = 1 << 40
         if remembers:
@@ -183,11 +192,16 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                         ring_at[at + (K if by_sign and w < 0.0 else 0) + i] += arrivals * w
             x = view2(ring + 8 * at, n_rec, K, np.float64)
             if n_gaps:
-                while at_sample < n_samples and (sample_keys[at_sample] >> 32) <= k - lag:
-                    source = sample_keys[at_sample] & 0xFFFFFFFF
+                while at_sample < n_samples and (sample_keys[at_sample] >> 32) <= k - lag_mv:
+                    stamp, source = sample_keys[at_sample] >> 32, sample_keys[at_sample] & 0xFFFFFFFF
                     v = sample_mv[at_sample]
                     for m in range(gap_row[source], gap_row[source + 1]):
                         j = gap_of[m]
+                        if gap_f[0, j] == 0.0:
+                            span = stamp - gap_stamp[j]
+                            gap_slope[j] = slope_through(gap_last[j], v, span, gap_f[4, j])
+                            gap_last[j], gap_stamp[j], gap_far[j] = v, stamp, span + lag_mv + 0.5
+                            continue
                         gap_last[j] = transferred(gap_f[0, j], gap_f[1, j], gap_f[2, j], v)
                         gap_sum[gap_to[j]] = np.nan
                     at_sample += 1
@@ -196,14 +210,29 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                         # summed afresh, in one order: a running difference would drift with its history
                         gap_sum[i] = gap_total[i] = 0.0
                         for j in range(gap_at[i], gap_at[i + 1]):
-                            acts = gap_ns[j] * gap_last[j]
                             if gap_f[0, j] == 0.0:
-                                gap_total[i] += gap_ns[j]
-                            elif gap_mv[j] == gap_mv[j]:
+                                continue
+                            acts = gap_ns[j] * gap_last[j]
+                            if gap_mv[j] == gap_mv[j]:
                                 gap_total[i] += acts
                                 acts *= gap_mv[j]
                             gap_sum[i] += acts
-                    current[i] = electrode[i] + (gap_sum[i] - gap_total[i] * (s[potential, i] + zero[i]))
+                    v = s[potential, i] + zero[i]
+                    across = 0.0
+                    if gap_delta[i] < np.inf:
+                        # Own line and partner's, both as told: cells that are alike pass no current. What V
+                        # is off its own line damps, so that a pair comes to rest whatever the conductance.
+                        here = own_line[i * n_own + k % n_own]
+                        # Relative to `zero`, as the state is: an ulp of absolute mV would be felt for ever.
+                        told_mv = line(v_sent[i], sent_slope[i], k - k_sent[i], sent_far[i])
+                        off = s[potential, i] - (told_mv - zero[i])
+                        if not abs(off) <= gap_delta[i]:
+                            off = 0.0
+                        for j in range(gap_at[i], gap_at[i + 1]):
+                            if gap_f[0, j] == 0.0:
+                                there = line(gap_last[j], gap_slope[j], k + 0.5 - gap_stamp[j], gap_far[j])
+                                across += gap_ns[j] * (there - here - off)
+                    current[i] = electrode[i] + (gap_sum[i] - gap_total[i] * v) + across
                 if owns:
                     hits = owned_step(t, own, k, s, constants, x, current, key, fired)
                 else:
@@ -233,16 +262,28 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
             for w in range(n_watched):
                 i = watched[w]
                 v = s[potential, i] + zero[i]
-                if fired[i]:
+                coupled, told = gap_delta[i] < np.inf, fired[i] != 0
+                if told:
                     v = peak[i] if peak[i] == peak[i] else v
                 else:
-                    if abs(v - v_sent[i]) <= delta[i] or k - k_sent[i] < interval:
-                        continue
-                v_sent[i] = v
-                k_sent[i] = k
-                out_sample[n_mv] = (k << 32) | index[i]
-                out_mv[n_mv] = v
-                n_mv += 1
+                    young = k - k_sent[i] < interval
+                    told = not (abs(v - v_sent[i]) <= delta[i] or young)
+                    if coupled and not (told or (young and v_sent[i] == peak[i])):
+                        taken = line(v_sent[i], sent_slope[i], k - k_sent[i], sent_far[i])
+                        told = abs(v - taken) > gap_delta[i]
+                if told:
+                    if coupled:
+                        span = k - k_sent[i]
+                        sent_slope[i] = slope_through(v_sent[i], v, span, peak[i])
+                        sent_far[i] = span + lag_mv + 0.5
+                    v_sent[i], k_sent[i] = v, k
+                    out_sample[n_mv] = (k << 32) | index[i]
+                    out_mv[n_mv] = v
+                    n_mv += 1
+                if coupled:
+                    since = k + lag_mv + 0.5 - k_sent[i]
+                    at_line = i * n_own + (k + lag_mv) % n_own
+                    own_line[at_line] = line(v_sent[i], sent_slope[i], since, sent_far[i])
             if stop and (n_out > n_out0 or n_mv > n_mv0):
                 break
         if remembers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -14,7 +16,16 @@ from neurobus.node.cache import cache_dir
 
 # Beside the kernels: where one process at a time compiles, one at a time writes here.
 _config: Any = numba.config
-_config.CACHE_DIR = _config.CACHE_DIR or str(cache_dir() / "numba")
+
+
+def _of_these_sources() -> str:
+    """A word for all that helpers are made from. Numba looks at a helper's own file alone, and would go on
+    with one in which an older constant, or another helper as it was, is compiled in."""
+    files = (Path(__file__).with_name(f"{name}.py") for name in ("raw", "table", "ahead", "talking", "forge"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+_config.CACHE_DIR = _config.CACHE_DIR or str(cache_dir() / "numba" / _of_these_sources())
 
 BARE: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Options of functions that only other compiled functions call."""

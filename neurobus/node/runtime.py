@@ -813,7 +813,7 @@ class Runtime:
             self._advance(min(now - self._grace, self._next - 1, limit))
         if not core.looks_ahead:
             self._advance(min(now, limit))
-            self._next = core.k + core.part.min_delay if isinstance(core, Core) else NEVER
+            self._next = core.k + core.window if isinstance(core, Core) else NEVER
         else:
             self._next = NEVER
             nearest = core.look(again, min(now, limit), limit)

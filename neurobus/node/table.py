@@ -37,10 +37,16 @@ topics of spikes and samples sent; and addresses: of a timespec (2) and pollfds 
 TABLE, MODEL, RESULT, RAISED, FAILED, REMEMBERS = range(84, 90)
 """Scalars by which the model's own code is called: addresses of this table and of that code, places for what
 it hands back by numba's convention; whether it raised an exception; whether its synapses have memory."""
-SCALARS, ARRAYS = 90, 40
+LAG_MV, N_OWN = range(90, 92)
+"""Scalars of junctions: a sample acts in update stamp + LAG_MV; of each neuron's own line, as its partners
+hear of it, the N_OWN values to come are kept."""
+SCALARS, ARRAYS = 92, 41
 """Places for scalars, and after them for addresses of arrays, in the order of `Core._fill_table`."""
-BUFFER, SPARE, GAP_TO, GAP_F, SCRATCH, NEW = 1, 2, 36, 37, 38, 39
-"""Places among the arrays of what graded synapses need, and of room for one more state."""
+BUFFER, SPARE, GAP_TO, GAP_F, SCRATCH, NEW, GAP_DELTA = 1, 2, 36, 37, 38, 39, 40
+"""Places among the arrays of what graded synapses need, of room for one more state, and of how far (mV) a
+neuron with junctions lets its line be off; infinity: it has none."""
+FARTHEST_LINE = 64
+"""Two samples farther apart (steps) than this say nothing of the slope."""
 
 OTHER, OLD, TELL, NOBODY, LONGER = 0, -1, -2, -3, -4
 """OTHER: not a plain duty, nothing was done. OLD: of a number that was answered. TELL: carried out, but the

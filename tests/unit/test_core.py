@@ -34,8 +34,11 @@ def networks(draw: st.DrawFn):
     params = f"{{ {start} }}" if drive != "0 pA" else "{}"
     kept = {"record_potentials": '["e"]'} if draw(st.booleans()) else {}
     delta = draw(st.sampled_from(["0 mV", "0.5 mV", "3 mV"]))
+    told = {"junction_delta": draw(st.sampled_from(["0 mV", "0.05 mV", "2 mV"]))}
+    if draw(st.booleans()):
+        told["potential_delay"] = draw(st.sampled_from(["0.1 ms", "0.4 ms", "1.2 ms", "6 ms"]))
     tables = [
-        run_table(seed=draw(st.integers(0, 1000)), potential_delta=delta, **kept),
+        run_table(seed=draw(st.integers(0, 1000)), potential_delta=delta, **kept, **told),
         table("groups", id="e", count=n_exp, model="nodes.lif", params=params),
         table("groups", id="d", count=n_delta, model="nodes.lif_delta", params=params),
     ]
@@ -266,7 +269,7 @@ delay = "1.5 ms"
 def settle(core: Core) -> list[Emission]:
     """Emit what the core will by itself, until it is at rest for good (or clearly never will be)."""
     emitted = []
-    for _ in range(50):
+    for _ in range(500):
         for n in range(8):
             if (step := core.look(again=n > 0)) == NEVER:
                 return emitted

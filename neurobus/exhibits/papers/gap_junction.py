@@ -5,9 +5,10 @@ Two passive cells of leak g_L = C_m / tau_m, joined by g:
     C_m dV_a/dt = -g_L (V_a - E_L) - g (V_a - V_b) + I_a        and likewise for b
 
 Their mean relaxes with tau_m, their difference with tau_m / (1 + 2 g / g_L); a steady current into one
-moves the other by g / (g + g_L) as much (Bennett 1977). The cells exchange potentials when they have moved
-by epsilon (send-on-delta, Miskowicz 2006); the error is that against the equations of both solved together:
-in closed form for passive cells, by SciPy's LSODA for two axons of Hodgkin & Huxley (1952).
+moves the other by g / (g + g_L) as much (Bennett 1977). A cell tells its potential when the line on which
+its partner follows it is off by epsilon (send-on-delta, Miskowicz 2006); the error is that against the
+equations of both solved together: in closed form for passive cells, by SciPy's LSODA for two axons of Hodgkin
+& Huxley (1952).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class GapJunction(Exhibit):
     controls = ("electrical.0.conductance=5 nS",)
 
     def measure(self, lab: Lab) -> list[Row]:
-        self.runs = {eps: lab.run("gap_junction", f"run.potential_delta={eps} mV") for eps in EPSILONS_MV}
+        self.runs = {eps: lab.run("gap_junction", f"run.junction_delta={eps} mV") for eps in EPSILONS_MV}
         self.axons = axons_together()
         self.errors = {eps: worst_error(run) for eps, run in self.runs.items()}
         self.axon_errors = {eps: self._axon_error(run) for eps, run in self.runs.items()}
