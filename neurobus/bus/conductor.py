@@ -19,6 +19,7 @@ import zmq
 from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, await_frame, receive
 from neurobus.bus.schedule import Schedule
 from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
+from neurobus.grid import LAST_STEP
 from neurobus.guard import Guard
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.node.weighing import ORDER as RECORD
@@ -26,6 +27,7 @@ from neurobus.wire import bus as wire
 from neurobus.wire.bus import EPOCH_BITS, NEVER, Answer
 
 NAME = "conductor"
+THE_END = "the longest run is over; nobody can go on beyond it"
 AHEAD_MS = 100
 """How far sources run ahead: their whole stimulus of that time reaches a neuron in one message."""
 POLL_MS = 200
@@ -94,7 +96,10 @@ class Conductor:
         self._ready: set[int] = set()
         self._epoch = [-1] * len(score.names)
         self._started = False
-        self._limit = NEVER
+        self._limit, self._endless = LAST_STEP, True
+        """Nobody goes beyond it. Endless: nobody named it, so a network at rest waits for what may come."""
+        self._over = False
+        """Somebody would go on beyond the longest run: who rests for good says NEVER, others a later step."""
         self._pace = 0.0
         self._t0 = 0.0
         self._source_horizon = score.begin
@@ -189,7 +194,7 @@ class Conductor:
             if not isinstance(pace, (int, float, type(None))):
                 raise wire.Malformed("pace is no number")
             if event.args.get("stop_step") is not None:
-                self._limit = wire.integer(event.args, "stop_step")
+                self._limit, self._endless = min(wire.integer(event.args, "stop_step"), LAST_STEP), False
             self._pace = pace or 0.0
             self._t0 = time.monotonic()
             self._started = True
@@ -200,6 +205,7 @@ class Conductor:
         elif event.verb == "exit":
             self._exit = True
         elif event.verb == "stop":
+            self._endless = False
             self._limit = min(
                 self._limit, max(self._schedule.horizon, self._source_horizon, self._model_step())
             )
@@ -237,6 +243,7 @@ class Conductor:
         # dead already, its successor refuses.
         self._duty_number[p] = epoch << EPOCH_BITS
         self._schedule.bound[p] = min(max(1, next_step), NEVER)
+        self._over |= next_step > NEVER
         again = p in self._ready
         self._ready.add(p)
         if not again:
@@ -298,6 +305,7 @@ class Conductor:
         n_mv = len(answer.sample_keys) // 8
         if n_mv:
             self._sample_ledger.accept(name, answer.epoch, answer.sample_seq, n_mv)
+        self._over |= answer.next_step > NEVER
         self._schedule.answer(
             p, answer.next_step, answer.first, answer.keys, answer.sample_keys, answer.sample_mv
         )
@@ -371,7 +379,10 @@ class Conductor:
                 if self._weigh_at <= self._limit and not self._idle():
                     self._weigh()
                     continue
-                if self._limit < NEVER:
+                if self._endless and self._over:
+                    self._publish(wire.encode(Report(NAME, "trouble", {"what": THE_END})))
+                    break
+                if not self._endless:
                     break
                 for data in self._frames(POLL_MS):
                     self._handle(data)
@@ -409,7 +420,7 @@ class Conductor:
 
     def _idle(self) -> bool:
         """At rest for good and in no hurry to an end: model time would only be counted."""
-        return not self._pace and self._limit == NEVER and self._schedule.next_step() >= NEVER
+        return not self._pace and self._endless and self._schedule.next_step() >= NEVER
 
     def _weigh(self) -> None:
         """Have the weights told that are recorded, all at one step: nothing happens before it any more."""

@@ -29,6 +29,7 @@ from neurobus.cluster.snapshots import Snapshots
 from neurobus.cluster.summary import RESUME, Summary, busiest, of_boards, resume_hint, total
 from neurobus.errors import InputError, NeurobusError, RunError
 from neurobus.events import Control, Report
+from neurobus.grid import LAST_STEP, last_step
 from neurobus.guard import Guard, file_of
 from neurobus.wire import bus as wire
 from neurobus.words import some
@@ -180,8 +181,6 @@ class Launcher:
         launch.hooks.starting(self.manifest)
         begin = built["resume_step"]
         dt_ns = built["dt_ns"]
-        duration = launch.for_ns if launch.for_ns is not None else built["duration_ns"]
-        self._stop_step = None if duration is None else begin + duration // dt_ns
         self._wall = built["clock"] == "wall"
         self.policy = RestartPolicy(built["restarts"])
         self._t0_ns = time.monotonic_ns() + START_LEAD_NS - begin * dt_ns
@@ -222,6 +221,20 @@ class Launcher:
             with contextlib.suppress(RunError):
                 await self._until(lambda: BRIDGE in self._farewells, BRIDGE_TIMEOUT_S)
         self._sum_up()
+
+    def _plan_end(self, for_ns: int | None, duration_ns: int | None, dt_ns: int) -> None:
+        """`_stop_step`. A run without an end has the longest one, which the conductor sees by itself."""
+        begin, duration = self.built["resume_step"], duration_ns if for_ns is None else for_ns
+        if duration is None:
+            self._stop_step = LAST_STEP if self.built["clock"] == "wall" else None
+            hours = (LAST_STEP - begin) * dt_ns / 3.6e12
+            at_most = f", for {hours:.3g} h at most" if hours < 24 else ""
+            self.launch.hooks.word(f"no duration given: runs until Ctrl-C{at_most}")
+            return
+        try:
+            self._stop_step = last_step(begin, duration, dt_ns)
+        except ValueError as error:
+            self._failure = InputError(f"{'duration' if for_ns is None else '--for'}: {error}")
 
     def _finished(self) -> bool:
         if not self._wall and self._conductor is None:
@@ -321,8 +334,7 @@ class Launcher:
                 self.launch.hooks.word(word)
             known = folders.Manifest.__dataclass_fields__
             self.manifest = folders.Manifest(**{k: v for k, v in self.built.items() if k in known})
-            if self.launch.for_ns is None and self.built["duration_ns"] is None:
-                self.launch.hooks.word("no duration given: runs until Ctrl-C")
+            self._plan_end(self.launch.for_ns, self.built["duration_ns"], self.built["dt_ns"])
         elif "bound" in news:
             self._bound = news["bound"]
         elif "failed" in news:

@@ -19,6 +19,7 @@ from neurobus.config.locate import Place, Places, meant
 from neurobus.config.schema import Document
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
+from neurobus.grid import LONGEST_RUN, beyond
 from neurobus.model import Array
 
 LONGEST_DT_NS = 1_000_000_000
@@ -338,6 +339,8 @@ def _check_run(config: Config) -> None:
             raise config.error(("run", key), f"{key}: {error}") from error
         if key == "dt" and value > LONGEST_DT_NS:
             raise config.error(("run", key), f"dt must be <= 1 s, not '{written}'")
+        if key in ("duration", "potential_interval") and value >= LONGEST_RUN * run.dt_ns:
+            raise config.error(("run", key), f"{key} '{written}' is {beyond(run.dt_ns)}")
         if value < least:
             raise config.error(("run", key), f"{key} must be {'> 0' if least else '>= 0'}, not '{written}'")
     if run.duration_ns is not None and run.duration_ns % run.dt_ns:

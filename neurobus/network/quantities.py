@@ -11,7 +11,7 @@ from neurobus.config.locate import Place
 from neurobus.config.schema import Distribution, Plain, Value
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
-from neurobus.grid import LONGEST_RUN, beyond, whole_ns
+from neurobus.grid import LONGEST_DELAY, LONGEST_RUN, beyond, whole_ns
 from neurobus.model import Array
 from neurobus.network.draw import Owned, Stream, sample
 from neurobus.streams import Use, Words, key, keys
@@ -45,6 +45,9 @@ class Quantities:
             raise self.error(place, f"{what} must be {'>' if least else '>='} 0 ms, not '{written}'")
         if ns >= LONGEST_RUN * self.dt_ns:
             raise self.error(place, f"{what} '{written}' is {beyond(self.dt_ns)}")
+        if what == "delay" and ns > LONGEST_DELAY * self.dt_ns:
+            most = f"{LONGEST_DELAY:,} steps of {self.config.run.dt}"
+            raise self.error(place, f"{what} '{written}' is beyond the longest delay, {most}")
         return ns // self.dt_ns
 
     def on_grid(self, table: CsvTable, column: str, ms: Array) -> npt.NDArray[np.int64]:
@@ -52,12 +55,13 @@ class Quantities:
         ns = whole_ns(ms)
         # A float64 of whole ns is off by its own rounding at most; what is farther off has parts of a ns.
         wrong = (ns % self.dt_ns != 0) | (ns < self.dt_ns) | (np.abs(ms * 1e6 - ns) > 1e-15 * np.abs(ns))
-        far = ns >= LONGEST_RUN * self.dt_ns
+        longest, what = LONGEST_RUN - 1, f"is {beyond(self.dt_ns)}"
+        if column == "delay":
+            longest, what = LONGEST_DELAY, f"is beyond the longest delay, {LONGEST_DELAY:,} steps"
+        far = ns > longest * self.dt_ns
         for row in np.flatnonzero(wrong | far)[:1]:
-            written = table.cells[column][row]
             right = f"must be > 0 and a multiple of dt = {self.config.run.dt}"
-            what = f"is {beyond(self.dt_ns)}" if far[row] else right
-            raise table.error(int(row), f"{column} {written} {what}")
+            raise table.error(int(row), f"{column} {table.cells[column][row]} {what if far[row] else right}")
         return ns // self.dt_ns
 
     def number(self, place: Place, written: Plain, unit: str) -> float:

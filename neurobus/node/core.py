@@ -224,7 +224,7 @@ class SourceCore:
                 return int(keys[0]) >> STEP_BITS
             k0, length = k0 + length, length * 4
         self.acts = False
-        return k0 + 1
+        return min(k0 + 1, NEVER)
 
     def potential_mv(self, at: int = 0) -> Array:
         return np.zeros(len(self.part.index))

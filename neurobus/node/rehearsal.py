@@ -24,6 +24,10 @@ LIVES = 12
 """CPython specializes what has run eight times."""
 
 
+BEGUN = 10_000
+"""Steps that a life under the wall clock has had before its first input; a second has many at a short dt."""
+
+
 class Stage:
     """A bus that says what is in its script, a batch a wake, and sends a peer back its own hello."""
 
@@ -87,7 +91,7 @@ def rehearse(role: Role, grow: Callable[[], Core | SourceCore]) -> None:
     """Live as this role with cores that `grow` makes, some times over, and leave no trace but warm code."""
     role = replace(role, snapshots=None, keeps=False, grace_ns=0)
     exit = wire.encode(Control(role.name, "exit"))
-    start = {"t0_ns": now_ns() - 10**9, "stop_step": None} if role.wall else {}
+    start = {"t0_ns": now_ns() - BEGUN * role.dt_ns, "stop_step": None} if role.wall else {}
     begin = wire.encode(Control(wire.EVERYONE, "start", start))
     ask = wire.encode(Control(wire.EVERYONE, "report", {"step": 1}))
     for _ in range(LIVES):
@@ -97,8 +101,8 @@ def rehearse(role: Role, grow: Callable[[], Core | SourceCore]) -> None:
 
 
 def _by_the_wall(role: Role) -> list[list[bytes]]:
-    """One spike and one sample at a time, a second after the start, then the end of all streams."""
-    now, play = 10**9, []
+    """One spike and one sample at a time, `BEGUN` steps after the start, then the end of all streams."""
+    now, play = BEGUN * role.dt_ns, []
     spikes = next((name for name in role.spikes_heard if name in role.index_of), None)
     samples = next((name for name in role.samples_heard if name in role.index_of), None)
     for n in range(3):

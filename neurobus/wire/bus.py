@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.events import Control, Event, Led, Report, Samples, Spikes, Stimulus
+from neurobus.grid import LONGEST_RUN
 
 SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER, LED = (
     b"s",
@@ -47,8 +48,8 @@ EVERYONE = "*"
 MOST_FRAMES = 1 << 53
 """Epochs, and frames of a stream. Somebody else's frame must not make a loss of what can never be sent."""
 MOST_NS = 1 << 62
-NEVER = 1 << 30
-"""A step that no run reaches (31 bits of a key hold steps: 59 h of model time at 0.1 ms)."""
+NEVER = LONGEST_RUN
+"""A step that no run reaches."""
 
 EPOCH_BITS, COUNT_MASK = 32, 0xFFFFFFFF
 

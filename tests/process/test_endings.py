@@ -231,3 +231,22 @@ def test_a_full_disk(config, run, tmp_path, policy):
     per_neuron = [t for t, name in written if name == "n.0" and t < last]
     gaps = {b - a for a, b in pairwise(per_neuron)}
     assert len(gaps) <= 2, gaps
+
+
+def test_what_no_run_can_reach_is_refused(config, neurobus):
+    """Beyond the longest run, or off the grid: exit code 2 and one line, nothing computed."""
+    path = config(run_table(clock="virtual"), table("neurons", id="n", model="nodes.lif"))
+    for given, right in (("250000 s", "beyond the longest run, 1,073,741,824 steps of 0.1 ms"),
+                         ("1.05 ms", "no multiple of dt = 0.1 ms")):  # fmt: skip
+        done = neurobus("run", path, "--for", given)
+        assert done.returncode == 2 and done.stderr.strip().endswith(right + " (29.8 h)" * ("250" in given))
+        assert "Traceback" not in done.stderr
+
+
+def test_a_network_at_rest_without_an_end_waits_and_stops_when_told(config, launch):
+    """Under the virtual clock nobody may run to the end of time: the first signal acts."""
+    cluster = launch(config(run_table(clock="virtual"), table("neurons", id="n", model="nodes.lif")))
+    time.sleep(0.5)
+    cluster.process.send_signal(signal.SIGTERM)
+    done = cluster.end()
+    assert done.summary["silent"] == [] and done.summary["model_s"] < 1000

@@ -14,7 +14,7 @@ from neurobus import units
 from neurobus.cluster.join import _on_grid
 from neurobus.describe import describe
 from neurobus.errors import InputError
-from neurobus.grid import LONGEST_RUN, nearest_step, off_grid_ms, steps_up, whole_ns
+from neurobus.grid import LONGEST_RUN, last_step, nearest_step, off_grid_ms, steps_up, whole_ns
 from neurobus.node.core import SourceCore
 from neurobus.placement import place
 from nodes.lif import Lif
@@ -126,6 +126,31 @@ def test_at_a_dt_that_divides_no_default_only_what_acts_is_told():
             + table("synapses", pre="n", post="n", weight="1 pA", delay="0.3 ms", synapse="nodes.stdp",
                     params='{ W_max = "2 pA" }')
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("dt_ns", [100_000, 1000, 300_000])
+def test_a_run_ends_on_the_grid_and_within_the_longest(dt_ns):
+    assert last_step(0, (LONGEST_RUN - 1) * dt_ns, dt_ns) == LONGEST_RUN - 1
+    assert last_step(7, 5 * dt_ns, dt_ns) == 12
+    for begin, for_ns in ((0, LONGEST_RUN * dt_ns), (LONGEST_RUN - 2, 2 * dt_ns), (0, 10**30 * dt_ns)):
+        with pytest.raises(ValueError, match="beyond the longest run, 1,073,741,824 steps"):
+            last_step(begin, for_ns, dt_ns)
+    with pytest.raises(ValueError, match="no multiple of dt"):
+        last_step(0, 10 * dt_ns + 1, dt_ns)
+
+
+@pytest.mark.parametrize(("key", "value"), [("duration", "250000 s"), ("potential_interval", "250000 s")])
+def test_times_of_a_run_beyond_the_longest_are_refused_at_their_line(key, value):
+    with pytest.raises(InputError, match=f"test.toml:2: {key} '{value}' is beyond the longest run"):
+        net(run_table(**{key: value}) + table("neurons", id="n", model="nodes.lif"))
+
+
+@pytest.mark.parametrize("delay", ["104857.7 ms", "250000 s"])
+def test_a_delay_that_no_neuron_can_hold_is_refused(delay):
+    text = table("neurons", id="n", model="nodes.lif") + table("synapses", pre="n", post="n", weight="1 pA",
+                                                                delay=delay)  # fmt: skip
+    with pytest.raises(InputError, match=f"delay '{delay}' is beyond the longest"):
+        net(text)
 
 
 def test_the_longest_run_is_one_number():
