@@ -104,8 +104,11 @@ class Raster:
         """The present page: a line a row, and the axis of model time below."""
         width = self.label_width
         lines = []
-        for row, counts in zip(self.rows, self._counts, strict=True):
-            cells = "".join(map(_shade, counts.tolist(), [len(row.members)] * self.columns))
+        # spikes a member; where some fire several times in a cell, the fullest cell is the darkest
+        shares = self._counts / self.sizes[:, None]
+        shares /= max(1.0, float(shares.max(initial=0.0)))
+        for row, share in zip(self.rows, shares.tolist(), strict=True):
+            cells = "".join(_shade(of, len(row.members) == 1) for of in share)
             lines.append(f"{_short(row.label):>{width}} {cells}".rstrip())
         return [*lines, f"{'':>{width}} {axis(self.page * self.span_ns, self.span_ns, self.columns)}"]
 
@@ -122,13 +125,10 @@ def _short(label: str) -> str:
     return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
 
 
-def _shade(count: int, members: int) -> str:
-    if not count:
+def _shade(share: float, alone: bool) -> str:
+    if not share:
         return SHADES[0]
-    if members == 1:
-        return TICK
-    share = min(count / members, 1.0) ** 0.5
-    return SHADES[max(1, round(share * (len(SHADES) - 1)))]
+    return TICK if alone else SHADES[max(1, round(share**0.5 * (len(SHADES) - 1)))]
 
 
 def axis(start_ns: int, span_ns: int, columns: int) -> str:

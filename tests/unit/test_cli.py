@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,28 @@ def test_the_same_option_for_the_same_thing_in_every_verb() -> None:
                 names,
             )
     assert {"-o", "--output"} in shown["train"] and {"-o", "--output"} in shown["log export"]
+
+
+NAMED_BY_DATA = {"models", "synapse_types", "switches", "busiest", "events", "rows_skipped", "weights"}
+"""Objects whose keys are names of things (or units), not of figures."""
+VERBS_WITH_JSON = [
+    "check RING", "describe RING", "models", "models nodes.stdp", "models rules", "models fields", "doctor",
+    "log info LOG", "ps", "log diff LOG LOG",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", VERBS_WITH_JSON)
+def test_json_has_keys_of_one_shape(neurobus: Run, log: Path, words: str) -> None:
+    args = [word.replace("LOG", str(log)).replace("RING", RING) for word in words.split()]
+    _, out, _ = neurobus(*args, "--json")
+
+    def keys(value: object) -> Iterator[str]:
+        if isinstance(value, dict):
+            for key, of in value.items():
+                yield key
+                yield from keys(of) if key not in NAMED_BY_DATA else ()
+        for of in value if isinstance(value, list) else ():
+            yield from keys(of)
+
+    found = set(keys(json.loads(out)))
+    assert {key for key in found if not re.fullmatch(r"[a-z][a-z0-9_]*", key)} == set()

@@ -46,6 +46,12 @@ def test_a_spike_stands_at_its_time_and_the_more_the_darker() -> None:
     assert others[8:16].strip() == ""
 
 
+def test_many_spikes_in_a_cell_leave_shades_for_the_others() -> None:
+    raster = Raster(rows_of(IDS, 101, GROUPS, 4), len(IDS), 1_000_000, 10)
+    raster.hear([0] * 800 + [500_000] * 80, [*range(80)] * 11)  # ten spikes each, then one each
+    assert raster.lines()[0] == "   exc █    ▃"
+
+
 def test_a_row_of_one_neuron_shows_ticks() -> None:
     raster = Raster(rows_of(["a"], 1, {}, 4), 1, 100, 10)
     raster.hear([0, 99], [0, 0])
