@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from neurobus import config, network
 from neurobus.config import Config
@@ -91,26 +94,65 @@ def require_free(path: Path, overwrite: bool) -> None:
         ) from error
 
 
+MOST_UNPACKED, UNPACKED_RATIO = 1 << 26, 32
+"""What the members of a brain may hold in bytes: so much, or that multiple of the file's size."""
+
+
+class _Facts(msgspec.Struct):
+    """`brain.json`."""
+
+    format: int
+    config_name: str
+    overrides: list[str]
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    facts: dict[str, Any]
+    streams: Annotated[int, Meta(ge=1)] = 1
+
+
 def load(path: Path) -> Brain:
-    """The brain in a file. Raises InputError: not there, damaged, or of a later format."""
+    """The brain in a file. Raises InputError: not there, damaged, or of a later format. The file may be a
+    stranger's: types are checked, and what it unpacks to is bounded."""
     try:
-        with zipfile.ZipFile(path) as file:
-            facts = json.loads(file.read("brain.json"))
-            if facts.pop("format") != FORMAT:
-                raise InputError("is a brain of another version of neurobus", path)
-            facts.setdefault("streams", 1)
-            files = {name.removeprefix("files/"): file.read(name) for name in file.namelist()
-                     if name.startswith("files/")}  # fmt: skip
-            weights = np.load(io.BytesIO(file.read("weights.npy")), allow_pickle=False)
-            brain = Brain(config_text=file.read("config.toml").decode(), files=files,
-                          weights=np.asarray(weights, np.float64), **facts)  # fmt: skip
+        members = _members(path)
+        facts = msgspec.json.decode(members["brain.json"], type=_Facts)
+        if facts.format != FORMAT:
+            raise InputError("is a brain of another version of neurobus", path)
+        files = {name.removeprefix("files/"): content for name, content in members.items()
+                 if name.startswith("files/")}  # fmt: skip
+        brain = Brain(facts.config_name, members["config.toml"].decode(), files, facts.overrides, facts.seed,
+                      _weights(members["weights.npy"]), facts.facts, facts.streams)  # fmt: skip
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path) from error
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever a damaged zip, array or text makes its reader raise
         raise InputError("is no brain, or damaged", path) from error
     if brain.weights.ndim != 1 or not np.all(np.isfinite(brain.weights)):
         raise InputError("is damaged: its weights are no numbers", path)
     return brain
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    """The content of each member, checked against its checksum. Raises whatever a damaged zip does."""
+    with zipfile.ZipFile(path) as file:
+        infos = file.infolist()
+        if sum(info.file_size for info in infos) > max(MOST_UNPACKED, UNPACKED_RATIO * path.stat().st_size):
+            raise zipfile.BadZipFile("it unpacks to far more than its size")
+        return {info.filename: file.read(info) for info in infos}
+
+
+def _weights(data: bytes) -> Array:
+    """The array in `weights.npy`. Its header is looked at before room is made for what it claims."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    read_header = (
+        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read_header(stream)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        raise ValueError("its array has another size than it says")
+    stream.seek(0)
+    return np.asarray(np.load(stream, allow_pickle=False), np.float64)
 
 
 def weights_from(data: bytes) -> Array:

@@ -171,7 +171,7 @@ def info(file: Path, trust: bool, as_json: bool) -> None:
     for key, value in facts.items():
         if value is None or value == [] or key in ("class_of", "readers", "inputs"):
             continue
-        if key in ("accuracy", "train_accuracy"):
+        if key in ("accuracy", "train_accuracy") and isinstance(value, float):
             value = f"{100 * value:.2f} %"
         elif isinstance(value, list):
             value = " ".join(map(str, value))
