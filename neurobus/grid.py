@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from neurobus.errors import InputError
+
 LONGEST_RUN = 1 << 30
 """Steps. A key on the wire is `step << 32 | source` in an int64, and no step is as large as this one: 29 h of
 model time at dt = 0.1 ms, 18 min at 1 µs."""
@@ -80,6 +82,15 @@ def nearest_step(ms: npt.ArrayLike, dt_ms: float) -> Ints:
 def off_grid_ms(ms: npt.ArrayLike, dt_ms: float) -> npt.NDArray[np.float64]:
     """By how much `steps_up` lengthens each of these times, ms; 0 for those on the grid."""
     return np.asarray((-whole_ns(ms) % _dt_ns(dt_ms)) * 1e-6)
+
+
+def on_grid(time_ns: int, dt_ns: int, what: str) -> int:
+    """A time that an argument gives, in steps. Raises InputError as `last_step` does ValueError: `what` is how
+    the argument is named."""
+    try:
+        return last_step(0, time_ns, dt_ns)
+    except ValueError as error:
+        raise InputError(f"{what}: {error}") from error
 
 
 def _dt_ns(dt_ms: float) -> int:

@@ -17,6 +17,7 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.options import Options
 from neurobus.errors import RunError
+from neurobus.grid import on_grid
 from neurobus.log import Header
 from neurobus.log.place import require_free
 from neurobus.log.recording import Recording
@@ -41,6 +42,8 @@ def command(file: Path, for_ns: int | None, overwrite: bool, cluster: str | None
     """
     require_free(file, overwrite)
     manifest = started(cluster)
+    if for_ns is not None:
+        on_grid(for_ns, manifest.dt_ns, "--for")
     header, notes = _facts(manifest)
     peer = Peer(manifest.bus, observer=True)
     try:

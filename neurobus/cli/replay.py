@@ -23,6 +23,7 @@ from neurobus.cli.common import cluster_option, ids_of, json_option, on_interrup
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.errors import InputError, one_line
+from neurobus.grid import on_grid
 from neurobus.log import Log, read
 from neurobus.log.names import select
 from neurobus.log.place import kept
@@ -76,6 +77,9 @@ def command(
     if wait and cluster:
         raise InputError("--wait goes with a bus of its own; a cluster listens already")
     recorded = read(log)
+    for given_ns, name in ((start_ns, "--start"), (end_ns, "--end")):
+        if given_ns is not None:
+            on_grid(given_ns, recorded.header.dt_ns, name)
     ids = ids_of(only)
     target = None if alone else _target(cluster)
     if wait and target is not None:

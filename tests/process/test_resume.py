@@ -93,6 +93,18 @@ def test_what_cannot_be_resumed_says_so(config, run, neurobus, tmp_path):
     assert "Traceback" not in nothing.stderr + packed.stderr + other.stderr
 
 
+def test_a_time_off_the_grid_is_refused_by_a_run_and_by_one_that_goes_on(config, run, neurobus, tmp_path):
+    path, state = config(network()), tmp_path / "kept"
+    new = neurobus("run", path, "--clock", "virtual", "--for", "1.05 ms", "--save", state)
+    run(path, "--clock", "virtual", "--for", "1 ms", "--save", state)
+    again = neurobus("run", "--resume", state, "--for", "1.05 ms")
+    for refused in (new, again):
+        assert refused.returncode == 2
+        said = "--for: 1.05 ms is no multiple of dt = 0.1 ms"
+        assert refused.stderr.splitlines()[-1].endswith(said)
+        assert "Traceback" not in refused.stderr
+
+
 def test_no_snapshots_where_none_are_wanted(config, run, tmp_path):
     path = config(network(snapshot_every="0 s"))
     done = run(path, "--clock", "virtual", "--for", "100 ms", "--save", tmp_path / "s")
