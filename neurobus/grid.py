@@ -85,8 +85,8 @@ def off_grid_ms(ms: npt.ArrayLike, dt_ms: float) -> npt.NDArray[np.float64]:
 
 
 def on_grid(time_ns: int, dt_ns: int, what: str) -> int:
-    """A time that an argument gives, in steps. Raises InputError as `last_step` does ValueError: `what` is how
-    the argument is named."""
+    """A time that an argument gives, in steps. Raises InputError as `last_step` does ValueError: `what` is
+    how the argument is named."""
     try:
         return last_step(0, time_ns, dt_ns)
     except ValueError as error:

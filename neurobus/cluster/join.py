@@ -131,6 +131,8 @@ def join(
     Runtime(role, core).run(
         Peer(manifest.bus), stop_when=lambda: interrupted or not folders.alive(manifest.pid)
     )
+    why = "Ctrl-C" if interrupted else f"'{manifest.name}' has ended"
+    print(f"{neuron} has left: {why}", flush=True)
 
 
 def _answers(manifest: folders.Manifest, neuron: str) -> bool:

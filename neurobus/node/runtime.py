@@ -254,7 +254,7 @@ class Runtime:
         self._joined = False
         self.loop.add_reader(self.bus.fd, self._readable)
         pause = 0.01
-        while not self._joined:
+        while not (self._joined or self._done.is_set()):
             # It listens for its own voice: then its axon reaches the bus, and as ZeroMQ keeps the order
             # within a connection, every subscription above is in force.
             self.bus.send(self._echo)
@@ -263,6 +263,8 @@ class Runtime:
                 break
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.2)
+        if not self._joined:
+            return  # the bus has gone before it answered
         self._cpu_begun = time.process_time()
         self.report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
         self._readable()

@@ -96,3 +96,22 @@ def test_nobody_lingers_before_it_has_joined():
     script = [[], [], [wire.encode(Control("b", "exit"))]]
     runtime.run(Bus(iter(script), wire.topic(wire.HELLO, "b")))
     assert conversed and all(conversed)
+
+
+def test_one_that_never_joined_ends_when_its_bus_has_gone():
+    """Started by hand as the cluster ends: nobody will ever pass on its hello."""
+    network = net(DRIVEN)
+    role = Role("b", ["b"], [1], network.dt_ns, True, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2)
+    runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
+    asked = []
+
+    class Deaf(Stage):
+        def send(self, data):
+            assert len(asked) < 5, "for ever"
+            if runtime._done.is_set():
+                asked.append(data)
+
+    ended = iter([False, True])
+    runtime.run(Deaf(iter(lambda: [], None), b"h/"), stop_when=lambda: next(ended, True))
+    assert not runtime._joined
+    assert not asked
