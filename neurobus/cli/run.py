@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neurobus.cli.common import RATE, SEED, TIME, ids_of, json_option, print_json, recorder, recording_options
+from neurobus.cli.plain import CELLS, use_stand_ins
 from neurobus.cli.watch import RasterView, TopView, View
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
@@ -167,6 +168,8 @@ def view(as_top: bool, raster: bool, for_ns: int | None) -> View | None:
         raise InputError("--top and --raster exclude each other")
     if as_top and not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise InputError("--top needs a terminal; --raster draws in characters without one")
+    if raster:
+        use_stand_ins(CELLS)  # a row of characters stays in its columns
     return TopView() if as_top else RasterView(for_ns) if raster else None
 
 
