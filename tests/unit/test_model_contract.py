@@ -169,7 +169,7 @@ def of_classifiers(name: str) -> Network:
         + table("sources", id="reset", kind="metronome", period="20 ms", start="0.5 ms")
         + table("sources", id="teacher", kind="metronome", period="40 ms", start="3 ms")
         + table("sources", id="learn", kind="metronome", period="20 ms", start="18 ms")
-        + synapses("p", "n", "input", "{ uniform = [20, 100] }")
+        + synapses("p", "n", "input", "{ choice = [20, 41, 60, 83, 100] }")
         + synapses("n", "n", "foreign")
         + synapses("n", "n", "younger")
         + synapses("teacher", "n", "teach")
