@@ -266,3 +266,17 @@ def test_whether_two_logs_hold_the_same_weights(tmp_path: Path, log: Log) -> Non
     assert same_weights(a, weighed(tmp_path / "b.mcap", 2, 2)) == (12, 4)
     assert same_weights(a, weighed(tmp_path / "b.mcap", 3)) == (12, 6)
     assert same_weights(log, a) == (0, 0)
+
+
+def test_a_part_is_drawn_with_what_holds_in_it(tmp_path: Path) -> None:
+    """a was told last at 2 ms, before the part; its trace and its weight are there, level to the end."""
+    writer = LogWriter(tmp_path / "y.mcap", Header("x.toml", "", 1, 500_000, "virtual", ["a", "b"], 10**18))
+    writer.samples([0, 2 * MS], [0, 0], [-70.0, -65.0], 0)
+    writer.weights(MS, [0], [1], [1.5], 0)
+    writer.spikes([9 * MS], [1], 0)
+    path = writer.close(end_ns=10 * MS)
+    part = read(path, 5 * MS)
+    assert (part.samples.t.size, part.weights.t.size) == (0, 0)
+    assert (part.held.t.tolist(), part.held_weights.weight.tolist()) == ([2 * MS], [1.5])
+    text = plot(part, tmp_path / "part.svg", "$\\frac{$", 5 * MS).read_text()
+    assert "mV" in text and "weight" in text and "frac" in text
