@@ -16,7 +16,7 @@ LIVELY = (
     + table("sources", id="p", kind="poisson", count=2, rate="50 Hz")
     + table("sources", kind="background", target="e", rate="300 Hz", weight="30 pA")
     + table("sources", kind="current", target="d.0", amplitude="90 pA", start="400 ms", stop="1.2 s")
-    + table("electrical", a="e.0", b="d.1", conductance="4 nS")
+    + table("electrical", a="e.0", b="d.1", conductance="2 nS")
     + table("synapses", pre="e", post="d", rule="all_to_all", weight="1 mV", delay="30 ms")
     + table("synapses", pre="d", post="e", rule="all_to_all", weight="-60 pA", delay="40 ms")
     + table("synapses", pre="p", post="e", rule="all_to_all", weight="200 pA", delay="30 ms")
