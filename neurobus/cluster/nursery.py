@@ -40,7 +40,7 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster import room
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, Seat
-from neurobus.cluster.orphan import OrphanedError, hung_up, work_while_held
+from neurobus.cluster.orphan import OrphanedError, hung_up, undisturbed, work_while_held
 from neurobus.describe import array_mb, told
 from neurobus.errors import InputError, NeurobusError
 from neurobus.guard import file_of
@@ -335,7 +335,8 @@ class Nursery:
         for process in self.plan.processes:
             kinds.setdefault((process.model, self.plan.types(process.number)), process)
         for process in kinds.values():
-            with contextlib.suppress(Exception):  # what fails here will fail on the bus, where it is told
+            # What fails here will fail on the bus, where it is told.
+            with undisturbed(), contextlib.suppress(Exception):
                 rehearse(self._role(process), partial(self._core, process.number))
         for _ in range(LIVES):
             peer = Peer(self.endpoints)  # of a bus that is not there yet

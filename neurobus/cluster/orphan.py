@@ -38,3 +38,14 @@ def work_while_held(fd: int) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """`OrphanedError` waits until the work within is over, which must be short: raised in a callback of an event
+    loop or of C, it would be printed there and be lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

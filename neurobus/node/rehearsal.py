@@ -26,6 +26,8 @@ LIVES = 12
 
 BEGUN = 10_000
 """Steps that a life under the wall clock has had before its first input; a second has many at a short dt."""
+SHORTEST_NS = 10_000
+"""Steps of a life under the wall clock take at least so long: those it falls behind meanwhile it computes."""
 
 
 class Stage:
@@ -89,7 +91,8 @@ class Stage:
 
 def rehearse(role: Role, grow: Callable[[], Core | SourceCore]) -> None:
     """Live as this role with cores that `grow` makes, some times over, and leave no trace but warm code."""
-    role = replace(role, snapshots=None, keeps=False, grace_ns=0)
+    dt_ns = max(role.dt_ns, SHORTEST_NS) if role.wall else role.dt_ns
+    role = replace(role, snapshots=None, keeps=False, grace_ns=0, dt_ns=dt_ns)
     exit = wire.encode(Control(role.name, "exit"))
     start = {"t0_ns": now_ns() - BEGUN * role.dt_ns, "stop_step": None} if role.wall else {}
     begin = wire.encode(Control(wire.EVERYONE, "start", start))

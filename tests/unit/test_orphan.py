@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from neurobus.cluster.orphan import OrphanedError, hung_up, work_while_held
+from neurobus.cluster.orphan import OrphanedError, hung_up, undisturbed, work_while_held
 
 
 def test_work_ends_when_nobody_waits_for_it():
@@ -32,3 +32,20 @@ def test_work_ends_when_nobody_waits_for_it():
         os.close(here)
     assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_undisturbed_work_hears_of_it_afterwards():
+    """An event loop, or C, prints what its callbacks raise, and goes on."""
+    here, there = os.pipe()
+    os.close(there)
+    done = False
+    try:
+        with pytest.raises(OrphanedError), work_while_held(here), undisturbed():
+            give_up = time.monotonic() + 1.0
+            while time.monotonic() < give_up:
+                time.sleep(0.01)
+            done = True
+    finally:
+        os.close(here)
+    assert done
+    assert signal.SIGALRM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

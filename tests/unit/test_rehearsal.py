@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -51,3 +52,18 @@ def test_every_life_is_lived_to_its_end(wall, monkeypatch):
     verbs = [report.verb for report in told]
     assert verbs.count("ready") == verbs.count("final") == verbs.count("status") == rehearsal.LIVES
     assert all(core.k > 0 for core in grown)
+
+
+@pytest.mark.parametrize("dt", ["1 ns", "10 ns", "1 s"])
+def test_a_life_ends_whatever_a_step_lasts(dt):
+    """The clock on the wall never outruns it: a step of 10 ns takes longer than that to compute."""
+    alone = run_table(dt=dt) + table("neurons", id="a", model="nodes.lif")
+    network = net(alone)
+    plan = place(network, 1)
+    role = Role("a", ["a"], [0], network.dt_ns, True, index_of={"a": 0}, n_ids=1)
+    child = os.fork()
+    if child == 0:  # who never ends is ended
+        signal.alarm(60)
+        rehearsal.rehearse(role, lambda: Core(plan.neuron_part(0)))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
