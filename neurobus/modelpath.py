@@ -20,6 +20,7 @@ SHIPPED = "nodes."
 it."""
 
 _guarded = False
+_left_out: list[str] = []
 
 
 def look_in(folders: Iterable[str | Path]) -> None:
@@ -33,6 +34,11 @@ def guard(on: bool = True) -> None:
     """From now on this process, and what it forks, imports shipped models alone (or any again)."""
     global _guarded
     _guarded = on
+
+
+def leave_out(folders: Iterable[str]) -> None:
+    """Say of these folders, which are not looked into, that a model stands there."""
+    _left_out[:] = folders
 
 
 def require_allowed(name: str) -> None:
@@ -51,6 +57,9 @@ def shipped() -> list[str]:
 
 def meant(name: str) -> str:
     """The tail of an error about a model that is not there: the shipped one that was meant, perhaps."""
+    for folder in _left_out:
+        if any(Path(folder, name.split(".")[0] + end).exists() for end in (".py", "/__init__.py")):
+            return f"; that in {folder} runs only with --trust, or where the config itself is named"
     names = shipped()
     tail = SHIPPED + name.rpartition(".")[2].lower()
     close = [tail] if tail in names else difflib.get_close_matches(name, names, 1, 0.7)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from neurobus import __version__
+from neurobus import __version__, modelpath
 from neurobus.classroom import brain as brains
 from neurobus.classroom.brain import Brain
 from neurobus.cli.clusters import started
@@ -55,21 +55,26 @@ def command() -> None:
               help="Of a run that was stopped: its state folder.")  # fmt: skip
 @overwrite_option("a brain")
 @cluster_option
+@trust_option
 @json_option
-def save(file: Path, state: Path | None, overwrite: bool, cluster: str | None, as_json: bool) -> None:
+def save(file: Path, state: Path | None, overwrite: bool, cluster: str | None, trust: bool,
+         as_json: bool) -> None:  # fmt: skip
     """Write the weights of the running cluster (or of a stopped run) into FILE.
 
     \b
     neurobus brain save now.brain
     neurobus brain save later.brain --state ~/.local/state/neurobus/thirty-4711
 
-    Models that neurobus does not ship are looked for in the current folder.
+    Models that neurobus does not ship are looked for in the current folder; beside the config that a state
+    folder names only with --trust.
     """
     find_models()
     brains.require_free(file, overwrite)
     if state is not None:
         step = states.resume_step(state)
-        options = Options.kept(state)
+        options = Options.kept(state, trust)
+        modelpath.look_in(options.python_path)
+        modelpath.leave_out(options.left_out)
         network = gathered.network_of(options)
         weights = gathered.read_weights(state, network, network.config.run)
         origin = str(state)

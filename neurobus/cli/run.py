@@ -16,7 +16,17 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neurobus.cli.common import RATE, SEED, TIME, ids_of, json_option, print_json, recorder, recording_options
+from neurobus.cli.common import (
+    RATE,
+    SEED,
+    TIME,
+    ids_of,
+    json_option,
+    print_json,
+    recorder,
+    recording_options,
+    trust_option,
+)
 from neurobus.cli.plain import CELLS, use_stand_ins
 from neurobus.cli.watch import RasterView, TopView, View
 from neurobus.cluster import state as states
@@ -79,6 +89,7 @@ During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
 @click.option("--top", "as_top", is_flag=True, help="Watch it in this terminal, as `neurobus top` does.")
 @click.option("--raster", is_flag=True, help="Draw its spikes in characters as they happen.")
 @click.option("--only", metavar="IDS", help="Which neurons of --replay are played back: a,exc,AV*,n.3..7.")
+@trust_option
 @json_option
 def command(
     config: Path | None,
@@ -95,6 +106,7 @@ def command(
     only: str | None,
     as_top: bool,
     raster: bool,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Start the network of CONFIG: one process per neuron, spikes on the bus.
@@ -103,6 +115,9 @@ def command(
     neurobus run configs/first/ring.toml --for 2s --record ring.mcap
     neurobus run configs/balanced.toml --clock virtual --set groups.exc.count=200
     neurobus run configs/worm/worm.toml --set switches.touch_nose=true --raster
+
+    To resume without naming CONFIG looks for models in the current folder alone; beside the config that DIR
+    names only with --trust.
 
     Ctrl-C once stops politely, prints the summary and exits with 130.
     """
@@ -114,7 +129,7 @@ def command(
         raise InputError("--replay LOG and --only IDS go together")
     if record is not None and replayed is not None and record.exists() and record.samefile(replayed):
         raise InputError("this log is played, so it is not recorded over; name another file", record)
-    options = _options(config, resume, overrides, seed)
+    options = _options(config, resume, overrides, seed, trust)
     options.clock = clock or options.clock
     refuse_pace(pace, options.clock)
     if save is not None:
@@ -131,7 +146,7 @@ def command(
 
 
 def _options(
-    config: Path | None, resume: Path | None, overrides: tuple[str, ...], seed: int | None
+    config: Path | None, resume: Path | None, overrides: tuple[str, ...], seed: int | None, trust: bool
 ) -> Options:
     path = [str(config.absolute().parent)] if config else []
     if resume is None:
@@ -139,12 +154,12 @@ def _options(
         return Options(
             config_path=str(config), overrides=list(overrides), seed=seed, python_path=[*path, os.getcwd()]
         )
-    options = Options.kept(resume)
+    options = Options.kept(resume, trust)
     options.resume = options.state = str(resume.absolute())
     options.stimuli = []
     if config is not None:
         options.config_path, options.started_in = str(config), os.getcwd()
-        options.python_path = [*path, os.getcwd()]
+        options.python_path, options.left_out = [*path, os.getcwd()], []
     options.overrides = [*options.overrides, *overrides]
     options.seed = seed if seed is not None else options.seed
     return options

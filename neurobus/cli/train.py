@@ -14,12 +14,21 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neurobus import __version__
+from neurobus import __version__, modelpath
 from neurobus.classroom import brain as brains
 from neurobus.classroom import course as courses
 from neurobus.classroom import pictures, readout, witness
 from neurobus.classroom.course import Choice, Course, Result
-from neurobus.cli.common import RATE, SEED, find_models, json_option, print_json, recorder, recording_options
+from neurobus.cli.common import (
+    RATE,
+    SEED,
+    find_models,
+    json_option,
+    print_json,
+    recorder,
+    recording_options,
+    trust_option,
+)
 from neurobus.cli.run import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
@@ -66,13 +75,14 @@ RESUME = "neurobus train --resume"
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a stopped course.")
 @click.option("--from", "demonstration", type=click.Path(path_type=Path), metavar="LOG",
               help="Learn from a recorded demonstration: repeat its pokes, --passes times.")  # fmt: skip
+@trust_option
 @json_option
 def command(config: Path | None, data: str, passes: int, order: int, split: int | None, n_train: int | None,
             n_test: int | None, clock: str | None, pace: float | None, begin: Path | None,
             out_before: Path | None, out: Path | None, seed: int | None,
             overrides: tuple[str, ...], record: Path | None, overwrite: bool,
             save: Path | None, resume: Path | None, demonstration: Path | None,
-            as_json: bool) -> None:  # fmt: skip
+            trust: bool, as_json: bool) -> None:  # fmt: skip
     """Teach the network of CONFIG: every neuron a process that learns alone from the spikes it hears.
 
     \b
@@ -97,7 +107,7 @@ def command(config: Path | None, data: str, passes: int, order: int, split: int 
         imitate(config, demonstration, passes, list(overrides), seed, file, save, as_json)
         return
     if resume is not None:
-        course, options = _resumed(resume)
+        course, options = _resumed(resume, config, trust)
         stem = Path(options.config_name).stem
     elif config is None:
         raise InputError("give a CONFIG, or --resume DIR")
@@ -142,12 +152,16 @@ def _begun(path: Path, overrides: list[str], seed: int | None, save: Path | None
     return course, options
 
 
-def _resumed(folder: Path) -> tuple[Course, Options]:
+def _resumed(folder: Path, config: Path | None, trust: bool) -> tuple[Course, Options]:
     if not (folder / states.RESUME).exists() or not (folder / courses.LESSON).exists():
         raise InputError(f"{folder} holds no stopped course; a course prints its folder when it is stopped")
     from neurobus import config as configs
 
-    options = Options.kept(folder)
+    options = Options.kept(folder, trust)
+    if config is not None:
+        options.python_path, options.left_out = [str(config.absolute().parent), os.getcwd()], []
+    modelpath.look_in(options.python_path)
+    modelpath.leave_out(options.left_out)
     options.resume = options.state = str(folder.absolute())
     assert options.config_text is not None
     read = configs.loads(options.config_text, options.config_name, options.files, options.overrides)

@@ -94,6 +94,7 @@ class Nursery:
         if self.state is not None and not self._goes_on:
             states.refuse(self.state, None if options.state_by_name else options.source)
         modelpath.look_in(options.python_path)
+        modelpath.leave_out(options.left_out)
         modelpath.guard(options.guarded)
         if options.config_file:
             self.config = config.load(options.config_file, options.overrides)

@@ -23,7 +23,8 @@ class Options:
     order, instead of the config's. `resume`: folder of snapshots; `state`: where this run keeps its own,
     `state_by_name` where nobody named it: a run's name then decides, and the next of that name takes it over.
     `python_path`: where the run looks for models; `started_in`: where `config_path` begins. `guarded`: the
-    config is a stranger's, and only shipped models are imported.
+    config is a stranger's, and only shipped models are imported. `left_out`: folders that are not
+    looked into, as whoever wrote the state folder named them, and not who runs it.
     """
 
     clock: str | None = None
@@ -44,6 +45,7 @@ class Options:
     python_path: list[str] = field(default_factory=list)
     started_in: str = field(default_factory=os.getcwd)
     guarded: bool = False
+    left_out: list[str] = field(default_factory=list)
     streams: int = STREAMS
 
     @property
@@ -70,9 +72,10 @@ class Options:
         return cls(**{"streams": 1, **msgpack.unpackb((folder / "options").read_bytes())})
 
     @classmethod
-    def kept(cls, folder: Path) -> Options:
+    def kept(cls, folder: Path, trust: bool = False) -> Options:
         """Those of a run that is to go on from its state folder. What would be imported is not read from
-        there: models are looked for beside the config and in the current folder, programs are named anew.
+        there: programs are named anew, and models are looked for in the current folder; beside the config
+        that the folder names only with `trust`, as whose folder it is nobody knows.
 
         Raises InputError where they are damaged or missing.
         """
@@ -80,11 +83,15 @@ class Options:
             found = cls.read(folder)
             if not isinstance(found.config_name, str) or not isinstance(found.overrides, list):
                 raise ValueError("other types")
+            if not all(isinstance(path, str) for path in found.python_path):
+                raise ValueError("other types")
         except (OSError, ValueError, TypeError, msgpack.UnpackException) as error:
             raise InputError("is damaged, or not of a run", folder / "options") from error
         found.programs, found.stimuli = [], []
         beside = [str(found.config_file.absolute().parent)] if found.config_file else []
-        found.python_path = [*beside, os.getcwd()]
+        beside += [path for path in found.python_path if path not in (*beside, os.getcwd())]
+        found.left_out = [] if trust else beside
+        found.python_path = [*(beside if trust else []), os.getcwd()]
         return found
 
 

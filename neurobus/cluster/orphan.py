@@ -42,8 +42,8 @@ def work_while_held(fd: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """`OrphanedError` waits until the work within is over, which must be short: raised in a callback of an event
-    loop or of C, it would be printed there and be lost."""
+    """`OrphanedError` waits until the work within is over, which must be short: raised in a callback of an
+    event loop or of C, it would be printed there and be lost."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
     try:
         yield

@@ -13,6 +13,7 @@ import pytest
 from neurobus import loading, modelpath
 from neurobus.classroom.brain import Brain
 from neurobus.cli import common
+from neurobus.cluster.options import Options
 from neurobus.model import Array
 
 EVIL = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"
@@ -74,3 +75,22 @@ def test_a_strangers_brain_runs_no_code_of_theirs_without_trust(tmp_path: Path) 
     assert marks() == set()
     done = subprocess.run([*info, "--trust"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "") and marks() == {"evil"}
+
+
+def test_a_strangers_state_folder_runs_no_code_beside_its_config(tmp_path: Path) -> None:
+    state, theirs, here = (tmp_path / name for name in ("state", "theirs", "here"))
+    for folder in (state, theirs, here):
+        folder.mkdir()
+    (theirs / "evil.py").write_text(EVIL + "from nodes.lif import Lif\nclass Evil(Lif):\n    pass\n")
+    (theirs / "x.toml").write_text('[[neurons]]\nid = "a"\nmodel = "evil.Evil"\n')
+    (state / "resume.json").write_text('{"step": 10}')
+    (state / ".neurobus-state").write_text('{"state": 1, "config": "x"}')
+    Options(config_path=str(theirs / "x.toml"), python_path=[str(theirs)]).write(state)
+    program = [sys.executable, "-P", "-m", "neurobus"]
+    for verb in (["run", "--resume", str(state)], ["brain", "save", "x.brain", "--state", str(state)]):
+        done = subprocess.run([*program, *verb], cwd=here, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2 and f"that in {theirs} runs only with --trust" in done.stderr
+        assert done.stderr.count("\n") == 1 and not list(theirs.glob("*.ran"))
+        done = subprocess.run([*program, *verb, "--trust"], cwd=here, capture_output=True, timeout=120)
+        assert done.returncode == 2 and list(theirs.glob("*.ran")), "the snapshots are missing, no model"
+        (theirs / "evil.ran").unlink()

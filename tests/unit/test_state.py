@@ -130,3 +130,14 @@ def test_a_state_folder_does_not_say_what_is_imported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     kept = Options.kept(tmp_path)
     assert kept.programs == [] and kept.python_path == [str(tmp_path)]
+
+
+def test_the_folder_beside_the_config_it_names_takes_trust(tmp_path, monkeypatch):
+    (tmp_path / "theirs").mkdir()
+    config, here = tmp_path / "theirs" / "net.toml", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    Options(config_path=str(config), python_path=["/evil"]).write(tmp_path)
+    kept = Options.kept(tmp_path)
+    assert kept.python_path == [str(here)] and kept.left_out == [str(config.parent), "/evil"]
+    assert Options.kept(tmp_path, trust=True).python_path == [str(config.parent), "/evil", str(here)]
