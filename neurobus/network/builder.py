@@ -165,9 +165,9 @@ def build(
 
 
 def _weight_interval(read: Quantities) -> int:
-    """Steps; a multiple of dt where weights are told at all."""
+    """Steps; a multiple of dt, unless it is the default and nobody asks for weights."""
     run = read.config.run
-    if run.record_weights:
+    if run.record_weights or run.weight_interval != type(run)().weight_interval:
         return read.steps(("run", "weight_interval"), run.weight_interval, least=1)
     return -(-units.to_ns(run.weight_interval) // read.dt_ns)
 
@@ -237,5 +237,4 @@ def _recorded(who: Population) -> Int32s:
     for n, name in enumerate(who.config.run.record_potentials):
         place = ("run", "record_potentials", n)
         found.append(who.named(place, name))
-        who.require_potential(place, found[-1])
     return np.unique(np.concatenate(found))

@@ -101,12 +101,6 @@ class Population:
             raise self.error(place, f"'{name}' is a source; this must be a neuron or group")
         return members
 
-    def require_potential(self, place: Place, members: Int32s) -> None:
-        for number in {self.model_of[i] for i in members.tolist()}:
-            model = self.models[number]
-            if issubclass(model, Model) and model.potential not in model.states():
-                raise self.error(place, f"{list(self.model_number)[number]} has no membrane potential")
-
     def rate_hz(self, place: Place, written: Plain) -> float:
         """The rate of a Poisson train, whose number in one step can be drawn exactly."""
         hz, most_hz = self.read.number((*place, "rate"), written, "Hz"), MOST_A_STEP * 1e9 / self.read.dt_ns

@@ -696,7 +696,6 @@ class Wiring:
                     message = "stored patterns give weights of both signs; a conductance has no sign"
                     raise self.error((*place, "conductance"), message)
                 weight = weight * self._covariance(place, table, ends, (pre, post))
-        self.who.require_potential(place, np.unique(pre))
         threshold, slope = np.zeros(pre.size), np.ones(pre.size)
         for model, mine in self._models(pre):
             unit = model.states()[model.potential].unit
@@ -761,7 +760,6 @@ class Wiring:
         made: list[Listed] = []
         for place, table in self.config.active("electrical"):
             made.append((self._junctions_from_csv if table.csv else self._junction)(place, table))
-            self.who.require_potential(place, np.union1d(made[-1][0], made[-1][1]))
             self.junction_tables.append((place, made[-1][0].size))
         if not made:
             return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)

@@ -197,9 +197,9 @@ def test_files_are_read_once_and_only_where_used(tmp_path):
 
 
 def test_files_that_are_no_configs(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.toml: cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"nothing\.toml: cannot be read: no such file"):
         load(tmp_path / "nothing.toml")
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="cannot be read: "):
         load(tmp_path)
     (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
     with pytest.raises(InputError, match=r"latin\.toml: is not UTF-8 text"):

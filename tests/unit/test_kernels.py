@@ -13,6 +13,7 @@ import pytest
 
 from neurobus.loading import load
 from neurobus.node import forge, kernels
+from neurobus.node.sealed import KERNEL, seal, unseal
 
 LIF = load("nodes.lif")
 
@@ -53,10 +54,11 @@ def test_the_name_of_a_kernel_tells_what_it_is_made_from():
 def test_a_kernel_file_that_does_not_hold_its_function_is_refused(tmp_path, monkeypatch):
     kernels.kernel("nodes.lif", LIF)
     path = tmp_path / "bad.kernel"
-    code = msgpack.unpackb(kernels.object_path("nodes.lif", LIF).read_bytes())
-    path.write_bytes(msgpack.packb(code | {"symbol": "nothing"}))
+    sealed = kernels.object_path("nodes.lif", LIF).read_bytes()
+    code = msgpack.unpackb(unseal(KERNEL, sealed))
+    path.write_bytes(seal(KERNEL, msgpack.packb(code | {"symbol": "nothing"})))
     with pytest.raises(RuntimeError, match="remove it"):
-        kernels._load(path)
+        kernels._load(path, kernels.read(path))
 
 
 def test_a_kernel_from_the_cache_runs_where_numba_was_merely_imported():

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 from statistics import NormalDist
@@ -459,7 +458,7 @@ RULE = (
         ("[[groups]] # <-\nid = 'g'\nmodel = 'nodes.lif'", "group 'g' needs count, ids or csv"),
         ("[[groups]]\nid = 'g'\nmodel = 'nodes.lif'\ncount = 2\nids = ['p'] # <-", "give count or ids, not both"),
         ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lifo' # <-", "model 'nodes.lifo' does not import"),
-        ("[[neurons]]\nid = 'a'\nmodel = 'math' # <-", "module 'math' defines 0 models"),
+        ("[[neurons]]\nid = 'a'\nmodel = 'math' # <-", "defines 0 models; a model is a class such as 'math.Class'"),
         ("[[neurons]]\nid = 'a'\nmodel = 'nodes.poisson' # <-", "is a source; write it as [[sources]]"),
         ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lif'\nparams = { tau_n = '1 ms' } # <-",
          "nodes.lif has no parameter 'tau_n'; did you mean 'tau_m'?"),
@@ -600,17 +599,6 @@ def test_a_mistake_in_an_override_names_the_override(override, says):
     with pytest.raises(InputError) as caught:
         net(AB + SYNAPSE, [override])
     assert str(caught.value).startswith(f"--set {override}: ") and says in str(caught.value)
-
-
-def test_junctions_need_a_potential(tmp_path, monkeypatch):
-    (tmp_path / "no_potential.py").write_text(
-        "from neurobus.model import Model\nclass Bare(Model):\n    pass\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    bare = "[[neurons]]\nid = 'p'\nmodel = 'no_potential'\n"
-    with pytest.raises(InputError, match=r"net\.toml:11: no_potential has no membrane potential"):
-        net(bare + AB + "[[electrical]]\na = 'a'\nb = 'p'\nconductance = '1 nS'")
-    del sys.modules["no_potential"]
 
 
 def test_ten_thousand_neurons_and_a_million_synapses():
