@@ -9,7 +9,7 @@ SYSTEM := neurobus/system.csv
 COLUMN := $(if $(filter Darwin,$(shell uname -s)),4,3)
 
 .PHONY: help install system demo papers peers test check bench clean train-report demo-train
-.PHONY: rig firmware campaign
+.PHONY: rig firmware campaign $(addprefix campaign-,logs configs resume storms boards)
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -140,7 +140,18 @@ demo-train: install ## thirty processes learn to read, with a picture of what ea
 demo-board: install system-demo-board rig firmware ## a simulated board as a neuron: attached, pressed, unplugged, plugged
 	$(BIN)/python firmware/demo.py
 
-campaign: install system-campaign rig ## what boards must bear, at length: a thousand cables pulled, bit errors, power losses
+# Trials at length, one by one: make campaign TRIALS="storms resume". Their short forms are among the tests.
+TRIALS := logs configs resume storms boards
+campaign: $(TRIALS:%=campaign-%) ## trials at length: damaged files, killed and resumed runs, cables pulled a thousand times
+campaign-logs: install
+	$(BIN)/python -m tests.campaigns.logs --n 1000 --brains 500
+campaign-configs: install
+	$(BIN)/python -m tests.campaigns.configs --n 1000
+campaign-resume: install
+	$(BIN)/python -m tests.campaigns.resume --n 50
+campaign-storms: install
+	$(BIN)/python -m tests.campaigns.storms --n 60
+campaign-boards: install system-campaign rig
 	$(BIN)/python -m tests.firmware.campaign
 
 bench: install system-bench $(VENV)/.bench build/peers/.installed ## the figures of merit, as a table and build/bench.json

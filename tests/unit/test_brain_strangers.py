@@ -14,7 +14,7 @@ import pytest
 
 from neurobus.classroom import brain as brains
 from neurobus.errors import InputError
-from tests.campaign_logs import sound_brain
+from tests.campaigns.logs import sound_brain
 from tests.mutants import mutated_brain
 
 
@@ -33,7 +33,7 @@ def with_member(sound: bytes, path: Path, name: str, content: bytes) -> Path:
 
 
 def test_mutants_are_read_or_refused(tmp_path: Path, sound: bytes) -> None:
-    """The short form of `python -m tests.campaign_logs --brains 500`."""
+    """The short form of `python -m tests.campaigns.logs --brains 500`."""
     draw, refused = random.Random(5), 0
     for n in range(120):
         path = tmp_path / "x.brain"

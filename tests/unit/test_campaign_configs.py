@@ -1,10 +1,10 @@
-"""The campaign over configs, snapshots and frames in short: see `tests.campaign_configs`."""
+"""The campaign over configs, snapshots and frames in short: see `tests.campaigns.configs`."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.campaign_configs import campaign
+from tests.campaigns.configs import campaign
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

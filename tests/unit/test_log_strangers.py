@@ -214,7 +214,7 @@ def test_cut_at_every_byte_it_recovers_or_says_that_it_holds_nothing(tmp_path: P
 
 
 def test_mutants_are_read_or_refused(tmp_path: Path) -> None:
-    """The short form of `python -m tests.campaign_logs`."""
+    """The short form of `python -m tests.campaigns.logs`."""
     draw, sound = random.Random(7), read(craft(tmp_path / "sound.mcap"))
     for n in range(40):
         path = tmp_path / f"{n}.mcap"

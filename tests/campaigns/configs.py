@@ -1,4 +1,4 @@
-"""Mutated configs, snapshots and frames through all that reads them: `python -m tests.campaign_configs`.
+"""Mutated configs, snapshots and frames through all that reads them: `python -m tests.campaigns.configs`.
 
 Each must be taken, or be refused by an error meant for a person, in one line, within TIME_S. What was not is
 told with its text; exit code 1 then.
@@ -25,7 +25,7 @@ from neurobus.ledger import Ledger
 from neurobus.node.runtime import read_snapshot, write_snapshot
 from neurobus.wire import bus as wire
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TIME_S = 10.0
 SHIPPED = [
     "configs/first/pair.toml",

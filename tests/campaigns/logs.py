@@ -1,4 +1,4 @@
-"""Damaged and crafted logs and brains through all that reads them: `python -m tests.campaign_logs --n 1000`.
+"""Damaged and crafted logs and brains through all that reads them: `python -m tests.campaigns.logs --n 1000`.
 
 A worker does what the verbs do, within limits of time and memory; what raises anything but an error meant
 for a person, hangs, takes too much, or calls a damaged log complete is kept in a folder and told. Exit code
@@ -129,8 +129,8 @@ def work(requests: Any, answers: Any) -> None:
 class Worker:
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.campaign_logs", "--work"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
+            [sys.executable, "-m", "tests.campaigns.logs", "--work"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
         )  # fmt: skip
 
     def ask(self, case: list[str], patience_s: float) -> list[str]:
