@@ -118,6 +118,11 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
 
 
+def _hangs_up() -> None:
+    """As a terminal's programs begin, also where the tests were started by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @dataclass
 class Neurobus:
     """The command line as a person has it: `neurobus("check", config)` runs it to its end."""
@@ -145,6 +150,7 @@ class Neurobus:
             cwd=self.cwd,
             text=True,
             start_new_session=True,
+            preexec_fn=_hangs_up,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

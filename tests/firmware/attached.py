@@ -107,7 +107,9 @@ def misfortunes(cables: int, seed: Any) -> dict[str, int]:
         assert all("none lost" in note for note in returned), returned
         assert len(returned) >= sum(b["losses"] for b in boards) > 0, (len(returned), boards)
         spikes = spikes_in(log)
-        assert len(spikes) == len(set(spikes)) > 0
+        # Of a Poisson train two may come in one step.
+        own = [spike for spike in spikes if not spike[1].startswith("p.")]
+        assert len(own) == len(set(own)) > 0
         subprocess.run(
             [*command, "--for", f"{spikes[-1][0]} ns", "--record", str(alone)],
             check=True,

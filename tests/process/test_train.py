@@ -186,7 +186,6 @@ def test_mistakes_are_one_line(neurobus: Neurobus, tmp_path: Path) -> None:
 
 def test_a_habit_is_learnt_from_a_demonstration(neurobus: Neurobus, tmp_path: Path) -> None:
     """Sensor and motor were poked together; then the sensor alone moves the motor, and that motor only."""
-    out = tmp_path / "habit.brain"
 
     def moved_by(brain_file: Path, log: Path) -> set[str]:
         cluster = Cluster(neurobus.start("brain", "load", brain_file, "--json", "--record", log))
@@ -196,6 +195,7 @@ def test_a_habit_is_learnt_from_a_demonstration(neurobus: Neurobus, tmp_path: Pa
         return {name for _, name in spikes_in(log)} - {"sensor.left"}
 
     for passes, moved in ((0, set()), (1, {"motor.right"})):
+        out = tmp_path / f"{passes}.brain"
         done = neurobus("train", "configs/first/habit.toml", "--from", "configs/first/habit.mcap",
                         "--passes", passes, "-o", out, "--json", timeout_s=100)  # fmt: skip
         assert done.returncode == 0, done.stderr
