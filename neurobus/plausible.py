@@ -17,6 +17,8 @@ FASTEST_MV_PER_MS = 100.0
 """Currents of cells move a membrane by some 10 mV in a ms; a spike's upstroke, by a few hundred."""
 SHORTEST_MS = 0.1
 """A synapse that by itself makes the membrane faster than this is stronger than that of any cell."""
+SHORTEST_OF_CHANNELS_MS = 1e-4
+"""All channels of a membrane, open at the peak of a spike, may be faster than that, but not than this."""
 LARGEST_MV = 1000.0
 """Of a potential, or what one spike adds to it."""
 
@@ -31,10 +33,9 @@ def implausible(network: Network) -> Iterator[str]:
     for number, model in enumerate(network.models):
         members = np.flatnonzero(network.model_of == number)
         for name, param in model.params().items():
-            if param.unit.endswith("S"):
-                continue  # all channels of a membrane, open at the peak of a spike, may be faster than that
             values = network.params[number][name]
-            wrong = members[_too_large(values, param.unit, capacity_pf[members])]
+            channels = SHORTEST_MS / SHORTEST_OF_CHANNELS_MS if param.unit.endswith("S") else 1.0
+            wrong = members[_too_large(values / channels, param.unit, capacity_pf[members])]
             if wrong.size:
                 value = values[np.searchsorted(members, wrong[0])]
                 yield _line(network, wrong, f"{name} is {value:g} {param.unit}")
@@ -47,10 +48,32 @@ def implausible(network: Network) -> Iterator[str]:
             n = counted(int(np.sum(mine & large)), "synapse")
             weight = f"{pre} → {post} is {network.weight[synapse]:g} {unit}"
             yield f"{n} as strong as no cell's: {weight}; is the unit right?"
+    graded = network.graded
+    kinds = np.where(np.isnan(graded.reversal), "pA", "nS")
+    for kind in ("pA", "nS"):
+        of_kind = kinds == kind
+        beyond = (
+            of_kind
+            & _too_large(graded.weight, kind, capacity_pf[graded.post])
+            & _of_cells(network)[graded.post]
+        )
+        for j in np.flatnonzero(beyond)[:1].tolist():
+            ends = f"{network.ids[graded.pre[j]]} → {network.ids[graded.post[j]]}"
+            n = counted(int(beyond.sum()), "graded synapse")
+            yield f"{n} as strong as no cell's: {ends} is {graded.weight[j]:g} {kind}; is the unit right?"
     strong = [(i, pa) for i, _, _, pa in network.currents if abs(pa) > FASTEST_MV_PER_MS * capacity_pf[i]]
     if strong:
         wrong = np.unique([i for i, _ in strong])
         yield _line(network, wrong, f"a current is {strong[0][1]:g} pA")
+
+
+def _of_cells(network: Network) -> npt.NDArray[np.bool_]:
+    """Which have a membrane in mV: what graded synapses pass to others is a plain number."""
+    yes = [
+        issubclass(m, Model) and any(p.unit.endswith("V") for p in m.params().values())
+        for m in network.models
+    ]
+    return np.array([number >= 0 and yes[number] for number in network.model_of.tolist()], bool)
 
 
 def _line(network: Network, members: npt.NDArray[np.int64], what: str) -> str:

@@ -17,6 +17,8 @@ _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za
 FARTHEST = 400
 """Powers of ten; a float has 308."""
 LONGEST_NS = 1 << 62
+LARGEST = 1e15
+"""Of any quantity in the unit of its model: products of a few of them are still finite numbers."""
 
 
 class UnitError(ValueError):
@@ -74,6 +76,10 @@ def parse(value: object, unit: str, usual: str = "") -> float:
     result = float(_scaled(value, unit, usual))
     if result != result or result in (float("inf"), float("-inf")):
         raise UnitError(f"{value!r} is not a finite number")
+    if abs(result) > LARGEST:
+        raise UnitError(
+            f"{value!r} is beyond every number that is reckoned with here, {LARGEST:g} {unit}".rstrip()
+        )
     return result
 
 

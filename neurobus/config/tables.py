@@ -119,7 +119,13 @@ class CsvTable:
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise self.error(int(bad[0]), f"{name} '{cells[bad[0]]}' is not a finite number")
-        return values * up if up >= 1 else values / down
+        values = values * up if up >= 1 else values / down
+        for row in np.flatnonzero(np.abs(values) > units.LARGEST)[:1].tolist():
+            most = f"{units.LARGEST:g} {unit}".rstrip()
+            raise self.error(
+                row, f"{name} '{cells[row]}' is beyond every number that is reckoned with here, {most}"
+            )
+        return values
 
     def _floats(self, name: str, cells: list[str]) -> Array:
         text = "".join(cells)

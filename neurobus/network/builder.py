@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from neurobus import units
 from neurobus.config import Config
+from neurobus.config.locate import Place
 from neurobus.config.schema import Background, Current
 from neurobus.model import Array, Model, Shown, Source
-from neurobus.network.held import current_fault
+from neurobus.network.held import current_fault, electrodes_fault
 from neurobus.network.junctions import followed
 from neurobus.network.population import Int32s, Population
 from neurobus.network.quantities import Quantities
@@ -183,6 +184,7 @@ def _sample_delay(who: Population, joined: bool, min_delay: int) -> int:
 def _currents(who: Population) -> list[tuple[int, int, int, float]]:
     read = who.read
     found: list[tuple[int, int, int, float]] = []
+    places: list[Place] = []
     for place, source in who.config.active("sources"):
         if not isinstance(source, Current):
             continue
@@ -195,6 +197,9 @@ def _currents(who: Population) -> list[tuple[int, int, int, float]]:
         if 0 <= stop <= start:
             raise who.error((*place, "stop"), f"stop '{source.stop}' must come after start")
         found.extend((i, start, stop, pa) for i in members.tolist())
+        places.extend([place] * len(members))
+    if (fault := electrodes_fault(who, found)) is not None:
+        raise who.error((*places[fault[0]], "amplitude"), fault[1])
     return found
 
 

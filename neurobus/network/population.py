@@ -33,6 +33,7 @@ from neurobus.loading import load as load_model
 from neurobus.model import Array, Model, Node, Param, Shown, Source
 from neurobus.model import Encoder as EncoderModel
 from neurobus.network.draw import Owned
+from neurobus.network.held import too_fast
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
 from neurobus.streams import Use, Words, tags, uniforms
@@ -328,12 +329,22 @@ class Population:
         """The model can make its constants of them, at this dt."""
         if not issubclass(model, Model) or model.prepare is Model.prepare:
             return
+        if word := too_fast(model, values):
+            raise self.error(place, word)
         try:
-            model.prepare(values, self.read.dt_ns / 1e6)
+            with np.errstate(all="ignore"):
+                constants = model.prepare(values, self.read.dt_ns / 1e6)
         except ValueError as error:
             raise self.error(place, " ".join(str(error).split())) from error
         except Exception as error:
             raise self.error(place, fault_in(model, error)) from error
+        for name, made in constants.items():
+            for i in np.flatnonzero(~np.isfinite(np.asarray(made, np.float64)).ravel())[:1].tolist():
+                given = ", ".join(
+                    f"{key} = {value[min(i, len(value) - 1)]:g}" for key, value in values.items()
+                )
+                message = f"the model's constant {name} is no finite number with {given}"
+                raise self.error(place, message)
 
     def _parameter_columns(self, model: type[Node], model_name: str, csv: CsvTable) -> dict[str, Array]:
         """The columns of a group's CSV that are parameters: those of that name, and all with a unit."""

@@ -937,6 +937,10 @@ class Core:
 
     # -- views and snapshots --------------------------------------------------------------------
 
+    def overflown(self) -> Array:
+        """Which neurons have a state that is no number any more, or infinite. Shape (K,)."""
+        return np.asarray(~np.isfinite(self.state).all(axis=0))
+
     def potential_mv(self, at: int = 0) -> Array:
         """Membrane potential of each neuron, absolute mV: at the committed step, or at step `at` if that is
         later, as it will be when nothing more arrives and nothing is emitted before. No farther than

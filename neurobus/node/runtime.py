@@ -999,7 +999,14 @@ class Runtime:
         gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
         self._tell_final(gaps, unended)
 
+    def _tell_overflow(self) -> None:
+        if isinstance(self.core, Core) and (over := self.core.overflown()).any():
+            first = self.role.ids[int(np.argmax(over))]
+            word = f"the state of {first} overflowed and is no number; what it did since means nothing"
+            self.report("trouble", {"what": word})
+
     def _tell_final(self, gaps: dict[str, Any], unended: dict[str, dict[str, list[int]]]) -> None:
+        self._tell_overflow()
         sent = [self.role.epoch, self.seq, self.sample_seq]
         told = {"counts": self.counts(), "gaps": gaps, "unended": unended, "sent": sent}
         self.report("final", {**self.status(), **told})

@@ -148,6 +148,54 @@ def test_a_current_that_a_chip_cannot_hold_is_refused(amplitude, model, refused)
         net(text)
 
 
+def electrode(amplitude, **when):
+    return table("sources", kind="current", target="a", amplitude=amplitude, **when)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({}, {}, True),
+        ({"stop": "5 ms"}, {"start": "5 ms"}, False),
+        ({"stop": "5.1 ms"}, {"start": "5 ms"}, True),
+    ],
+)
+def test_currents_that_overlap_are_held_to_their_sum(first, second, refused):
+    text = (
+        chip("1 pA")
+        + electrode("15000 pA", **first)
+        + electrode("-9000 pA")
+        + electrode("15000 pA", **second)
+    )
+    if not refused:
+        assert len(net(text).currents) == 3
+        return
+    with pytest.raises(
+        InputError, match=r"test.toml:\d+: with the others on 'a', a current of 21000 pA: nodes.chip"
+    ):
+        net(text)
+    assert net(text.replace("nodes.chip", "nodes.lif")).currents
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"weight": "1 pA"}, True),
+        ({"weight": "30000 pA", "transfer": "sigmoid"}, True),
+        ({"weight": "19000 pA", "transfer": "sigmoid"}, False),
+    ],
+)
+def test_potentials_that_drive_a_chip_beyond_its_bounds_are_told(more, told):
+    text = chip("1 pA") + table("neurons", id="far", model="nodes.lif")
+    sigmoid = {"threshold": "-50 mV", "slope": "1 mV"} if "transfer" in more else {}
+    words = inexact(net(text + table("graded", pre="far", post="a", **more, **sigmoid)))
+    assert [
+        word.startswith("currents of junctions and graded synapses into a are bounded") for word in words
+    ] == ([True] * told)
+    junction = table("electrical", a="far", b="a", conductance="1 nS")
+    assert len(inexact(net(text + junction))) == 1 and not inexact(net(text))
+
+
 @pytest.mark.parametrize(
     ("synapse", "word"),
     [("p, 9000 pA, 1 ms", "a weight of 9000 pA: the chip's largest"), ("p, -5 pA, 1 ms, ex", "is >= 0")],

@@ -54,6 +54,30 @@ def test_every_life_is_lived_to_its_end(wall, monkeypatch):
     assert all(core.k > 0 for core in grown)
 
 
+@pytest.mark.parametrize("wall", [True, False])
+def test_a_state_that_overflowed_is_told_at_the_end(wall, monkeypatch):
+    network = net(PAIR)
+    role = Role("b", ["b"], [1], network.dt_ns, wall, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2)
+    told = []
+
+    def grow():
+        core = Core(place(network, 1).neuron_part(1))
+        core.state[0] = float("nan")
+        return core
+
+    class Witness(rehearsal.Stage):
+        def send(self, data):
+            super().send(data)
+            if data.startswith(wire.REPORT):
+                told.append(wire.decode(data))
+
+    monkeypatch.setattr(rehearsal, "Stage", Witness)
+    monkeypatch.setattr(rehearsal, "LIVES", 1)
+    rehearsal.rehearse(role, grow)
+    words = [report.data["what"] for report in told if report.verb == "trouble"]
+    assert [word.split(" and ")[0] for word in words] == ["the state of b overflowed"]
+
+
 @pytest.mark.parametrize("dt", ["1 ns", "10 ns", "1 s"])
 def test_a_life_ends_whatever_a_step_lasts(dt):
     """The clock on the wall never outruns it: a step of 10 ns takes longer than that to compute."""
