@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-Numbers = list[Any] | npt.NDArray[Any]
+    Numbers = list[Any] | npt.NDArray[Any]
 """A column of a batch: a list for a stream of one neuron, an array for a stream of many."""
 
 

@@ -1,4 +1,4 @@
-"""Times as steps of dt: the one place where a time becomes steps, and how long a run can be. Pure.
+"""Times as steps of dt: the one place where a time becomes steps. Pure.
 
 Text is exact decimals until it is whole nanoseconds (`neurobus.units.to_ns`); a parameter of a model is a
 float64 in ms, and so is dt there. Both become whole nanoseconds first and are integers from then on. No
@@ -12,33 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-
-from neurobus.errors import InputError
-
-LONGEST_RUN = 1 << 30
-"""Steps. A key on the wire is `step << 32 | source` in an int64, and no step is as large as this one: 29 h of
-model time at dt = 0.1 ms, 18 min at 1 µs."""
-LAST_STEP = LONGEST_RUN - 1
-LONGEST_DELAY = 1 << 20
-"""Steps. Each neuron keeps what is under way to it by step: 17 MB a receptor for as long a delay."""
-
-
-def beyond(dt_ns: int) -> str:
-    """What a time of so many steps is."""
-    hours = LONGEST_RUN * dt_ns / 3.6e12
-    return f"beyond the longest run, {LONGEST_RUN:,} steps of {dt_ns / 1e6:g} ms ({hours:.3g} h)"
-
-
-def last_step(begin: int, for_ns: int, dt_ns: int) -> int:
-    """Where a run ends that goes on for so long from step `begin`. Raises ValueError off the grid, and beyond
-    the longest run."""
-    if for_ns % dt_ns:
-        raise ValueError(f"{for_ns / 1e6:g} ms is no multiple of dt = {dt_ns / 1e6:g} ms")
-    if begin + for_ns // dt_ns > LAST_STEP:
-        after = f" from {begin * dt_ns / 1e6:g} ms on" if begin else ""
-        raise ValueError(f"{for_ns / 1e9:g} s{after} is {beyond(dt_ns)}")
-    return begin + for_ns // dt_ns
-
 
 EXACT_NS = float(1 << 50)
 """Below it the nearest whole number to a product ms * 1e6 is the one that was written."""
@@ -82,15 +55,6 @@ def nearest_step(ms: npt.ArrayLike, dt_ms: float) -> Ints:
 def off_grid_ms(ms: npt.ArrayLike, dt_ms: float) -> npt.NDArray[np.float64]:
     """By how much `steps_up` lengthens each of these times, ms; 0 for those on the grid."""
     return np.asarray((-whole_ns(ms) % _dt_ns(dt_ms)) * 1e-6)
-
-
-def on_grid(time_ns: int, dt_ns: int, what: str) -> int:
-    """A time that an argument gives, in steps. Raises InputError as `last_step` does ValueError: `what` is
-    how the argument is named."""
-    try:
-        return last_step(0, time_ns, dt_ns)
-    except ValueError as error:
-        raise InputError(f"{what}: {error}") from error
 
 
 def _dt_ns(dt_ms: float) -> int:

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-STREAMS = 2
-"""Version of this table and of what is made of its words. Another version draws other networks and noise."""
+from neurobus.versions import STREAMS
 
 Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import zmq
 
+from neurobus.bounds import LAST_STEP
 from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, await_frame, receive
 from neurobus.bus.schedule import Schedule
 from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
-from neurobus.grid import LAST_STEP
 from neurobus.guard import Guard
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.node.weighing import ORDER as RECORD

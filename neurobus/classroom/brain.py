@@ -25,7 +25,8 @@ from neurobus.errors import InputError
 from neurobus.model import Array
 from neurobus.network import Network
 from neurobus.network.held import faults
-from neurobus.streams import OF_THE_RUN, STREAMS, drawn_otherwise
+from neurobus.streams import OF_THE_RUN, drawn_otherwise
+from neurobus.versions import STREAMS
 
 FORMAT = 1
 

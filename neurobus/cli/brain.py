@@ -27,12 +27,12 @@ from neurobus.cli.common import (
     recording_options,
     trust_option,
 )
-from neurobus.cli.run import perform
+from neurobus.cli.perform import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster import weights as gathered
-from neurobus.cluster.launcher import Launch, refuse_pace
-from neurobus.cluster.options import Options
+from neurobus.cluster.launcher import Launch
+from neurobus.cluster.options import Options, refuse_pace
 from neurobus.cluster.summary import exit_code
 from neurobus.errors import one_line
 from neurobus.words import counted, number

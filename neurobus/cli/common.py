@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from neurobus import modelpath, units
-from neurobus.config.schema import MOST_SEED
+from neurobus.bounds import MOST_SEED
 from neurobus.errors import InputError, RunError
 
 RECORDING = "neurobus.log.recording"

@@ -14,7 +14,7 @@ from neurobus import __version__, network
 from neurobus import config as configs
 from neurobus.classroom.brain import Brain
 from neurobus.cli.common import print_json
-from neurobus.cli.run import perform
+from neurobus.cli.perform import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster.launcher import Launch
 from neurobus.cluster.options import Options

@@ -177,7 +177,7 @@ def verify(ctx: click.Context, log: Path, trust: bool, as_json: bool) -> None:
 
 
 def _verify(recorded: Log, trust: bool, quiet: bool) -> dict[str, Any]:
-    from neurobus.cli.run import perform
+    from neurobus.cli.perform import perform
     from neurobus.cluster.launcher import Launch
     from neurobus.log.rerun import late, rerun
 

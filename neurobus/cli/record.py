@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from neurobus import config
+from neurobus.bounds import on_grid
 from neurobus.bus.peer import Peer
 from neurobus.cli.clusters import runs, started
 from neurobus.cli.common import TIME, cluster_option, json_option, on_interrupt, overwrite_option, print_json
@@ -17,7 +18,6 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.options import Options
 from neurobus.errors import RunError
-from neurobus.grid import on_grid
 from neurobus.log import Header
 from neurobus.log.place import require_free
 from neurobus.log.recording import Recording

@@ -17,13 +17,13 @@ from typing import Any
 
 import click
 
+from neurobus.bounds import on_grid
 from neurobus.bus.peer import Peer
 from neurobus.cli.clusters import runs, started
 from neurobus.cli.common import cluster_option, ids_of, json_option, on_interrupt, print_json, window_options
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.errors import InputError, one_line
-from neurobus.grid import on_grid
 from neurobus.log import Log, read
 from neurobus.log.names import select
 from neurobus.log.place import kept

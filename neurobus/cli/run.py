@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import signal
 import sys
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neurobus.cli.common import (
     RATE,
@@ -28,17 +22,14 @@ from neurobus.cli.common import (
     trust_option,
 )
 from neurobus.cli.plain import CELLS, use_stand_ins
-from neurobus.cli.watch import RasterView, TopView, View
 from neurobus.cluster import state as states
-from neurobus.cluster.folder import Manifest
-from neurobus.cluster.launcher import Hooks, Launch, Launcher, refuse_pace
-from neurobus.cluster.options import Options
-from neurobus.cluster.summary import Summary, exit_code, render
+from neurobus.cluster.options import Options, refuse_pace
+from neurobus.cluster.spawning import nursery_ahead
+from neurobus.cluster.summary import exit_code
 from neurobus.errors import InputError, one_line
-from neurobus.names import pick
-from neurobus.words import counted
 
-During = Callable[[Console, Manifest], Coroutine[Any, Any, None]]
+if TYPE_CHECKING:
+    from neurobus.cli.perform import View
 
 
 @click.command(name="run")
@@ -134,12 +125,17 @@ def command(
     refuse_pace(pace, options.clock)
     if save is not None:
         options.state = str(save.absolute())
-    options.programs = recorder(record, overwrite)
-    if replayed is not None:
-        options.replaced = recorded_spikes(replayed, ids_of(only) or [])
     stem = config.stem if config else Path(options.config_path or options.config_name).stem
-    during = view(as_top, raster, for_ns)
-    summary = perform(Launch(options, stem, for_ns, pace), quiet=as_json, during=during)
+    with nursery_ahead() as nursery:  # it imports while we do
+        from neurobus.cli.perform import perform
+        from neurobus.cluster.launcher import Launch
+
+        options.programs = recorder(record, overwrite)
+        if replayed is not None:
+            options.replaced = recorded_spikes(replayed, ids_of(only) or [])
+        during = view(as_top, raster, for_ns)
+        launch = Launch(options, stem, for_ns, pace)
+        summary = perform(launch, quiet=as_json, during=during, nursery=nursery)
     if as_json:
         print_json(asdict(summary))
     sys.exit(exit_code(summary))
@@ -168,6 +164,7 @@ def _options(
 def recorded_spikes(log: Path, only: list[str]) -> dict[str, list[int]]:
     """Spike times (ns) of some neurons in a log. Raises InputError for one that is not in it."""
     from neurobus.log import read
+    from neurobus.names import pick
 
     recorded = read(log)
     for problem in recorded.problems:
@@ -185,103 +182,8 @@ def view(as_top: bool, raster: bool, for_ns: int | None) -> View | None:
         raise InputError("--top needs a terminal; --raster draws in characters without one")
     if raster:
         use_stand_ins(CELLS)  # a row of characters stays in its columns
-    return TopView() if as_top else RasterView(for_ns) if raster else None
+    if not (as_top or raster):
+        return None
+    from neurobus.cli.watch import RasterView, TopView
 
-
-def perform(launch: Launch, quiet: bool, during: During | None = None, hint: bool = True) -> Summary:
-    """Run a launch under the eyes of a person: progress, notes, summary on stderr; Ctrl-C stops politely.
-
-    `during` runs beside it from the start on, and is cancelled at the end. `hint`: say how to go on.
-    """
-    # Held back until there is a loop to take it: a Ctrl-C in its making leaves half a loop, which complains.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        return asyncio.run(_perform(launch, Console(stderr=True, highlight=False), quiet, during, hint))
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-
-
-async def _perform(launch: Launch, console: Console, quiet: bool, during: During | None,
-                   hint: bool) -> Summary:  # fmt: skip
-    shown = console.is_terminal and not quiet
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not shown,
-    )
-    task = progress.add_task("building the network", total=None)
-
-    def ready(n: int, of: int) -> None:
-        progress.update(task, description="waking neurons", completed=n, total=of)
-
-    beside: list[asyncio.Task[None]] = []
-
-    def started(manifest: Manifest) -> None:
-        progress.stop()
-        if during is not None:
-            beside.append(asyncio.create_task(during(console, manifest)))
-        if not quiet:
-            console.print(
-                f"[bold]{manifest.name}[/] runs: {counted(manifest.n_neurons, 'neuron')} in "
-                f"{counted(manifest.processes, 'process')}, {manifest.clock} clock. Ctrl-C stops it."
-            )
-            if launch.options.snapshots and launch.options.state:
-                console.print(f"its state: {launch.options.state}", soft_wrap=True)
-
-    held: list[str] = []  # while a view has the terminal
-
-    def word(text: str) -> None:
-        if isinstance(during, TopView) and beside:
-            held.append(text)
-        else:
-            with contextlib.suppress(OSError):  # the terminal may be closed
-                console.print(text, style="yellow", soft_wrap=True)
-
-    def starting(manifest: Manifest) -> None:
-        if isinstance(during, View):
-            during.join(manifest)
-
-    launch.hooks = Hooks(word=word, ready=ready, starting=starting, started=started)
-    launcher = Launcher(launch)
-    interrupts = 0
-
-    def interrupt(number: signal.Signals) -> None:
-        nonlocal interrupts
-        interrupts += 1
-        launcher.summary.interrupted = number == signal.SIGINT
-        launcher.summary.signal = launcher.summary.signal or number.name
-        if interrupts == 1:
-            launcher.stop()
-        else:
-            launcher.kill()
-
-    loop = asyncio.get_running_loop()
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
-        signals.append(signal.SIGHUP)
-    for number in signals:
-        loop.add_signal_handler(number, interrupt, number)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    progress.start()
-    try:
-        summary = await launcher.run()
-    finally:
-        progress.stop()
-        for companion in beside:
-            companion.cancel()
-        for failure in await asyncio.gather(*beside, return_exceptions=True):
-            if isinstance(failure, Exception):
-                console.print(f"what watched the run failed: {failure!r}", style="yellow", soft_wrap=True)
-        for text in held:
-            console.print(text, style="yellow", soft_wrap=True)
-        with contextlib.suppress(Exception):
-            for number in signals:
-                loop.remove_signal_handler(number)
-    if not quiet:
-        with contextlib.suppress(OSError):  # the terminal may be closed
-            print(render(summary, launch.resume_with if hint else None), file=sys.stderr)
-    return summary
+    return TopView() if as_top else RasterView(for_ns)

@@ -29,12 +29,12 @@ from neurobus.cli.common import (
     recording_options,
     trust_option,
 )
-from neurobus.cli.run import perform
+from neurobus.cli.perform import perform
 from neurobus.cluster import folder as folders
 from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
-from neurobus.cluster.launcher import Launch, refuse_pace
-from neurobus.cluster.options import Options
+from neurobus.cluster.launcher import Launch
+from neurobus.cluster.options import Options, refuse_pace
 from neurobus.cluster.summary import Summary, exit_code, resume_hint
 from neurobus.errors import InputError, RunError
 from neurobus.words import counted, number

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import sys
-from typing import Protocol, runtime_checkable
 
 import click
 import numpy as np
@@ -15,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from neurobus.bus.peer import Peer
+from neurobus.cli.perform import View
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.raster import NARROWEST, Raster, label_width, rows_of
 from neurobus.events import Spikes
@@ -30,15 +30,6 @@ LINES_BELOW = 8
 """Of a terminal, left for what else a run says."""
 FAREWELL_S = 5.0
 """How long the view may take to see that its run is over."""
-
-
-@runtime_checkable
-class View(Protocol):
-    """Runs beside a run, in its event loop: joins before the start, then lasts until it is cancelled."""
-
-    def join(self, manifest: Manifest) -> None: ...
-
-    async def __call__(self, console: Console, manifest: Manifest) -> None: ...
 
 
 class RasterView(View):
@@ -111,6 +102,8 @@ def _print(raster: Raster) -> None:
 
 class TopView(View):
     """`neurobus top` in this terminal, until the run is over or the person closes it."""
+
+    has_terminal = True
 
     def join(self, manifest: Manifest) -> None:
         """It finds the cluster by itself."""

@@ -13,23 +13,25 @@ import contextlib
 import json
 import os
 import signal
-import sys
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from neurobus.bounds import LAST_STEP, last_step
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
+from neurobus.cluster import spawning
 from neurobus.cluster import state as states
-from neurobus.cluster.options import Options
+from neurobus.cluster.options import Options, refuse_pace
+from neurobus.cluster.pipe import Pipe
 from neurobus.cluster.policy import RestartPolicy
 from neurobus.cluster.snapshots import Snapshots
 from neurobus.cluster.summary import RESUME, Summary, busiest, of_boards, resume_hint, total
 from neurobus.errors import InputError, NeurobusError, RunError
 from neurobus.events import Control, Report
-from neurobus.grid import LAST_STEP, last_step
 from neurobus.guard import Guard, file_of
 from neurobus.wire import bus as wire
 from neurobus.words import some
@@ -73,17 +75,11 @@ class Launch:
     hooks: Hooks = field(default_factory=Hooks)
 
 
-def refuse_pace(pace: float | None, clock: str | None) -> None:
-    """Raises InputError where a pace is asked of the wall clock. `clock` None: not known yet."""
-    if pace is not None and clock == "wall":
-        raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
-
-
 class Launcher:
-    """Runs one cluster: `summary = await Launcher(launch).run()`."""
+    """Runs one cluster: `summary = await Launcher(launch).run()`. `nursery`: one that is there already."""
 
-    def __init__(self, launch: Launch):
-        self.launch = launch
+    def __init__(self, launch: Launch, nursery: subprocess.Popen[bytes] | None = None):
+        self.launch, self._given = launch, nursery
         self.summary = Summary()
         self.manifest: folders.Manifest
         self._finals: dict[str, dict[str, Any]] = {}
@@ -113,7 +109,7 @@ class Launcher:
         """From nothing to the summary. Raises InputError or RunError; leaves nothing behind either way."""
         begun = time.monotonic()
         self.folder = folders.create(self.launch.stem)
-        self._nursery: asyncio.subprocess.Process | None = None
+        self._nursery: Pipe | None = None
         self._peer: Peer | None = None
         try:
             self._prepare_state()
@@ -132,20 +128,10 @@ class Launcher:
             options.state, options.state_by_name = str(folders.state_dir() / self.folder.name), True
 
     async def _start_nursery(self) -> None:
-        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-        root = str(Path(__file__).resolve().parents[2])
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
-        self._nursery = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "neurobus.cluster.nursery",
-            str(self.folder),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=env,
-            limit=1 << 26,
-        )
+        pipe = Pipe(self._given or spawning.nursery())
+        await pipe.open()
+        self._nursery = pipe
+        self._tell(folder=str(self.folder))
         self._reader = asyncio.create_task(self._read_news())
         self.launch.hooks.building()
         await self._until(lambda: hasattr(self, "built"), None)
@@ -313,8 +299,8 @@ class Launcher:
     # -- news from the nursery and the bus ---------------------------------------------------------
 
     async def _read_news(self) -> None:
-        assert self._nursery is not None and self._nursery.stdout is not None
-        while line := await self._nursery.stdout.readline():
+        assert self._nursery is not None
+        while line := await self._nursery.line():
             self._news(json.loads(line))
             self._changed.set()
         code = await self._nursery.wait()
@@ -493,9 +479,8 @@ class Launcher:
             self.summary.pss_mb_per_process = round(sum(sizes) / len(sizes) / 1024, 2)
 
     def _tell(self, **command: Any) -> None:
-        assert self._nursery is not None and self._nursery.stdin is not None
-        with contextlib.suppress(ConnectionError):
-            self._nursery.stdin.write(json.dumps(command).encode() + b"\n")
+        assert self._nursery is not None
+        self._nursery.tell(**command)
 
     def _control(self, to: str, verb: str, args: dict[str, Any]) -> None:
         assert self._peer is not None
@@ -538,13 +523,11 @@ class Launcher:
             self._peer.close()
         if self._nursery is not None:
             self._tell(do="end")
-            if self._nursery.stdin is not None:
-                self._nursery.stdin.close()  # while it builds it reads no word, but sees that
+            self._nursery.hang_up()  # while it builds it reads no word, but sees that
             try:
                 await asyncio.wait_for(self._nursery.wait(), 10)
             except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    self._nursery.kill()
+                self._nursery.kill()
                 await self._nursery.wait()
             await self._reader
         folders.remove(self.folder, os.getpid())

@@ -1,9 +1,10 @@
 """The nursery: one process that imports, builds and compiles everything once, then forks the run.
 
-    python -P -m neurobus.cluster.nursery RUN_FOLDER
+    python -P -m neurobus.cluster.nursery
 
-Commands come as JSON lines on stdin, news leave as JSON lines on a descriptor that was stdout: what a model
-prints goes to stderr. It is the parent of all
+Commands come as JSON lines on stdin, and the first names the run folder: the process may be started before
+its launcher has one (`neurobus.cluster.spawning`). News leave as JSON lines on a descriptor that was stdout:
+what a model prints goes to stderr. It is the parent of all
 processes of the run and the only one that reaps them. When stdin ends (the launcher is gone, however)
 it ends the run and removes the folder; when the nursery itself is killed, its children see their
 lifeline end. So nothing is left behind whoever dies.
@@ -67,7 +68,7 @@ WEIGHTS = "@weights"
 class Nursery:
     """State of the one nursery of a run."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, unread: bytes = b""):
         self.folder, self.owner = folder, folders.owner_of(folder)
         self.options = Options.read(folder)
         self.endpoints = Endpoints.in_folder(folder)
@@ -77,7 +78,7 @@ class Nursery:
         self._seats: dict[str, Seat] = {}
         self._code: dict[str, Callable[[Seat], None]] = {}
         self._runtimes: list[Runtime] = []
-        self._buffer = b""
+        self._buffer = unread
         self._senders: dict[str, dict[str, Any]] = {}
         self.troubles = folders.state_dir()
         self.filling: list[list[object]] = []
@@ -577,6 +578,26 @@ def take_line() -> None:
     os.dup2(2, 1)
 
 
+def wait_for_folder() -> tuple[Path, bytes]:
+    """The run folder, and what has been read of stdin after it. Ends the process when nobody wants it."""
+    heard = b""
+    while b"\n" not in heard:
+        data = os.read(0, 65536)
+        if not data:
+            sys.exit(0)
+        heard += data
+    line, _, rest = heard.partition(b"\n")
+    return Path(json.loads(line)["folder"]), rest
+
+
+def leave(code: int) -> NoReturn:
+    """End without taking the interpreter and the network apart: that takes long."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 def _say(data: bytes) -> None:
     while data:
         data = data[os.write(_line_fd, data) :]
@@ -587,10 +608,9 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # When the launcher is killed while one of us is stopped, the group is orphaned and hung up.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.setpgid(0, 0)
     take_line()
     _raise_file_limit()
-    nursery = Nursery(Path(sys.argv[1]))
+    nursery = Nursery(*wait_for_folder())
     try:
         with work_while_held(0):
             nursery.build()
@@ -628,7 +648,7 @@ def main() -> NoReturn:
         nursery.serve()
     finally:
         nursery.end()
-    sys.exit(0)
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 
 from neurobus.errors import InputError
-from neurobus.streams import STREAMS
+from neurobus.versions import STREAMS
 
 
 @dataclass
@@ -93,6 +93,12 @@ class Options:
         found.left_out = [] if trust else beside
         found.python_path = [*(beside if trust else []), os.getcwd()]
         return found
+
+
+def refuse_pace(pace: float | None, clock: str | None) -> None:
+    """Raises InputError where a pace is asked of the wall clock. `clock` None: not known yet."""
+    if pace is not None and clock == "wall":
+        raise InputError("--pace goes with --clock virtual; the wall clock's pace is 1")
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import msgspec
 from msgspec import field
 
 from neurobus import units
+from neurobus.bounds import LONGEST_RUN, beyond
 from neurobus.config import arrays, schema
 from neurobus.config.locate import Place, Places, meant
 from neurobus.config.schema import Document
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
-from neurobus.grid import LONGEST_RUN, beyond
 from neurobus.model import Array
 
 LONGEST_DT_NS = 1_000_000_000

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from neurobus import units
+from neurobus.bounds import MOST_SEED
 
 Clock = Literal["wall", "virtual"]
 OnLogFailure = Literal["continue", "stop"]
@@ -41,7 +42,6 @@ RESERVED = {
 """Names on the bus, or of processes, that belong to a run's own programs."""
 MOST = 1_000_000
 """Neurons and sources of a network, and whatever else is counted one by one."""
-MOST_SEED = (1 << 63) - 1
 Count = Annotated[int, Meta(ge=1, le=MOST)]
 
 

@@ -40,7 +40,7 @@ import neurobus
 from neurobus.config.schema import ID_PATTERN
 from neurobus.errors import NeurobusError
 from neurobus.events import Report, Stimulus
-from neurobus.streams import STREAMS
+from neurobus.versions import STREAMS
 
 GROUP_PATTERN = ID_PATTERN.replace("_.-", "_.#-")
 """Patterns of a group are called `group#0`."""

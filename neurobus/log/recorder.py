@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobus.events import Event, Numbers, Report, Samples, Spikes, Stimulus
+from neurobus.events import Event, Report, Samples, Spikes, Stimulus
 from neurobus.node.weighing import VERB as RECORDED
 from neurobus.wire.bus import Malformed, integer
 
 if TYPE_CHECKING:
+    from neurobus.events import Numbers
     from neurobus.log.writer import LogWriter
 
 BATCH = 100

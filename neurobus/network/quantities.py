@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus import units
+from neurobus.bounds import LONGEST_DELAY, LONGEST_RUN, beyond
 from neurobus.config import Config
 from neurobus.config.locate import Place
 from neurobus.config.schema import Distribution, Plain, Value
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
-from neurobus.grid import LONGEST_DELAY, LONGEST_RUN, beyond, whole_ns
+from neurobus.grid import whole_ns
 from neurobus.model import Array
 from neurobus.network.draw import Owned, Stream, sample
 from neurobus.streams import Use, Words, key, keys

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
+from neurobus.bounds import LONGEST_RUN, beyond
 from neurobus.config.locate import Place, meant
 from neurobus.config.schema import (
     STATIC,
@@ -25,7 +26,7 @@ from neurobus.config.schema import (
 from neurobus.config.schema import Graded as GradedTable
 from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
-from neurobus.grid import LONGEST_RUN, beyond, nearest_step
+from neurobus.grid import nearest_step
 from neurobus.loading import load_synapse
 from neurobus.model import Array, Model, Synapse
 from neurobus.network import rules

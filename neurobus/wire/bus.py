@@ -24,14 +24,16 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
-import numpy as np
-import numpy.typing as npt
 
+from neurobus.bounds import LONGEST_RUN
 from neurobus.events import Control, Event, Led, Report, Samples, Spikes, Stimulus
-from neurobus.grid import LONGEST_RUN
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER, LED = (
     b"s",
@@ -201,7 +203,15 @@ def _times(
     if not (isinstance(times, bytes) and isinstance(neurons, bytes) and len(times) == 2 * len(neurons)
             and len(times) % 8 == 0):  # fmt: skip
         raise Malformed("times and neurons do not match")
+    import numpy as np
+
     return np.frombuffer(times, "<i8"), np.frombuffer(neurons, "<u4")
+
+
+def _potentials(data: bytes) -> npt.NDArray[np.float64]:
+    import numpy as np
+
+    return np.frombuffer(data, "<f8")
 
 
 def _header(row: list[Any]) -> tuple[int, int, bool]:
@@ -227,7 +237,7 @@ def decode(data: bytes) -> Event:
         if kind == SAMPLES:
             epoch, seq, last = _header(row)
             times, neurons = _times(*row[3:5])
-            v = row[5] if neurons is None else np.frombuffer(row[5], "<f8")
+            v = row[5] if neurons is None else _potentials(row[5])
             if len(v) != len(times) or (neurons is None and not all(isinstance(x, (int, float)) for x in v)):
                 raise Malformed("potentials do not match times")
             return Samples(name, epoch, seq, times, v, neurons, last)
@@ -268,6 +278,8 @@ def encode(event: Event) -> bytes:
         head = [event.epoch, event.seq, event.last]
         if event.neurons is None:
             return frame(topic(SAMPLES, event.stream), [*head, list(event.t_ns), None, list(event.v_mv)])
+        import numpy as np
+
         v = np.asarray(event.v_mv, "<f8").tobytes()
         return frame(topic(SAMPLES, event.stream), [*head, *_packed(event.t_ns, event.neurons), v])
     if isinstance(event, Stimulus):
@@ -280,4 +292,6 @@ def encode(event: Event) -> bytes:
 
 
 def _packed(t_ns: Any, neurons: Any) -> tuple[bytes, bytes]:
+    import numpy as np
+
     return np.asarray(t_ns, "<i8").tobytes(), np.asarray(neurons, "<u4").tobytes()

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurobus import units
+from neurobus.bounds import LONGEST_RUN, last_step
 from neurobus.cluster.join import _on_grid
 from neurobus.describe import describe
 from neurobus.errors import InputError
-from neurobus.grid import LONGEST_RUN, last_step, nearest_step, off_grid_ms, steps_up, whole_ns
+from neurobus.grid import nearest_step, off_grid_ms, steps_up, whole_ns
 from neurobus.node.core import SourceCore
 from neurobus.placement import place
 from nodes.lif import Lif

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A module imports from its own layer and those below it; the longest name counts.
 LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
-    {"errors", "grid", "exact", "streams", "units", "words", "names", "events", "model", "modelpath",
-     "loading", "ledger", "led", "picture", "system", "guard"},
+    {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "words", "names", "events", "model",
+     "modelpath", "loading", "ledger", "led", "picture", "system", "guard"},
     {"config", "network", "placement", "owned", "plausible", "catalogue", "describe", "structure",
      "classroom"},
     {"wire"},
@@ -30,9 +30,9 @@ LAYERS = [
 ]  # fmt: skip
 STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
 
-PURE = {"errors", "grid", "exact", "streams", "units", "words", "names", "events", "model", "modelpath",
-        "loading", "ledger", "led", "picture", "config", "network", "placement", "owned",
-        "plausible", "catalogue", "describe", "structure", "wire", "classroom.data",
+PURE = {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "words", "names", "events",
+        "model", "modelpath", "loading", "ledger", "led", "picture", "config", "network", "placement",
+        "owned", "plausible", "catalogue", "describe", "structure", "wire", "classroom.data",
         "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
         "classroom.pictures", "node.core", "node.kernels", "node.loan", "bus.schedule",
         "cluster.policy", "cluster.live", "cluster.raster", "log.diff", "log.replay",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from neurobus.bounds import on_grid
 from neurobus.errors import InputError
-from neurobus.grid import on_grid
 
 
 @pytest.mark.parametrize(("ns", "dt_ns", "steps"), [(4_200_000, 100_000, 42), (0, 7, 0), (10**9, 1, 10**9)])

@@ -1,0 +1,38 @@
+"""Starts a nursery. It imports for longer than whoever asks for the run, so it is started first, and told its
+folder on its stdin when there is one. This module imports next to nothing, for the same reason."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def nursery() -> subprocess.Popen[bytes]:
+    """A nursery that waits to be told its run folder. In a group of its own: a Ctrl-C is the launcher's."""
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    root = str(Path(__file__).resolve().parents[2])
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "neurobus.cluster.nursery"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        env=env,
+        process_group=0,
+    )
+
+
+@contextlib.contextmanager
+def nursery_ahead() -> Iterator[subprocess.Popen[bytes]]:
+    """A nursery for a launcher that is still to be made; none is left when that comes to nothing."""
+    process = nursery()
+    try:
+        yield process
+    finally:
+        if process.returncode is None:  # nobody took it and saw to its end; it has no children
+            process.kill()
+            process.wait()
