@@ -51,7 +51,7 @@ from neurobus.network import Network
 from neurobus.network.held import grains
 from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
-from neurobus.node.rehearsal import LIVES, rehearse
+from neurobus.node.rehearsal import lives, rehearse
 from neurobus.node.runtime import Role, Runtime, read_snapshot
 from neurobus.placement import Plan, Process
 from neurobus.streams import drawn_otherwise
@@ -333,14 +333,15 @@ class Nursery:
 
     def _rehearse(self) -> None:
         """Run what every neuron will run, for each kind of process once: see `neurobus.node.rehearsal`."""
+        times = lives(len(self.plan.processes))
         kinds: dict[Any, Process] = {}
         for process in self.plan.processes:
             kinds.setdefault((process.model, self.plan.types(process.number)), process)
         for process in kinds.values():
             # What fails here will fail on the bus, where it is told.
             with undisturbed(), contextlib.suppress(Exception):
-                rehearse(self._role(process), partial(self._core, process.number))
-        for _ in range(LIVES):
+                rehearse(self._role(process), partial(self._core, process.number), times)
+        for _ in range(times):
             peer = Peer(self.endpoints)  # of a bus that is not there yet
             peer.subscribe(b"s/")
             peer.patience(0)

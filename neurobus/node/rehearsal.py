@@ -22,12 +22,20 @@ from neurobus.wire import bus as wire
 
 LIVES = 12
 """CPython specializes what has run eight times."""
+FEW = 16
+"""Processes. So many lives cost more time than fewer processes would lose by pages of their own."""
 
 
 BEGUN = 10_000
 """Steps that a life under the wall clock has had before its first input; a second has many at a short dt."""
 SHORTEST_NS = 10_000
 """Steps of a life under the wall clock take at least so long: those it falls behind meanwhile it computes."""
+
+
+def lives(processes: int) -> int:
+    """How many lives come before so many processes. One is lived always: what it loads is there for the first
+    spike."""
+    return LIVES if processes >= FEW else 1
 
 
 class Stage:
@@ -89,15 +97,15 @@ class Stage:
         os.close(self._end)
 
 
-def rehearse(role: Role, grow: Callable[[], Core | SourceCore]) -> None:
-    """Live as this role with cores that `grow` makes, some times over, and leave no trace but warm code."""
+def rehearse(role: Role, grow: Callable[[], Core | SourceCore], times: int) -> None:
+    """Live as this role with cores that `grow` makes, so many times, and leave no trace but warm code."""
     dt_ns = max(role.dt_ns, SHORTEST_NS) if role.wall else role.dt_ns
     role = replace(role, snapshots=None, keeps=False, grace_ns=0, dt_ns=dt_ns)
     exit = wire.encode(Control(role.name, "exit"))
     start = {"t0_ns": now_ns() - BEGUN * role.dt_ns, "stop_step": None} if role.wall else {}
     begin = wire.encode(Control(wire.EVERYONE, "start", start))
     ask = wire.encode(Control(wire.EVERYONE, "report", {"step": 1}))
-    for _ in range(LIVES):
+    for _ in range(times):
         play = _by_the_wall(role) if role.wall else _by_duties(role)
         script = [[], [begin], *play, [ask], [exit]]
         Runtime(role, grow()).run(Stage(script, wire.topic(wire.HELLO, role.name), role.wall))

@@ -44,13 +44,14 @@ def test_every_life_is_lived_to_its_end(wall, monkeypatch):
 
     monkeypatch.setattr(rehearsal, "Stage", Witness)
     before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
-    rehearsal.rehearse(role, grow)
+    times = rehearsal.LIVES
+    rehearsal.rehearse(role, grow, times)
     after = os.listdir("/proc/self/fd") if before else []
     assert len(after) == len(before)
-    assert len(grown) == rehearsal.LIVES
+    assert len(grown) == times
     assert all(isinstance(report, Report) for report in told)
     verbs = [report.verb for report in told]
-    assert verbs.count("ready") == verbs.count("final") == verbs.count("status") == rehearsal.LIVES
+    assert verbs.count("ready") == verbs.count("final") == verbs.count("status") == times
     assert all(core.k > 0 for core in grown)
 
 
@@ -88,6 +89,12 @@ def test_a_life_ends_whatever_a_step_lasts(dt):
     child = os.fork()
     if child == 0:  # who never ends is ended
         signal.alarm(60)
-        rehearsal.rehearse(role, lambda: Core(plan.neuron_part(0)))
+        rehearsal.rehearse(role, lambda: Core(plan.neuron_part(0)), rehearsal.LIVES)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_two_neurons_do_not_wait_for_the_lives_of_three_hundred():
+    """Many share what a dozen lives have warmed, as the worm's do; few would wait longer than they save."""
+    assert rehearsal.lives(1) == rehearsal.lives(2) == rehearsal.lives(rehearsal.FEW - 1) == 1
+    assert rehearsal.lives(rehearsal.FEW) == rehearsal.lives(302) == rehearsal.LIVES == 12
