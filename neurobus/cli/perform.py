@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.launcher import Hooks, Launch, Launcher
+from neurobus.cluster.spawning import Started
 from neurobus.cluster.summary import Summary, render
 from neurobus.words import counted
 
@@ -68,7 +68,7 @@ class Bar:
 
 
 def perform(launch: Launch, quiet: bool, during: During | None = None, hint: bool = True,
-            nursery: subprocess.Popen[bytes] | None = None) -> Summary:  # fmt: skip
+            nursery: Started | None = None) -> Summary:  # fmt: skip
     """Run a launch under the eyes of a person: progress, notes, summary on stderr; Ctrl-C stops politely.
 
     `during` runs beside it from the start on, and is cancelled at the end. `hint`: say how to go on.
@@ -84,7 +84,7 @@ def perform(launch: Launch, quiet: bool, during: During | None = None, hint: boo
 
 
 async def _perform(launch: Launch, console: Console, quiet: bool, during: During | None,
-                   hint: bool, nursery: subprocess.Popen[bytes] | None) -> Summary:  # fmt: skip
+                   hint: bool, nursery: Started | None) -> Summary:  # fmt: skip
     bar = Bar(console, console.is_terminal and not quiet)
     beside: list[asyncio.Task[None]] = []
 

@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,7 +77,7 @@ class Launch:
 class Launcher:
     """Runs one cluster: `summary = await Launcher(launch).run()`. `nursery`: one that is there already."""
 
-    def __init__(self, launch: Launch, nursery: subprocess.Popen[bytes] | None = None):
+    def __init__(self, launch: Launch, nursery: spawning.Started | None = None):
         self.launch, self._given = launch, nursery
         self.summary = Summary()
         self.manifest: folders.Manifest
@@ -107,7 +106,7 @@ class Launcher:
 
     async def run(self) -> Summary:
         """From nothing to the summary. Raises InputError or RunError; leaves nothing behind either way."""
-        begun = time.monotonic()
+        begun = self._given.begun if self._given else time.monotonic()
         self.folder = folders.create(self.launch.stem)
         self._nursery: Pipe | None = None
         self._peer: Peer | None = None
@@ -128,7 +127,7 @@ class Launcher:
             options.state, options.state_by_name = str(folders.state_dir() / self.folder.name), True
 
     async def _start_nursery(self) -> None:
-        pipe = Pipe(self._given or spawning.nursery())
+        pipe = Pipe((self._given or spawning.nursery()).process)
         await pipe.open()
         self._nursery = pipe
         self._tell(folder=str(self.folder))

@@ -7,16 +7,27 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def nursery() -> subprocess.Popen[bytes]:
+@dataclass(frozen=True)
+class Started:
+    """`begun`: by the monotonic clock, s."""
+
+    process: subprocess.Popen[bytes]
+    begun: float
+
+
+def nursery() -> Started:
     """A nursery that waits to be told its run folder. In a group of its own: a Ctrl-C is the launcher's."""
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     root = str(Path(__file__).resolve().parents[2])
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
-    return subprocess.Popen(
+    begun = time.monotonic()
+    process = subprocess.Popen(
         [sys.executable, "-P", "-m", "neurobus.cluster.nursery"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -24,14 +35,16 @@ def nursery() -> subprocess.Popen[bytes]:
         env=env,
         process_group=0,
     )
+    return Started(process, begun)
 
 
 @contextlib.contextmanager
-def nursery_ahead() -> Iterator[subprocess.Popen[bytes]]:
+def nursery_ahead() -> Iterator[Started]:
     """A nursery for a launcher that is still to be made; none is left when that comes to nothing."""
-    process = nursery()
+    started = nursery()
+    process = started.process
     try:
-        yield process
+        yield started
     finally:
         if process.returncode is None:  # nobody took it and saw to its end; it has no children
             process.kill()

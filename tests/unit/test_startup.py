@@ -35,13 +35,13 @@ def test_a_nursery_is_started_before_its_launcher_is_imported():
 
 
 def test_a_nursery_nobody_wants_ends_by_itself():
-    process = spawning.nursery()
+    process = spawning.nursery().process
     assert os.getpgid(process.pid) == process.pid, "a Ctrl-C is the launcher's"
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, b"")
 
 
 def test_a_nursery_ahead_of_a_run_that_is_refused_is_not_left():
-    with pytest.raises(ValueError), spawning.nursery_ahead() as process:
+    with pytest.raises(ValueError), spawning.nursery_ahead() as started:
         raise ValueError
-    assert process.returncode is not None
+    assert started.process.returncode is not None
