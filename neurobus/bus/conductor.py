@@ -25,12 +25,15 @@ from neurobus.ledger import REFUSED, Ledger
 from neurobus.node.weighing import ORDER as RECORD
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import EPOCH_BITS, NEVER, Answer
+from neurobus.words import some
 
 NAME = "conductor"
 THE_END = "the longest run is over; nobody can go on beyond it"
 AHEAD_MS = 100
 """How far sources run ahead: their whole stimulus of that time reaches a neuron in one message."""
 POLL_MS = 200
+SILENT_S = 5.0
+"""How long nobody may say anything, while a duty is not answered, before the conductor says whose it is."""
 
 
 @dataclass
@@ -89,6 +92,7 @@ class Conductor:
         self._answering = {wire.topic(wire.ANSWER, name)[:-1]: p for p, name in enumerate(score.names)}
         self._duty_topic = [wire.topic(wire.DUTY, name) for name in score.names]
         self._waiting: dict[int, bytes] = {}
+        self._silent_told: set[str] = set()
         self._catching_up: dict[int, tuple[int, str | None] | None] = {}
         """Processes back from the dead, with horizon and order of the duty that they still owe."""
         self._duty_number = [0] * len(score.names)
@@ -341,18 +345,30 @@ class Conductor:
 
     def _collect(self) -> None:
         """Until every duty is answered: waits in ZeroMQ's own call, as nothing else matters meanwhile."""
-        inward, waiting = self._inward, self._waiting
+        inward, waiting, told_at = self._inward, self._waiting, 0.0
         while waiting:
             data = await_frame(inward)
             if data is not None:
                 self._handle(data)
             elif not self._alive():
                 return
+            else:
+                told_at = told_at or time.monotonic() + SILENT_S
+                if time.monotonic() > told_at:
+                    told_at = float("inf")
+                    self._tell_silent()
         now = time.monotonic()
         if now > self._subscriptions_due:
             self._subscriptions_due = now + 0.02
             self._subscriptions(self._outward)
             self._subscriptions(self._tap)
+
+    def _tell_silent(self) -> None:
+        names = sorted(self._score.names[p] for p in self._waiting)
+        if names and not self._silent_told.issuperset(names):
+            self._silent_told.update(names)
+            word = f"no answer from {some(names)} for {SILENT_S:g} s, and the run waits (is it stopped?)"
+            self._publish(wire.encode(Report(NAME, "trouble", {"what": word})))
 
     # -- the run ------------------------------------------------------------------------------------
 

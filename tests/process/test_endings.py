@@ -250,3 +250,15 @@ def test_a_network_at_rest_without_an_end_waits_and_stops_when_told(config, laun
     cluster.process.send_signal(signal.SIGTERM)
     done = cluster.end()
     assert done.summary["silent"] == [] and done.summary["model_s"] < 1000
+
+
+def test_who_does_not_answer_is_named_and_the_run_can_be_ended(config, launch):
+    """The conductor names it after 5 s; a run that was told to end waits 10 s for its reports."""
+    pair = ONE + table("neurons", id="b", model="nodes.lif", params='{ I_e = "450 pA" }')
+    cluster = launch(config(pair), "--clock", "virtual", "--pace", "1")
+    cluster.child("b").send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    cluster.process.send_signal(signal.SIGTERM)
+    done = cluster.end()
+    assert done.code == 143
+    assert any("no answer from b for 5 s" in note for note in done.summary["notes"])
