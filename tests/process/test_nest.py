@@ -222,6 +222,7 @@ TYPES = {
 def test_synapses_with_memory(config, run, tmp_path, name):
     """Spikes and weights, bit for bit: 60 recurrent neurons and 100 sources, delays of 1 to 3 ms."""
     synapse, params = TYPES[name]
+    push = "0.65 mV" if name == "depressing" else "0.5 mV"
     group = {"model": "nodes.lif_delta", "params": DELTA["params"]}
     path = config(
         run_table(seed=7, neurons_per_process=20),
@@ -229,7 +230,7 @@ def test_synapses_with_memory(config, run, tmp_path, name):
         table("sources", id="x", kind="spikes", count=100, file="ext.csv"),
         table("synapses", pre="e", post="e", rule="fixed_probability", probability=0.3, delay=RANDOM_DELAY,
               weight="0.5 mV", synapse=synapse, params=f"{{ {params} }}"),
-        table("synapses", pre="x", post="e", rule="fixed_probability", probability=0.65, weight="0.5 mV",
+        table("synapses", pre="x", post="e", rule="fixed_probability", probability=0.5, weight=push,
               delay="1.5 ms", synapse=synapse, params=f"{{ {params} }}"),
     )  # fmt: skip
     drive(tmp_path, 7, 0.25, "mV", 100, first=40)
