@@ -8,15 +8,13 @@ as well, unless a spike came late or was lost in either part, and then the figur
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import signal
-import tempfile
 import time
 from pathlib import Path
 
-from tests.campaigns.runs import NETWORKS, trial, write_config
+from tests.campaigns.runs import campaign, trial, write_config
 from tests.helpers import spikes_in
 
 REST_MS = 500
@@ -64,24 +62,5 @@ def one(folder: Path, name: str, clock: str, seed: int) -> str:
     return line
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--n", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    wrong = 0
-    for n in range(given.n):
-        name, clock = list(NETWORKS)[n % len(NETWORKS)], ("wall", "virtual")[n // len(NETWORKS) % 2]
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                line = one(Path(folder), name, clock, given.seed + n)
-            except AssertionError as error:
-                wrong += 1
-                line = f"WRONG {error}"
-        print(f"{n + 1:3}  {line}", flush=True)
-    print(f"{given.n - wrong} of {given.n} as they should be")
-    raise SystemExit(wrong > 0)
-
-
 if __name__ == "__main__":
-    main()
+    campaign(one, 50, __doc__)

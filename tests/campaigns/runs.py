@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,3 +148,26 @@ def trial(*args: object) -> Iterator[Trial]:
         for pipe in (one.process.stdout, one.process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def campaign(one: Callable[[Path, str, str, int], str], most: int, doc: str | None) -> None:
+    """Trials `one` by one, the networks and clocks by turns; a line of each, and an exit code.
+
+    `one` takes a folder, the network, the clock and a seed; what it asserts and does not find is told.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--n", type=int, default=most)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    wrong = 0
+    for n in range(given.n):
+        name, clock = list(NETWORKS)[n % len(NETWORKS)], ("wall", "virtual")[n // len(NETWORKS) % 2]
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                line = one(Path(folder), name, clock, given.seed + n)
+            except AssertionError as error:
+                wrong += 1
+                line = f"WRONG {error}"
+        print(f"{n + 1:3}  {line}", flush=True)
+    print(f"{given.n - wrong} of {given.n} as they should be")
+    raise SystemExit(wrong > 0)

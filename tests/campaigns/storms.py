@@ -9,18 +9,16 @@ whole says so.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import random
 import signal
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.campaigns.runs import NETWORKS, Trial, trial, write_config
+from tests.campaigns.runs import Trial, campaign, trial, write_config
 from tests.helpers import spikes_in
 
 RUN_S = 3.0
@@ -100,24 +98,5 @@ def accounts(summary: dict[str, Any], log: Path, clock: str, line: str) -> str:
     return told
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--n", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    wrong = 0
-    for n in range(given.n):
-        name, clock = list(NETWORKS)[n % len(NETWORKS)], ("wall", "virtual")[n // len(NETWORKS) % 2]
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                line = one(Path(folder), name, clock, given.seed + n)
-            except AssertionError as error:
-                wrong += 1
-                line = f"WRONG {error}"
-        print(f"{n + 1:3}  {line}", flush=True)
-    print(f"{given.n - wrong} of {given.n} as they should be")
-    raise SystemExit(wrong > 0)
-
-
 if __name__ == "__main__":
-    main()
+    campaign(one, 60, __doc__)
