@@ -50,6 +50,10 @@ def command(
             "give one --as NEURON for each port"
         )
     for neuron in neurons:
+        if neuron in manifest.guests:
+            raise InputError(
+                f"'{neuron}' was started by hand; a board takes the place of a neuron of the config"
+            )
         refuse(neuron, manifest.ids, manifest.n_neurons, manifest.streams)
     names = [resolve(port) for port in ports]
     word = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))

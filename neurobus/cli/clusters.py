@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
-from neurobus.errors import NoClusterError
+from neurobus.errors import InputError, NoClusterError
 from neurobus.names import pick
 
 START_PATIENCE_S = 10.0
@@ -15,7 +15,19 @@ START_PATIENCE_S = 10.0
 
 def chosen(manifest: Manifest, words: Iterable[str]) -> list[str]:
     """The ids of a running cluster that `words` mean (`neurobus.names.pick`). Raises InputError."""
-    return [manifest.ids[i] for i in pick(words, manifest.ids, manifest.groups, f"'{manifest.name}'")]
+    return [manifest.ids[i] for i in picked(manifest, words)]
+
+
+def picked(manifest: Manifest, words: Iterable[str]) -> list[int]:
+    """The indices that `words` mean, of those who have not left. Raises InputError."""
+    words = [part.strip() for word in words for part in word.split(",")]
+    if gone := [word for word in words if word in manifest.left]:
+        raise InputError(f"'{gone[0]}' has left '{manifest.name}'")
+    found = pick(words, manifest.ids, manifest.groups, f"'{manifest.name}'")
+    there = [i for i in found if manifest.ids[i] not in manifest.left]
+    if not there:
+        raise InputError(f"no neuron '{words[0]}' in '{manifest.name}'")
+    return there
 
 
 def started(name: str | None) -> Manifest:

@@ -76,7 +76,7 @@ def felt(grain: Sequence[float] | None, weight: float) -> float:
 def _weight(manifest: Manifest, name: str, written: str | None) -> float:
     """The weight in the neuron's unit. Raises InputError for a neuron or weight that cannot be."""
     index = manifest.ids.index(name)
-    if name in manifest.external:
+    if not manifest.lives(index):
         raise InputError(f"'{name}' is played from a recording; nobody there feels a push")
     unit = manifest.weight_units[index]
     if written is None:

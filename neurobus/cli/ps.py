@@ -41,6 +41,9 @@ def command(as_json: bool) -> None:
             [
                 {
                     **{key: asdict(m)[key] for key in SHOWN},
+                    "n_neurons": m.neurons_now,
+                    "processes": m.processes_now,
+                    "guests": list(m.guests),
                     "up_s": round(now - m.started_unix_ns * 1e-9, 1),
                     "state": _state(m),
                 }
@@ -60,8 +63,8 @@ def command(as_json: bool) -> None:
         table.add_row(
             f"[bold]{m.name}[/]",
             clock if state == "runs" else state,
-            str(m.n_neurons),
-            str(m.processes),
+            str(m.neurons_now),
+            str(m.processes_now),
             _span(now - m.started_unix_ns * 1e-9),
             str(m.pid),
             m.config,

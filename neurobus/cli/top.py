@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neurobus import led
+from neurobus.cli.clusters import picked
 from neurobus.cli.common import cluster_option, json_option, print_json
 from neurobus.cli.plain import CELLS, use_stand_ins
 from neurobus.cli.topfigures import Depolarisation, figure, headline, spikes_per_s
@@ -25,7 +26,6 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster.live import Live
 from neurobus.cluster.observer import Observer
 from neurobus.errors import InputError
-from neurobus.names import pick
 
 LISTEN_S = 1.2
 """For a rate of the last second, as `--once` shows it."""
@@ -59,9 +59,9 @@ def command(cluster: str | None, once: bool, only: str | None, as_json: bool) ->
     if only is not None and not once:
         raise InputError("--only goes with --once; the live view filters by /")
     manifest = folders.find(cluster)
-    shown: Sequence[int] = range(len(manifest.ids))
+    shown: Sequence[int] = [i for i, name in enumerate(manifest.ids) if name not in manifest.left]
     if only is not None:
-        shown = pick([only], manifest.ids, manifest.groups, f"'{manifest.name}'")
+        shown = picked(manifest, [only])
     with closing(Observer(manifest, f"top-{os.getpid()}")) as observer:
         if once:
             _listen(observer)
@@ -98,7 +98,7 @@ def _picture(live: Live, shown: Sequence[int]) -> dict[str, Any]:
     for index, name in ((index, manifest.ids[index]) for index in shown):
         status = live.status.get(manifest.streams[index], {})
         neurons.append({
-            "neuron": name, "process": None if name in manifest.external else manifest.streams[index],
+            "neuron": name, "process": manifest.streams[index] if manifest.lives(index) else None,
             "rate_hz": _number(rates[index], 3), "spikes": _known(live.counts[index]),
             "mv": _number(live.mv[index], 4), "lost": status.get("lost"), "late": status.get("late"),
             "board": live.boards.get(index), "strip": _strip(live, index),
@@ -106,7 +106,7 @@ def _picture(live: Live, shown: Sequence[int]) -> dict[str, Any]:
     return {
         "name": manifest.name, "config": manifest.config, "clock": manifest.clock,
         "model_s": None if live.model_ns is None else live.model_ns * 1e-9,
-        "neurons": manifest.n_neurons, "processes": manifest.processes,
+        "neurons": manifest.neurons_now, "processes": manifest.processes_now,
         "spikes_per_s": _number(spikes_per_s(live), 3), **live.totals(), "missed_here": live.missed,
         "silent": _silent(live), "each": neurons,
     }  # fmt: skip
@@ -117,7 +117,7 @@ def _silent(live: Live) -> list[str]:
     gone = live.silent(time.monotonic())
     manifest = live.manifest
     return sorted({stream for stream, silent in zip(manifest.streams, gone, strict=True) if silent}
-                  - set(manifest.external))  # fmt: skip
+                  & manifest.answering)  # fmt: skip
 
 
 def _strip(live: Live, index: int) -> list[str] | None:

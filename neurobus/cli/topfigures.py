@@ -45,7 +45,7 @@ def figure(value: float | int | None, form: str = ",") -> str:
 
 def default_push(manifest: Manifest, index: int) -> Push | None:
     """The weight that `poke` gives if not told, or None for what cannot be poked."""
-    if index >= manifest.n_neurons or manifest.ids[index] in manifest.external:
+    if not manifest.is_neuron(index) or not manifest.lives(index):
         return None
     unit = manifest.weight_units[index]
     return Push(WEIGHTS.get(unit, 1.0), unit)
@@ -104,7 +104,9 @@ def headline(live: Live) -> tuple[tuple[Text, Text], tuple[Text, Text]]:
     who = Text.assemble(
         (manifest.name, "bold"), f"   {clock(manifest)}   ", (f"{figure(model_s, ',.1f')} s", "bold")
     )
-    size = Text(f"{counted(manifest.n_neurons, 'neuron')} · {counted(manifest.processes, 'process')}", "dim")
+    size = Text(
+        f"{counted(manifest.neurons_now, 'neuron')} · {counted(manifest.processes_now, 'process')}", "dim"
+    )
     activity = Text.assemble(
         f"{figure(totals['spikes'])} spikes   ", (figure(spikes_per_s(live), ",.0f"), "bold"), " spikes/s"
     )

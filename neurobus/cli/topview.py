@@ -27,12 +27,12 @@ from textual.widget import Widget
 from textual.widgets import Footer, Input, Static
 
 from neurobus import led
+from neurobus.cli.clusters import picked
 from neurobus.cli.topfigures import Depolarisation, default_push, figure, headline, weight_picture
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.live import BIN_NS, BINS
 from neurobus.cluster.observer import Observer
 from neurobus.errors import InputError, NeurobusError
-from neurobus.names import pick
 
 LISTEN_HZ, FIELD_HZ, LIST_HZ, SORT_HZ, ALIVE_HZ, WEIGHTS_HZ = 25, 10, 5, 1, 2, 3
 LISTEN_S = 0.02
@@ -182,10 +182,13 @@ class Field(Lines):
             self.first = min(max(self.first, row - self.size.height + 1), row)
 
     def line(self, y: int) -> list[Segment]:
-        ids = self.observer.manifest.ids
+        ids, left = self.observer.manifest.ids, self.observer.manifest.left
         begin = (self.first + y) * self.columns
         found = []
         for index in range(begin, min(begin + self.columns, len(ids))):
+            if ids[index] in left:
+                found.append(Segment(" " * self.cell, style(TEXT)))
+                continue
             chosen = index == self.chosen
             found.append(self.dot(index, CHOSEN if chosen else GROUND))
             if self.labelled:
@@ -303,10 +306,11 @@ class Rows(Lines):
 
 def filtered(wanted: str, manifest: Manifest) -> list[int]:
     """The neurons that the filter shows: those with `wanted` in their ids, or as verbs pick them."""
-    order = [index for index, name in enumerate(manifest.ids) if wanted.lower() in name.lower()]
+    there = [(index, name) for index, name in enumerate(manifest.ids) if name not in manifest.left]
+    order = [index for index, name in there if wanted.lower() in name.lower()]
     if not order:
         with contextlib.suppress(InputError):
-            order = sorted(pick([wanted], manifest.ids, manifest.groups, ""))
+            order = sorted(picked(manifest, [wanted]))
     return order
 
 
@@ -347,7 +351,7 @@ class Top(App[str]):
 
     def __init__(self, observer: Observer):
         super().__init__()
-        self.observer = observer
+        self.observer, self._manifest = observer, observer.manifest
         depolarisation = Depolarisation(observer.manifest)
         self._field, self._rows = Field(observer, depolarisation), Rows(observer, depolarisation)
         self._sort, self._wanted, self._push = "id", "", 1.0
@@ -381,11 +385,15 @@ class Top(App[str]):
         self.set_interval(1 / WEIGHTS_HZ, self._ask_weights)
 
     def on_resize(self, event: Resize) -> None:
-        width, height = event.size
-        self._field.room(width - 2, max(1, (height - 7) // 2))
+        width, _ = event.size
+        self._lay_out()
         for rule in self.query(".rule").results(Static):
             rule.update("─" * width)
         self.call_after_refresh(self._paint_all)
+
+    def _lay_out(self) -> None:
+        width, height = self.size
+        self._field.room(width - 2, max(1, (height - 7) // 2))
 
     # -- pictures -------------------------------------------------------------------------------
 
@@ -433,6 +441,16 @@ class Top(App[str]):
     def _see_whether_it_runs(self) -> None:
         if not self.observer.running():
             self.exit("ended")
+        elif self.observer.manifest is not self._manifest:
+            self._take_up()
+
+    def _take_up(self) -> None:
+        """Somebody was started by hand, or has left."""
+        self._manifest = self.observer.manifest
+        self._field.depolarisation = self._rows.depolarisation = Depolarisation(self._manifest)
+        self._lay_out()
+        self._relist()
+        self._paint_all()
 
     def _relist(self) -> None:
         order = filtered(self._wanted, self.observer.manifest)

@@ -39,9 +39,9 @@ def command(neuron: str, most: int, cluster: str | None, as_json: bool) -> None:
     """
     manifest = started(cluster)
     (neuron, *others) = chosen(manifest, [neuron])
-    if others or manifest.ids.index(neuron) >= manifest.n_neurons:
+    if others or not manifest.is_neuron(manifest.ids.index(neuron)):
         raise InputError("name one neuron; sources have no synapses")
-    if neuron in manifest.external:
+    if not manifest.lives(manifest.ids.index(neuron)):
         raise InputError(f"'{neuron}' lives outside of '{manifest.name}'; its weights are its own affair")
     rows, step = _asked(manifest, neuron)
     unit = manifest.weight_units[manifest.ids.index(neuron)]

@@ -58,6 +58,8 @@ class Manifest:
     `levels_mv[i]`: potential at rest and spike threshold, where `ids[i]` has a membrane. `groups`: members by
     index.
     `grains[i]`: the unit in which `ids[i]` feels a poke, and how many of it at most; None: as it is.
+    `guests`: who was started by hand and is there now, and whether it is a neuron, else a source; `left`: ids
+    beyond those of the config that nobody has any more.
     """
 
     name: str
@@ -81,6 +83,33 @@ class Manifest:
     pace: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
     groups: dict[str, list[int]] = field(default_factory=dict)
+    guests: dict[str, bool] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    def lives(self, index: int) -> bool:
+        """Whether a process of this run, or a guest, is this neuron or source just now."""
+        name = self.ids[index]
+        return name in self.guests or (name not in self.external and name not in self.left)
+
+    def is_neuron(self, index: int) -> bool:
+        """Whether this is a neuron; else it is a source, or has left."""
+        return self.guests.get(self.ids[index], index < self.n_neurons)
+
+    @property
+    def answering(self) -> set[str]:
+        """The streams of all processes that answer questions."""
+        silent = {*self.external, *self.left} - self.guests.keys()
+        return set(self.streams) - silent
+
+    @property
+    def neurons_now(self) -> int:
+        """Neurons of the config and those started by hand."""
+        own = set(self.ids[: self.n_neurons])
+        return self.n_neurons + sum(neuron and name not in own for name, neuron in self.guests.items())
+
+    @property
+    def processes_now(self) -> int:
+        return self.processes + len(self.guests)
 
     @property
     def bus(self) -> Endpoints:

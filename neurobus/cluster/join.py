@@ -3,8 +3,8 @@
     python -P -m nodes.lif --id n3 --bus ring --param I_e="400 pA" --synapse "ring.0, 500 pA, 5 ms"
 
 The cluster must run under the wall clock. Where its config has a place for the neuron (a source of kind
-`external` with this id), the neurons that listen to it hear it; a neuron nobody expects is still on the
-bus, for observers.
+`external` with this id), the neurons that listen to it hear it; a neuron nobody expects is on the bus for
+observers: `top`, `ps`, `poke`, `weights` and `record` know it while it is there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import numpy as np
 from neurobus import units
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
+from neurobus.cluster import guests
+from neurobus.cluster.levels import presence
 from neurobus.config.schema import wrong_id
 from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Control, Report
@@ -86,7 +88,8 @@ def join(
             f"cluster '{manifest.name}' runs under the virtual clock; a neuron can join by hand under "
             "the wall clock only"
         )
-    if (neuron in manifest.ids and neuron not in manifest.external) or _answers(manifest, neuron):
+    of_config = {*manifest.ids} - {*manifest.external, *manifest.guests, *manifest.left}
+    if neuron in of_config or _answers(manifest, neuron):
         raise InputError(f"'{neuron}' is alive on '{manifest.name}'; one id has one live owner")
     ids = list(manifest.ids)
     if neuron not in ids:
@@ -116,6 +119,7 @@ def join(
         index_of=index_of,
         n_ids=len(ids),
         late_start=True,
+        told={guests.TOLD: presence(model, core.part.params)},
     )
     interrupted = False
 
@@ -227,7 +231,7 @@ def _neuron_part(
     rows = []
     for text in synapses:
         parts = [part.strip() for part in text.split(",")]
-        if len(parts) not in (3, 4) or parts[0] not in ids:
+        if len(parts) not in (3, 4) or parts[0] not in ids or parts[0] in set(manifest.left) - {neuron}:
             right = '"PRE, WEIGHT, DELAY" or "PRE, WEIGHT, DELAY, RECEPTOR" with PRE an id of the cluster'
             raise InputError(f'--synapse "{text}": write {right}')
         if parts[3:] and parts[3] not in model.receptors:

@@ -22,7 +22,7 @@ from typing import Any
 from neurobus.bounds import LAST_STEP, last_step
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
-from neurobus.cluster import spawning
+from neurobus.cluster import guests, spawning
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, refuse_pace
 from neurobus.cluster.pipe import Pipe
@@ -45,6 +45,8 @@ FINAL_TIMEOUT_S = 10.0
 BRIDGE, BRIDGE_TIMEOUT_S = "bridge", 1.0
 """Who carries boards, and how long it may take to tell of them at the end."""
 PSS_SAMPLE = 64
+GUESTS_EVERY_S = 1.0
+"""How often it is seen whether neurons started by hand are still there."""
 RUN_OVER = "the run has ended"
 """Why every board gives its neuron back at the end; not worth a note."""
 
@@ -90,6 +92,7 @@ class Launcher:
         self._programs = [module.rpartition(".")[2] for module, _ in launch.options.programs]
         self._dead_programs: set[str] = set()
         self._guests: set[str] = set()
+        self._seeing_off = False
         self._malformed = 0
         self._failure: NeurobusError | None = None
         self._changed = asyncio.Event()
@@ -399,6 +402,7 @@ class Launcher:
                 raise wire.Malformed("a process of another epoch")
             if not ours and name not in self._programs:
                 self._guests.add(name)
+                self._welcome(name, pid, data)
             self._ready.add(name)
             self._pids[name] = pid
             if hasattr(self, "_t0_ns") and self._wall:
@@ -412,6 +416,7 @@ class Launcher:
                 self._finals[name] = summable(name, data)
             else:
                 self._farewells[name] = data
+                self._see_off(name)
         elif event.verb == "saved" and ours:
             self._note_saved(name, wire.integer(data, "step"))
         elif event.verb in ("ceded", "owner") and ours:
@@ -420,6 +425,35 @@ class Launcher:
             self._troubled(name, str(data.get("what")))
             if data.get("stop"):
                 self.stop()
+
+    def _welcome(self, name: str, pid: int, data: dict[str, Any]) -> None:
+        """A neuron started by hand is entered into the manifest, where all verbs look."""
+        if guests.TOLD not in data:
+            return  # the bridge
+        try:
+            presence = guests.read(data[guests.TOLD])
+        except ValueError as error:
+            raise wire.Malformed(str(error)) from error
+        if (why := guests.join(self.manifest, name, presence)) is not None:
+            self._troubled(NAME, why)
+            return
+        self._pids[name] = pid
+        self.manifest.write(self.folder)
+        if not self._seeing_off:
+            self._seeing_off = True
+            self._spawn(self._miss_guests())
+
+    def _see_off(self, name: str) -> None:
+        if guests.leave(self.manifest, name):
+            self.manifest.write(self.folder)
+
+    async def _miss_guests(self) -> None:
+        """A guest that was killed says no goodbye."""
+        while True:
+            await asyncio.sleep(GUESTS_EVERY_S)
+            for name in list(self.manifest.guests):
+                if not folders.alive(self._pids[name]):
+                    self._see_off(name)
 
     def _changed_hands(self, name: str, verb: str, data: dict[str, Any]) -> None:
         """A board took a neuron, or its process took it back: when, why, and what it cost."""

@@ -42,15 +42,7 @@ class Live:
     def __init__(self, manifest: Manifest):
         self.manifest = manifest
         n = len(manifest.ids)
-        members: dict[str, list[int]] = {}
-        for index, stream in enumerate(manifest.streams):
-            members.setdefault(stream, []).append(index)
-        self._members = {stream: np.array(of) for stream, of in members.items()}
-        self._streams = np.array(manifest.streams, object)
-        self._index = {name: index for index, name in enumerate(manifest.ids)}
-        self._processes = set(members) - set(manifest.external)
-        levels = manifest.levels_mv or [None] * n
-        self._membrane = np.array([level is not None for level in levels], bool)
+        self._name()
         self.counts = np.full(n, -1, np.int64)
         self.mv = np.full(n, np.nan)
         self.spiked_s = np.full(n, -np.inf)
@@ -67,6 +59,46 @@ class Live:
         self._ledger = Ledger(from_start=False)
         self._bins = np.zeros((BINS, n), np.int32)
         self._bin = self._since = -1
+
+    def _name(self) -> None:
+        """What follows from the manifest alone."""
+        manifest = self.manifest
+        members: dict[str, list[int]] = {}
+        for index, stream in enumerate(manifest.streams):
+            members.setdefault(stream, []).append(index)
+        self._members = {stream: np.array(of) for stream, of in members.items()}
+        self._streams = np.array(manifest.streams, object)
+        self._index = {name: index for index, name in enumerate(manifest.ids)}
+        self._processes = manifest.answering
+        levels = manifest.levels_mv or [None] * len(manifest.ids)
+        self._membrane = np.array([level is not None for level in levels], bool)
+
+    def adopt(self, manifest: Manifest) -> None:
+        """The manifest as it is now: neurons were started by hand, or have left. Who was known keeps the
+        index. Raises ValueError for a manifest of something else."""
+        n, before = len(manifest.ids), len(self.manifest.ids)
+        if manifest.ids[:before] != self.manifest.ids:
+            raise ValueError("the manifest of another run")
+        self.manifest = manifest
+        self._name()
+        more = n - before
+        self.counts = np.append(self.counts, np.full(more, -1, np.int64))
+        self.mv = np.append(self.mv, np.full(more, np.nan))
+        self.spiked_s = np.append(self.spiked_s, np.full(more, -np.inf))
+        self.heard_s = np.append(self.heard_s, np.full(more, -np.inf))
+        self._bins = np.hstack([self._bins, np.zeros((BINS, more), np.int32)])
+        if "replay" not in manifest.options:  # there nobody lives, and all is told
+            for name in {*manifest.external, *manifest.left} - manifest.guests.keys():
+                self._forget(self._index[name])
+
+    def _forget(self, index: int) -> None:
+        """Nobody is this neuron any more: what was told of it is not known of the next one."""
+        self.counts[index], self.mv[index] = -1, np.nan
+        self.heard_s[index] = -np.inf
+        self.boards.pop(index, None)
+        self.strips.pop(index, None)
+        self.weights.pop(index, None)
+        self.status.pop(self.manifest.streams[index], None)
 
     # -- what is heard --------------------------------------------------------------------------
 
@@ -91,6 +123,8 @@ class Live:
         post, receptor, weight = (np.asarray(event.data[key]) for key in ("post", "receptor", "weight"))
         if not (post.shape == receptor.shape == weight.shape):
             raise ValueError("columns of different length")
+        if event.origin in self.manifest.guests:  # of two that came at once each may count itself the next
+            post = np.full(post.shape, self._index[event.origin])
         for neuron in np.unique(post).tolist():
             mine = post == neuron
             if self.manifest.streams[neuron] != event.origin:

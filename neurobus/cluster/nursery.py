@@ -40,6 +40,7 @@ from neurobus.classroom.brain import weights_from, with_weights
 from neurobus.cluster import folder as folders
 from neurobus.cluster import room
 from neurobus.cluster import state as states
+from neurobus.cluster.levels import levels_mv
 from neurobus.cluster.options import Options, Seat
 from neurobus.cluster.orphan import OrphanedError, hung_up, undisturbed, work_while_held
 from neurobus.describe import array_mb, told
@@ -47,7 +48,6 @@ from neurobus.errors import InputError, NeurobusError
 from neurobus.guard import file_of
 from neurobus.loading import compiling_fault
 from neurobus.model import Model
-from neurobus.network import Network
 from neurobus.network.held import grains
 from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
@@ -516,24 +516,6 @@ def senders(folder: Path, plan: Plan, step: int) -> dict[str, dict[str, Any]]:
     """What each process had sent around a snapshot under the wall clock (`neurobus.node.cut`), by stream."""
     states = {process.name: read_snapshot(folder, process.name, step) for process in plan.processes}
     return {name: state["sent"] for name, state in states.items() if state and "sent" in state}
-
-
-def levels_mv(net: Network) -> list[tuple[float, float] | None]:
-    """Potential at rest and threshold (`V_th`, or 15 mV above rest where a model has none) by neuron, mV."""
-    levels: list[tuple[float, float] | None] = [None] * len(net.ids)
-    for number, model in enumerate(net.models):
-        members = np.flatnonzero(net.model_of == number)
-        if not issubclass(model, Model) or not len(members):
-            continue
-        p = net.params[number]
-        if model.potential_zero:
-            rest = p[model.potential_zero]
-        else:
-            rest = np.broadcast_to(model.initial(p).get(model.potential, 0.0), len(members))
-        threshold = p.get("V_th", rest + 15.0)
-        for i, *level in zip(members.tolist(), rest.tolist(), threshold.tolist(), strict=True):
-            levels[i] = (level[0], level[1])
-    return levels
 
 
 def _raise_file_limit() -> None:

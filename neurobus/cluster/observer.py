@@ -24,6 +24,7 @@ class Observer:
 
     def __init__(self, manifest: folders.Manifest, name: str):
         self.manifest, self.live = manifest, Live(manifest)
+        self._edition = (0, 0)
         self.ask_every_s = max(ASK_S, manifest.processes / REPORTS_PER_S)
         self._guard = Guard(lambda line: None, file_of(folders.state_dir(), name))
         self._peer = Peer(manifest.bus, observer=True)
@@ -71,7 +72,7 @@ class Observer:
     def ask_weights(self, index: int) -> None:
         """Ask a neuron for the weights of its synapses."""
         ids, streams = self.manifest.ids, self.manifest.streams
-        if index < self.manifest.n_neurons and ids[index] not in self.manifest.external:
+        if self.manifest.is_neuron(index) and self.manifest.lives(index):
             self._peer.send(wire.encode(Control(streams[index], "weights", {"neuron": ids[index]})))
 
     def poke(self, neuron: str, weight: float) -> None:
@@ -83,13 +84,17 @@ class Observer:
         self._peer.send(wire.encode(Stimulus(neuron, t_ns, weight, "top")))
 
     def running(self) -> bool:
-        """Whether the cluster still runs; picks up a start that has happened meanwhile."""
+        """Whether the cluster still runs; picks up what its manifest says by now: that it has started, who
+        was started by hand and who has left."""
         folder = folders.runtime_dir() / self.manifest.name
         if not folders.alive(self.manifest.pid) or not folder.is_dir():
             return False
-        if self.manifest.t0_ns is None:
-            with contextlib.suppress(OSError, ValueError):
-                self.manifest = self.live.manifest = folders.Manifest.read(folder)
+        with contextlib.suppress(OSError, ValueError):
+            found = (folder / "manifest.json").stat()
+            if (edition := (found.st_ino, found.st_mtime_ns)) != self._edition:
+                manifest = folders.Manifest.read(folder)
+                self.live.adopt(manifest)
+                self.manifest, self._edition = manifest, edition
         return True
 
     def close(self) -> None:

@@ -92,6 +92,8 @@ class Role:
     """Where tracebacks go."""
     late_start: bool = False
     """Joins a run that is under way (restarted, or started by hand)."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """What a neuron started by hand says of itself when it is ready."""
     keeps: bool = False
     """Under the wall clock: what it learns it writes down at once, so that its death costs no more than what
     was under way."""
@@ -266,7 +268,8 @@ class Runtime:
         if not self._joined:
             return  # the bus has gone before it answered
         self._cpu_begun = time.process_time()
-        self.report("ready", {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch})
+        ready = {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch}
+        self.report("ready", {**ready, **role.told})
         self._readable()
         await self._done.wait()
         if self._failure is not None:

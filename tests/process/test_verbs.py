@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,51 @@ def test_a_cluster_from_another_terminal(neurobus: Neurobus, tmp_path: Path) -> 
     assert verdict["spikes"] == len(spikes(recorded, "n")) + len(spikes(recorded, "m"))
     assert verdict["verified"] == (done.returncode == 0) and verdict["late"] == summary["late"]
     assert verdict["verified"] or summary["late"], "only what came late may not be repeated"
+
+
+def guests_of(neurobus: Neurobus, *wanted: str) -> None:
+    """Wait until these, and no others, are there by hand."""
+    deadline = time.monotonic() + 30
+    while (shown := answer(neurobus("ps", "--json"))[0]["guests"]) != list(wanted):
+        assert time.monotonic() < deadline, shown
+        time.sleep(0.1)
+
+
+def test_a_neuron_started_by_hand_is_found_by_every_verb(neurobus: Neurobus, tmp_path: Path) -> None:
+    """And by none, once it is gone: also where it was killed."""
+    config, part = tmp_path / "open.toml", tmp_path / "part.mcap"
+    config.write_text(OPEN)
+    run = start(neurobus, "run", config, "--json")
+    join = [sys.executable, "-P", "-m", "nodes.lif", "--bus", "open", "--param", "I_e=400 pA",
+            "--synapse", "m, 300 pA, 20 ms", "--id"]  # fmt: skip
+    with subprocess.Popen([*join, "extra"], stdout=subprocess.DEVNULL) as guest:
+        guests_of(neurobus, "extra")
+        (shown,) = answer(neurobus("ps", "--json"))
+        assert (shown["n_neurons"], shown["processes"]) == (3, 3)
+        push = answer(neurobus("poke", "extra", "--json"))
+        assert (push["weight"], push["unit"]) == (4000.0, "pA")
+        synapses = answer(neurobus("weights", "extra", "--json"))["synapses"]
+        assert [(row["pre"], row["weight"]) for row in synapses] == [("m", 300.0)]
+        seen = answer(neurobus("top", "--once", "--json"))
+        mine = seen["each"][-1]
+        assert mine["neuron"] == mine["process"] == "extra" and mine["spikes"] > 0 and mine["mv"] < 0
+        assert (seen["neurons"], seen["processes"], seen["silent"]) == (3, 3, [])
+        answer(neurobus("record", part, "--for", "300 ms", "--json"))
+        assert spikes(part, "extra")
+        again = subprocess.run([*join, "extra"], capture_output=True, text=True, timeout=60)
+        assert again.returncode == 2 and "one id has one live owner" in again.stderr
+        guest.kill()
+    guests_of(neurobus)
+    done = neurobus("poke", "extra")
+    assert done.returncode == 2 and done.stderr == "'extra' has left 'open'\n"
+    seen = answer(neurobus("top", "--once", "--json"))
+    assert [row["neuron"] for row in seen["each"]] == ["n", "m", "eye"] and seen["spikes"] is not None
+    with subprocess.Popen([*join, "extra"], stdout=subprocess.DEVNULL) as guest:
+        guests_of(neurobus, "extra")
+        guest.send_signal(signal.SIGINT)
+    guests_of(neurobus)
+    neurobus("stop")
+    run.communicate(timeout=20)
 
 
 def test_replay_onto_a_cluster(neurobus: Neurobus, log: Path, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 
+from neurobus.cluster import guests
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.live import BIN_NS, BINS, SILENT_S, Live
 from neurobus.events import Report, Samples, Spikes
@@ -211,3 +213,26 @@ def test_potentials_of_a_replay_are_those_told_last():
     ).all()
     live.hear(Samples("a", 0, 2, np.array([9 * MS]), np.array([0.0]), np.array([3], np.uint32)), 0.0)  # type: ignore[arg-type]
     assert live.malformed == 1 and live.mv[3] == -50.0
+
+
+def test_who_was_started_by_hand_is_taken_up_and_let_go():
+    live, given = Live(manifest()), manifest()
+    everyone(live)
+    live.hear(spikes("extra", 1), 0.0)
+    assert live.malformed == 1 and live.answered
+    guests.join(given, "extra", guests.Presence(True, "pA", (-70.0, -55.0)))
+    live.adopt(deepcopy(given))
+    assert live.counts.tolist() == [5, 6, 1, 2, 9, -1, -1] and not live.answered
+    live.hear(status("extra", [3], [-58.0], spikes=3, lost=1), 0.5)
+    live.hear(spikes("extra", 10, 20), 0.5)
+    assert live.malformed == 1 and live.counts[6] == 3 and live.mv[6] == -58.0 and live.spiked_s[6] == 0.5
+    assert live.answered and live.totals()["spikes"] == 26 and live.totals()["lost"] == 3
+    live.hear(Report("extra", "weights", {"post": [9], "receptor": [0], "weight": [4.0]}), 0.5)
+    assert live.weights[6].tolist() == [4.0]
+
+    guests.leave(given, "extra")
+    live.adopt(deepcopy(given))
+    assert live.answered and live.totals()["spikes"] == 23 and live.counts[6] == -1 and np.isnan(live.mv[6])
+    assert 6 not in live.weights
+    with pytest.raises(ValueError, match="another run"):
+        live.adopt(manifest())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from textual.widgets import Input
 
 from neurobus.cli.topfigures import Depolarisation, figure, weight_picture
 from neurobus.cli.topview import Top, bar
+from neurobus.cluster import guests
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.live import Live
 from neurobus.events import Report, Spikes
@@ -248,3 +250,25 @@ def test_the_filter_knows_parts_of_ids_and_what_verbs_know() -> None:
     assert filtered("n.0..1", given) == [1, 2]
     assert filtered("pair", given) == [0, 3] and filtered("n.?,AVAL", given) == [0, 1, 2, 3]
     assert filtered("nobody", given) == []
+
+
+def test_a_neuron_started_by_hand_comes_and_goes():
+    async def work(app, pilot, observer):
+        def now(change):
+            given = deepcopy(observer.manifest)
+            change(given)
+            observer.live.adopt(given)
+            observer.manifest = given
+            app._see_whether_it_runs()
+
+        assert "extra" not in text(app)
+        lif = guests.Presence(True, "mV", (-70.0, -55.0))
+        now(lambda given: guests.join(given, "extra", lif))
+        assert "extra" in text(app) and "13 neurons · 14 processes" in text(app)
+        app.choose(13)
+        app.action_poke()
+        assert observer.pokes == [("extra", 20.0)]
+        now(lambda given: guests.leave(given, "extra"))
+        assert "extra" not in text(app).replace("poked extra", "") and "12 neurons" in text(app)
+
+    view(work)
