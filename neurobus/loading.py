@@ -73,7 +73,9 @@ def load_node(name: str) -> type[Node]:
                and issubclass(value, Node) and value.__module__ == module.__name__]  # fmt: skip
         if len(own) != 1:
             hint = "; name one as" if own else "; a model is a class such as"
-            which = f"module '{name}' ({module.__file__})" if not own else f"module '{name}'"
+            which = f"module '{name}'" + (
+                "" if own else f" ({getattr(module, '__file__', 'built into Python')})"
+            )
             raise ImportError(f"{which} defines {len(own)} models{hint} '{name}.Class'")
         return own[0]
     if not (isinstance(module, type) and issubclass(module, Node)):

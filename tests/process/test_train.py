@@ -160,8 +160,9 @@ def test_a_brain_is_brought_to_life_and_shown_digits(neurobus: Neurobus, tmp_pat
         assert samples.labels[said["sample"]] == int(digit) and said["spikes"]
         right += said["answered"] == digit
     assert right >= 3
-    text = neurobus("show", "0")
-    assert "█" in text.stdout and "→" in text.stdout
+    # On a busy machine pixels may come too late for one to be seen; then it is shown once more.
+    text = next((said for _ in range(5) if "→" in (said := neurobus("show", "0").stdout)), "")
+    assert "█" in text
     live = neurobus("brain", "save", tmp_path / "live.brain")
     assert live.returncode == 0, live.stderr
     assert np.array_equal(brain.load(tmp_path / "live.brain").weights, brain.load(out).weights)

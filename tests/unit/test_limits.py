@@ -110,7 +110,8 @@ def synapses(**keys):
 @pytest.mark.parametrize(
     ("count", "keys", "word"),
     [
-        (1, {"rule": '"all_to_all"', "delay": '"1e300 s"'}, "longest"),
+        (1, {"rule": '"all_to_all"', "delay": '"1e300 s"'}, "is beyond every number"),
+        (1, {"rule": '"all_to_all"', "delay": '"1e9 s"'}, "longest"),
         (20_000, {"rule": '"all_to_all"', "delay": '"1 ms"'}, "400,000,000 synapses; a projection"),
         (
             100_000,

@@ -116,3 +116,9 @@ def test_what_a_model_prints_does_not_reach_our_output(tmp_path):
     done = subprocess.run([sys.executable, "-m", "neurobus", "check", "net.toml", "--json"], cwd=tmp_path,
                           capture_output=True, text=True, check=True, timeout=120)  # fmt: skip
     assert json.loads(done.stdout)["neurons"] == 1 and "hello" in done.stderr
+
+
+def test_a_module_built_into_python_is_no_model():
+    """It has no file to be named with."""
+    with pytest.raises(ImportError, match=r"module 'time' \(built into Python\) defines 0 models"):
+        load("time")

@@ -73,8 +73,7 @@ def test_a_state_that_overflowed_is_told_at_the_end(wall, monkeypatch):
                 told.append(wire.decode(data))
 
     monkeypatch.setattr(rehearsal, "Stage", Witness)
-    monkeypatch.setattr(rehearsal, "LIVES", 1)
-    rehearsal.rehearse(role, grow)
+    rehearsal.rehearse(role, grow, 1)
     words = [report.data["what"] for report in told if report.verb == "trouble"]
     assert [word.split(" and ")[0] for word in words] == ["the state of b overflowed"]
 

@@ -59,6 +59,7 @@ class Stdp(Exhibit):
         self.counts = np.histogram(self.weights, 10, (0, 1))[0]
         self.rate_hz = np.histogram(run.spikes_ms("neuron"), np.arange(0, SECONDS + 1) * 1e3)[0]
         middle = self.counts[3:7].max()
+        end_hz = self.rate_hz[-20:].mean()
         apart = self.counts[1:-1].max() < min(self.counts[[0, -1]])
         return [
             *rows,
@@ -66,8 +67,8 @@ class Stdp(Exhibit):
                      "of 10 bins"),
             Row.above("lowest tenth, by the fullest of the middle", self.counts[0] / middle, 2),
             Row.above("highest tenth, by the fullest of the middle", self.counts[-1] / middle, 1.5),
-            Row.between("rate at the end", self.rate_hz[-20:].mean(), 5, 30, "Hz", "Song et al. 2000"),
-            Row.above("rate at the beginning", self.rate_hz[0], 40, "Hz"),
+            Row.between("rate at the end", end_hz, 5, 30, "Hz", "Song et al. 2000"),
+            Row.above("rate in the first second, by that", self.rate_hz[0] / end_hz, 1.5),
         ]  # fmt: skip
 
     def draw(self, figure: Figure) -> None:
