@@ -121,4 +121,4 @@ def test_what_a_model_prints_does_not_reach_our_output(tmp_path):
 def test_a_module_built_into_python_is_no_model():
     """It has no file to be named with."""
     with pytest.raises(ImportError, match=r"module 'time' \(built into Python\) defines 0 models"):
-        load("time")
+        loading.load("time")
