@@ -26,7 +26,7 @@ from neurobus.log import recover as recovered
 from neurobus.log.diff import diff as compare
 from neurobus.log.diff import same_weights
 from neurobus.log.names import only as chosen
-from neurobus.words import counted
+from neurobus.words import counted, some
 
 A_LOG = click.Path(path_type=Path)
 
@@ -197,11 +197,13 @@ def _verify(recorded: Log, trust: bool, quiet: bool) -> dict[str, Any]:
     if not again.complete:
         raise RunError(f"the second run was not recorded whole: {again.problems[0]}")
     # What a recording plays is an input here, and no result.
-    results = [id for id in recorded.header.ids if id not in options.replaced]
+    results = [id for id in recorded.header.config_ids if id not in options.replaced]
     difference = compare(chosen(recorded, results), chosen(again, results))
     weighed, moved = same_weights(recorded, again)
     came_late = late(recorded)
     notes = list(recorded.problems)
+    if by_hand := list(recorded.header.guests):
+        notes.append(f"{some(by_hand)}: started by hand and not run again; no neuron of the config heard it")
     if came_late:
         notes.append(
             f"{counted(came_late, 'input')} came late in this run, so the virtual clock need not repeat it"

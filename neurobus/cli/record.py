@@ -126,18 +126,21 @@ def _facts(manifest: Manifest) -> tuple[Header, list[str]]:
                 notes.append(f"{file} was changed after the cluster had started; the log has it as it is now")
     else:
         read = config.loads(options.config_text or "", options.config_name, options.files, options.overrides)
+    first = manifest.n_config_ids
+    guests = {name: manifest.guests[name] for name in manifest.ids[first:] if name in manifest.guests}
     header = Header(
         config_name=Path(options.config_path or options.config_name).name,
         config_text=read.text,
         seed=manifest.seed,
         dt_ns=manifest.dt_ns,
         clock=manifest.clock,
-        ids=manifest.ids,
+        ids=[*manifest.ids[:first], *guests],
         started_unix_ns=manifest.started_unix_ns,
         n_neurons=manifest.n_neurons,
         files=read.files,
         overrides=list(options.overrides),
         groups=manifest.groups,
+        guests=guests,
     )
     return header, notes
 

@@ -96,6 +96,15 @@ class Manifest:
         return self.guests.get(self.ids[index], index < self.n_neurons)
 
     @property
+    def n_config_ids(self) -> int:
+        """How many ids the config gives; behind them stands who was started by hand."""
+        by_hand = {*self.guests, *self.left}
+        n = len(self.ids)
+        while n and self.ids[n - 1] in by_hand and self.ids[n - 1] not in self.external:
+            n -= 1
+        return n
+
+    @property
     def answering(self) -> set[str]:
         """The streams of all processes that answer questions."""
         silent = {*self.external, *self.left} - self.guests.keys()

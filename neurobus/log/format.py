@@ -26,7 +26,7 @@ import platform
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -90,6 +90,7 @@ class Header:
     `ids`: all neurons, then (from `n_neurons` on) the sources. `files`: name as the config writes it →
     content. `groups`: name → indices. `replaced`: ids that a recording played in this run. `streams`: version
     of the random streams that its network and noise were drawn by; logs without one are of version 1.
+    `guests`: ids behind those of the config, started by hand; whether each is a neuron, else a source.
     """
 
     config_name: str
@@ -106,9 +107,26 @@ class Header:
     groups: dict[str, list[int]] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
     streams: int = STREAMS
+    guests: dict[str, bool] = field(default_factory=dict)
     version: str = neurobus.__version__
     python: str = field(default_factory=platform.python_version)
     numpy: str = np.__version__
+
+    @property
+    def of_neurons(self) -> npt.NDArray[np.bool_]:
+        """Which ids are neurons, no sources. Shape (len(ids),)."""
+        found = np.arange(len(self.ids)) < (len(self.ids) if self.n_neurons is None else self.n_neurons)
+        first = len(self.ids) - len(self.guests)
+        found[first:] = [self.guests[id] for id in self.ids[first:]]
+        return found
+
+    @property
+    def config_ids(self) -> list[str]:
+        return self.ids[: len(self.ids) - len(self.guests)]
+
+    def with_guest(self, id: str, neuron: bool) -> Header:
+        """With one more, behind all others."""
+        return replace(self, ids=[*self.ids, id], guests={**self.guests, id: neuron})
 
     def metadata(self) -> dict[str, str]:
         facts = {
@@ -128,7 +146,16 @@ class Header:
             "python": self.python,
             "numpy": self.numpy,
             "sealed": "1",  # the record of a clean close has a checksum
+            **({"guests": json.dumps(self.guests)} if self.guests else {}),
         }
+        return {**facts, "crc": str(_facts_crc(facts))}
+
+    def with_guests_in(self, facts: Mapping[str, str]) -> dict[str, str]:
+        """The facts of a file that knew of fewer guests, otherwise as they are."""
+        if not self.guests:
+            return dict(facts)
+        facts = {**facts, "guests": json.dumps(self.guests)}
+        facts.pop("crc", None)
         return {**facts, "crc": str(_facts_crc(facts))}
 
     def attachments(self) -> list[tuple[str, str, bytes]]:
@@ -159,6 +186,9 @@ class Header:
             raise Damaged("a group in it has a member beyond the table of ids")
         if not set(replaced) <= set(ids):
             raise Damaged("a recorded neuron in it is not in the table of ids")
+        guests = _json(facts.get("guests", "{}"), dict[str, bool], "list of guests")
+        if list(guests) != ids[len(ids) - len(guests) :]:
+            raise Damaged("its neurons that were started by hand are not the last in its table of ids")
         if facts["clock"] not in ("wall", "virtual"):
             raise Damaged(f"its clock is '{facts['clock']}'")
         for name in ["config.toml", *files]:
@@ -173,12 +203,13 @@ class Header:
             ids=ids,
             started_unix_ns=whole(facts, "started_unix_ns", 0, LONGEST_NS),
             duration_ns=whole(facts, "duration_ns", 0, LONGEST_NS) if facts["duration_ns"] else None,
-            n_neurons=whole(facts, "neurons", 0, len(ids)) if facts["neurons"] else None,
+            n_neurons=whole(facts, "neurons", 0, len(ids) - len(guests)) if facts["neurons"] else None,
             files={name: attached[name] for name in files if name in attached},
             overrides=_texts(facts, "overrides"),
             groups=table.groups,
             replaced=replaced,
             streams=whole(facts, "streams", 1, 1 << 31) if "streams" in facts else 1,
+            guests=guests,
             version=facts["version"],
             python=facts["python"],
             numpy=facts["numpy"],

@@ -18,7 +18,8 @@ def describe(log: Log) -> dict[str, Any]:
     """The facts of a log as plain values. Spikes are those of neurons and sources, rates of neurons."""
     header = log.header
     counts = np.bincount(log.spikes_i, minlength=len(header.ids))
-    fired = counts[: header.n_neurons]
+    fired = np.where(header.of_neurons, counts, 0)
+    neurons = int(header.of_neurons.sum())
     from_ns = listened_from_ns(log)
     seconds = max(log.end_ns - (from_ns or 0), 0) / 1e9
     busiest = [int(k) for k in np.argsort(-fired, kind="stable")[:5] if fired[k]]
@@ -38,13 +39,14 @@ def describe(log: Log) -> dict[str, Any]:
         "model_s": log.end_ns / 1e9,
         "listened_from_s": None if from_ns is None else from_ns / 1e9,
         "recovered": log.recovered,
-        "neurons": fired.size,
-        "sources": counts.size - fired.size,
+        "neurons": neurons,
+        "sources": counts.size - neurons,
+        "by_hand": list(header.guests),
         "active": int((fired > 0).sum()),
         "spikes": int(log.spikes_t.size),
         "neuron_spikes": int(fired.sum()),
         "source_spikes": int(counts.sum() - fired.sum()),
-        "mean_rate_hz": float(fired.mean() / seconds) if seconds and fired.size else None,
+        "mean_rate_hz": float(fired.sum() / neurons / seconds) if seconds and neurons else None,
         "busiest": {header.ids[k]: int(counts[k]) for k in busiest},
         "samples": int(log.samples.t.size),
         "weights": _weighed(log),
@@ -86,6 +88,7 @@ def render(facts: dict[str, Any]) -> str:
         ("model time", span),
         ("neurons", f"{facts['neurons']}, {facts['active']} of them fired"),
         ("sources", str(facts["sources"] or "")),
+        ("by hand", ", ".join(facts["by_hand"])),
         ("spikes", f"{facts['neuron_spikes']} of neurons{rate}{of_sources}"),
         ("busiest", ", ".join(f"{id} {count}" for id, count in facts["busiest"].items())),
         ("potentials", f"{facts['samples']} samples" if facts["samples"] else ""),

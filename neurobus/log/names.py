@@ -30,6 +30,7 @@ def only(log: Log, names: Iterable[str]) -> Log:
     groups = {name: [int(new[i]) for i in members if chosen[i]] for name, members in header.groups.items()}
     ids = [id for id, kept in zip(header.ids, chosen, strict=True) if kept]
     n_neurons = None if header.n_neurons is None else int(chosen[: header.n_neurons].sum())
+    guests = {id: neuron for id, neuron in header.guests.items() if id in ids}
     spikes = chosen[log.spikes_i]
 
     def samples_of(samples: Potentials) -> Potentials:
@@ -42,7 +43,9 @@ def only(log: Log, names: Iterable[str]) -> Log:
 
     return replace(
         log,
-        header=replace(header, ids=ids, n_neurons=n_neurons, groups={k: v for k, v in groups.items() if v}),
+        header=replace(
+            header, ids=ids, n_neurons=n_neurons, groups={k: v for k, v in groups.items() if v}, guests=guests
+        ),
         spikes_t=log.spikes_t[spikes], spikes_i=new[log.spikes_i[spikes]].astype(np.uint32),
         receipt=log.receipt[spikes],
         samples=samples_of(log.samples), held=samples_of(log.held),

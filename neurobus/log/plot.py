@@ -84,7 +84,7 @@ class _Rows:
     own, it is cut into parts, each named by its first and last member."""
 
     def __init__(self, log: Log):
-        ids, n_neurons = log.header.ids, log.header.n_neurons
+        ids = log.header.ids
         self.n = len(ids)
         self.labelled = self.n <= MOST_LABELS
         self.height = float(np.clip(0.16 * self.n, 1.3, 5.2)) if self.labelled else 4.6
@@ -92,7 +92,7 @@ class _Rows:
         self.groups = list(dict.fromkeys(member))
         self.group_of = np.array([self.groups.index(name) for name in member], np.int64)
         order = np.argsort(self.group_of, kind="stable")
-        self.source = np.arange(self.n) >= (self.n if n_neurons is None else n_neurons)
+        self.source = ~log.header.of_neurons
         self.gap = 0.02 * self.n if self.source.any() and not self.source.all() and not self.labelled else 0.0
         self.y = np.empty(self.n)
         self.y[order] = np.arange(self.n)
@@ -257,9 +257,8 @@ def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, in
             axis.plot(x, y, color=rows.colour(group), linewidth=1.1)
             top = max(top, float(np.nanmax(y, initial=0)))
     else:
-        n_neurons = log.header.n_neurons
-        neurons = slice(None) if n_neurons is None else log.spikes_i < n_neurons
-        y = smooth(log.spikes_t[neurons], n_neurons or rows.n)
+        of_neurons = log.header.of_neurons
+        y = smooth(log.spikes_t[of_neurons[log.spikes_i]], int(of_neurons.sum()) or rows.n)
         axis.fill_between(x, y, color=INK, alpha=0.12, linewidth=0)
         axis.plot(x, y, color=INK, linewidth=1.0)
         top = float(np.nanmax(y, initial=0))
@@ -349,7 +348,7 @@ def _spread(axis: Axes, told: Weights, n_synapses: int, scale: float, window: tu
 
 def _caption(log: Log) -> str:
     header = log.header
-    n = len(header.ids) if header.n_neurons is None else header.n_neurons
+    n = int(header.of_neurons.sum())
     parts = [counted(n, 'neuron'), counted(log.spikes_t.size, 'spike'), f"seed {header.seed}",
              f"{header.clock} clock"]  # fmt: skip
     return "  ·  ".join(parts + ([] if log.complete else ["not complete"]))

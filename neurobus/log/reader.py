@@ -27,6 +27,7 @@ from neurobus.log.format import (
     joined,
     no_weights,
 )  # fmt: skip
+from neurobus.log.guests import declared
 from neurobus.log.held import last_samples, last_weights
 from neurobus.log.messages import Columns, parse
 from neurobus.log.records import MESSAGE, LogFile
@@ -49,7 +50,7 @@ def read(path: str | Path, start_ns: int | None = None, end_ns: int | None = Non
             found[topic].append(parse(topic, body[MESSAGE.size :]))
         except Damaged as error:
             file.problems.append(str(error))
-    header, end = file.header(), file.end()
+    header, end = declared(file.header(), found[EVENTS]), file.end()
     window = _Window(start_ns, end_ns, len(header.ids), file.problems)
     spikes, _ = window.columns(found[SPIKES])
     samples, held = window.columns(found[SAMPLES])

@@ -25,8 +25,9 @@ HOLD_NS = 50_000_000
 class Collector:
     """Takes events in the order of receipt and writes them to `log`, spikes and samples in batches.
 
-    `ids`: the id table, in index order. Times of receipt are Unix ns. What names a neuron outside the
-    table is counted in `unknown`, by stream. Any call may raise the log's `LogError`, once.
+    `ids`: the id table, in index order; who is started by hand later stands behind it, in this log alone.
+    Times of receipt are Unix ns. What names a neuron outside the table is counted in `unknown`, by stream.
+    Any call may raise the log's `LogError`, once.
     """
 
     def __init__(self, log: LogWriter, ids: Sequence[str]):
@@ -37,6 +38,7 @@ class Collector:
         """The latest model time seen."""
         self._weighed: dict[str, int] = {}
         self._index = {name: index for index, name in enumerate(ids)}
+        self._n_wire = len(ids)
         self._spikes, self._samples = _Batch(log.spikes), _Batch(log.samples)
 
     def take(self, event: Event, receipt_ns: int) -> None:
@@ -58,6 +60,8 @@ class Collector:
             self.events += 1
             t_ns = event.data.get("t_ns")
             self.log.event(event, t_ns if isinstance(t_ns, int) else self.t_ns, receipt_ns)
+            if (at := self.log.declare(event, self.t_ns, receipt_ns)) is not None:
+                self._index[event.origin] = at
 
     def _take_weights(self, event: Report, receipt_ns: int) -> None:
         """Weights of a process at a time of its own. One restarted may tell again what it had told."""
@@ -73,7 +77,7 @@ class Collector:
         self.t_ns = max(self.t_ns, t_ns)
         pre, post, weight = (np.frombuffer(column, dtype) for column, dtype in
                              zip(columns, ("<u4", "<u4", "<f8"), strict=True))  # fmt: skip
-        if weight.size and max(pre.max(), post.max()) >= len(self._index):
+        if weight.size and max(pre.max(), post.max()) >= self._n_wire:
             self.unknown[event.origin] += weight.size
             return
         self.weights += weight.size
@@ -111,7 +115,7 @@ class Collector:
         return None
 
     def _known(self, index: Numbers) -> bool:
-        return bool(np.min(index) >= 0 and np.max(index) < len(self._index))
+        return bool(np.min(index) >= 0 and np.max(index) < self._n_wire)
 
 
 class _Batch:

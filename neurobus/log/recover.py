@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from neurobus.errors import InputError
-from neurobus.log.format import SAMPLES, SPIKES, STIMULI, WEIGHTS, Damaged, End, Header, Log
+from neurobus.log.format import EVENTS, SAMPLES, SPIKES, STIMULI, WEIGHTS, Damaged, End, Header, Log
+from neurobus.log.guests import declared
 from neurobus.log.messages import parse
 from neurobus.log.place import claim, require_free
 from neurobus.log.reader import read
@@ -36,14 +37,18 @@ def recover(path: str | Path, out: str | Path, overwrite: bool = False) -> Log:
     if not found.messages:
         raise InputError("nothing can be recovered from this log: it holds no more than its header", path)
     require_free(out, overwrite)
-    attachments = [(a.name, a.media_type, a.data) for a in found.file.attachments.values()]
+    assert found.header is not None  # there are messages
+    facts = found.header.with_guests_in(found.file.facts["neurobus"])
+    table, *_ = found.header.attachments()
+    attachments = [table if a.name == table[0] else (a.name, a.media_type, a.data)
+                   for a in found.file.attachments.values()]  # fmt: skip
     try:
         with ExitStack() as undo:
             if out.exists():
                 fd = os.open(out, os.O_RDWR)
                 undo.callback(os.close, fd)
                 claim(fd, out, overwrite)
-            rewrite(out, found.file.facts["neurobus"], attachments, found.bodies, found.end)
+            rewrite(out, facts, attachments, found.bodies, found.end)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", out) from error
     log = read(out)
@@ -58,20 +63,20 @@ class _Sound:
         self.path, self.file = path, LogFile(path)
         self.messages = self.end_ns = self.span_ns = 0
         self.problems: list[str] = []
+        self.header: Header | None = None
 
     def bodies(self) -> Iterator[memoryview]:
         self.file = LogFile(self.path)
         self.messages = self.end_ns = self.span_ns = 0
-        header: Header | None = None
-        ids: set[str] = set()
+        self.header = None
         for body in self.file.messages():
-            if header is None:
+            if self.header is None:
                 # It stands before the first message; one that comes later, in place of a damaged one, is
                 # none.
-                header = self.file.header()
-                ids = set(header.ids)
+                self.header = self.file.header()
+                self._ids = {*self.header.ids}
             try:
-                first_ns, last_ns = self._span(body, header, ids)
+                first_ns, last_ns = self._span(body, self.header)
             except Damaged as error:
                 self.file.problems.append(str(error))
                 continue
@@ -88,7 +93,7 @@ class _Sound:
         lacks = "; ".join(self.problems)
         return End(self.end_ns, self.messages, self.span_ns, recovered=lacks).metadata()
 
-    def _span(self, body: memoryview, header: Header, ids: set[str]) -> tuple[int, int]:
+    def _span(self, body: memoryview, header: Header) -> tuple[int, int]:
         """The first and last time in a message. Raises `Damaged`."""
         topic = self.file.topics.get(MESSAGE.unpack_from(body)[0])
         if topic is None:
@@ -99,8 +104,10 @@ class _Sound:
         elif topic == WEIGHTS:
             times, index = item.t, np.maximum(item.pre, item.post)
         else:
-            if topic == STIMULI and item.item.neuron not in ids:
+            if topic == STIMULI and item.item.neuron not in self._ids:
                 raise Damaged("a stimulus names a neuron beyond the id table")
+            if topic == EVENTS and (more := declared(header, [item])) is not header:
+                self.header, self._ids = more, {*more.ids}
             return item.t_ns, item.t_ns
         if not times.size:
             raise Damaged("a message of nothing")

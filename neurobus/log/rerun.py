@@ -41,7 +41,7 @@ def rerun(log: Log, python_path: list[str]) -> Options:
         raise InputError("this log ends later than the longest run can be", log.path)
     read = config.loads(header.config_text, header.config_name, header.files, header.overrides)
     # Looked at before anything is connected: a log of few neurons can carry the config of very many.
-    built = network.build(read, header.seed) if _ids(read, header.seed) == header.ids else None
+    built = network.build(read, header.seed) if _ids(read, header.seed) == header.config_ids else None
     if built is None:
         raise InputError(
             "the config in this log gives other neurons than those recorded; "
@@ -60,7 +60,11 @@ def rerun(log: Log, python_path: list[str]) -> Options:
         seed=header.seed,
         clock="virtual",
         replaced={id: log.spikes_t[log.spikes_i == at[id]].tolist() for id in {*external, *header.replaced}},
-        stimuli=[(max(entry.t_ns, 0), entry.item.neuron, entry.item.weight) for entry in log.stimuli],
+        stimuli=[
+            (max(entry.t_ns, 0), entry.item.neuron, entry.item.weight)
+            for entry in log.stimuli
+            if entry.item.neuron not in header.guests
+        ],
         snapshots=False,
         python_path=python_path,
     )

@@ -27,6 +27,7 @@ from neurobus.log.format import (
     LogFull,
     pack,
 )  # fmt: skip
+from neurobus.log.guests import declaration, with_declared
 from neurobus.log.place import opened_to_write
 from neurobus.log.records import MESSAGE, LogFile, may_unpack_to
 
@@ -50,7 +51,7 @@ class LogWriter:
     """
 
     def __init__(self, path: str | Path, header: Header, overwrite: bool = False):
-        self.path = Path(path)
+        self.path, self.header = Path(path), header
         self.failure: LogError | None = None
         self.lost = 0
         self.messages = 0
@@ -85,6 +86,15 @@ class LogWriter:
                   "r": receipt_ns}  # fmt: skip
         self._write(EVENTS, t_ns, t_ns, receipt_ns, fields, 1)
 
+    def declare(self, event: Report, t_ns: int, receipt_ns: int) -> int | None:
+        """The index of who was started by hand and says so in `event`; None for anybody else."""
+        told = declaration(self.header, event)
+        if told is None:
+            return None
+        self.event(told, t_ns, receipt_ns)
+        self.header = with_declared(self.header, told)
+        return len(self.header.ids) - 1
+
     def weights(self, t_ns: int, pre: npt.ArrayLike, post: npt.ArrayLike, weight: npt.ArrayLike,
                 receipt_ns: int) -> None:  # fmt: skip
         """Weights of one process at one model time, shapes (N,): neuron indices of both ends, and the weight
@@ -111,7 +121,7 @@ class LogWriter:
             if self.failure is None:  # else it has been told
                 self.notes.append(str(error))
         try:
-            compact(self.path, end)  # still locked: nobody comes between
+            compact(self.path, end, self.header)  # still locked: nobody comes between
         except OSError as error:
             size_mb = self.path.stat().st_size / 1e6
             self.notes.append(f"{self.path} stays uncompressed ({size_mb:.1f} MB): {error.strerror}")
@@ -148,14 +158,10 @@ class LogWriter:
         self._span_ns = max(self._span_ns, last_ns - first_ns)
 
 
-def compact(path: Path, end: End) -> None:
-    """Compresses and indexes a log in its place. Raises OSError where that cannot be done."""
-    source = LogFile(path)
-    first = next(source.messages(), None)
-    source.header()
-    del first
-    attachments = [(a.name, a.media_type, a.data) for a in source.attachments.values()]
-    rewrite(path, source.facts["neurobus"], attachments, lambda: LogFile(path).messages(), end.metadata)
+def compact(path: Path, end: End, header: Header) -> None:
+    """Compresses and indexes a log in its place, its table of ids as it is at the end. Raises OSError where
+    that cannot be done."""
+    rewrite(path, header.metadata(), header.attachments(), lambda: LogFile(path).messages(), end.metadata)
 
 
 def rewrite(

@@ -134,10 +134,11 @@ def guests_of(neurobus: Neurobus, *wanted: str) -> None:
 
 
 def test_a_neuron_started_by_hand_is_found_by_every_verb(neurobus: Neurobus, tmp_path: Path) -> None:
-    """And by none, once it is gone: also where it was killed."""
-    config, part = tmp_path / "open.toml", tmp_path / "part.mcap"
+    """And by none, once it is gone: also where it was killed. A recording under way takes it up, and the run
+    of the others is verified without it."""
+    config, part, whole = tmp_path / "open.toml", tmp_path / "part.mcap", tmp_path / "whole.mcap"
     config.write_text(OPEN)
-    run = start(neurobus, "run", config, "--json")
+    run = start(neurobus, "run", config, "--record", whole, "--json")
     join = [sys.executable, "-P", "-m", "nodes.lif", "--bus", "open", "--param", "I_e=400 pA",
             "--synapse", "m, 300 pA, 20 ms", "--id"]  # fmt: skip
     with subprocess.Popen([*join, "extra"], stdout=subprocess.DEVNULL) as guest:
@@ -153,7 +154,7 @@ def test_a_neuron_started_by_hand_is_found_by_every_verb(neurobus: Neurobus, tmp
         assert mine["neuron"] == mine["process"] == "extra" and mine["spikes"] > 0 and mine["mv"] < 0
         assert (seen["neurons"], seen["processes"], seen["silent"]) == (3, 3, [])
         answer(neurobus("record", part, "--for", "300 ms", "--json"))
-        assert spikes(part, "extra")
+        assert spikes(part, "extra") and read(part).header.guests == {"extra": True}
         again = subprocess.run([*join, "extra"], capture_output=True, text=True, timeout=60)
         assert again.returncode == 2 and "one id has one live owner" in again.stderr
         guest.kill()
@@ -168,6 +169,14 @@ def test_a_neuron_started_by_hand_is_found_by_every_verb(neurobus: Neurobus, tmp
     guests_of(neurobus)
     neurobus("stop")
     run.communicate(timeout=20)
+    fired = spikes(whole, "extra")
+    assert set(spikes(part, "extra")) < set(fired) and read(whole).complete
+    assert [entry.item.neuron for entry in read(whole).stimuli] == ["extra"]
+    facts = answer(neurobus("log", "info", whole, "--json"))
+    assert (facts["neurons"], facts["sources"], facts["by_hand"]) == (3, 1, ["extra"])
+    verdict = answer(neurobus("log", "verify", whole, "--json"))
+    assert verdict["verified"] and verdict["spikes"] == len(spikes(whole, "m"))
+    assert any(note.startswith("extra: started by hand") for note in verdict["notes"])
 
 
 def test_replay_onto_a_cluster(neurobus: Neurobus, log: Path, tmp_path: Path) -> None:

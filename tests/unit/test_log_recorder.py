@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
-from neurobus.log import Header, LogWriter, read
+from neurobus.log import Entry, Header, Log, LogWriter, read, recover
+from neurobus.log.format import Damaged
+from neurobus.log.guests import declared
+from neurobus.log.info import describe
+from neurobus.log.names import only
 from neurobus.log.recorder import BATCH, HOLD_NS, Collector
 from neurobus.wire.bus import Malformed
 
@@ -117,3 +122,72 @@ def test_what_names_no_neuron_is_counted(log: LogWriter) -> None:
     collector.flush()
     assert collector.unknown == {"stranger": 2, "p0": 3, "p1": 1} and log.messages == 0
     log.close()
+
+
+def ready(origin: str, **told: object) -> Report:
+    return Report(origin, "ready", {"pid": 7, "epoch": 9, "next_step": 0, **told})
+
+
+def joined(log: LogWriter) -> None:
+    """`late` is started by hand, then `src`, a source; each fires and `late` is poked."""
+    collector = Collector(log, IDS)
+    collector.take(Spikes("late", 9, 0, [50]), 1_000)  # nobody has said who that is
+    collector.take(ready("late", guest={"neuron": True, "unit": "mV"}), 1_000)
+    for name in ("n3", "late", "two words"):
+        collector.take(ready(name, guest={"neuron": True}), 1_000)
+    collector.take(ready("odd", guest=7), 1_000)
+    collector.take(ready("plain"), 1_000)
+    collector.take(ready("src", guest={"neuron": False}), 1_000)
+    collector.take(Spikes("late", 9, 1, [100, 300]), 1_000)
+    collector.take(Spikes("src", 9, 0, [200]), 1_000)
+    collector.take(Spikes("n1", 0, 0, [150]), 1_000)
+    collector.take(Spikes("@2", 0, 0, [400], [10]), 1_000)  # no index of the run's
+    collector.take(Stimulus("late", 250, 2.0, "poke"), 1_000)
+    collector.flush()
+
+
+def is_whole(got: Log) -> None:
+    assert got.header.ids == [*IDS, "late", "src"] and got.header.config_ids == IDS
+    assert got.header.guests == {"late": True, "src": False}
+    assert got.header.of_neurons.tolist() == [True] * 11 + [False]
+    spikes = zip(got.spikes_t.tolist(), got.spikes_i.tolist(), strict=True)
+    assert list(spikes) == [(100, 10), (150, 1), (200, 11), (300, 10)]
+    assert [entry.item.neuron for entry in got.stimuli] == ["late"]
+
+
+def test_who_is_started_by_hand_is_in_the_log_from_then_on(log: LogWriter, tmp_path: Path) -> None:
+    joined(log)
+    running = read(log.path)
+    is_whole(running)
+    assert not running.complete
+    copy = tmp_path / "cut.mcap"
+    copy.write_bytes(log.path.read_bytes())
+    is_whole(recover(copy, tmp_path / "saved.mcap"))
+    closed = read(log.close())
+    is_whole(closed)
+    assert closed.complete
+    part = read(log.path, 180, 320)
+    assert part.spikes_i.tolist() == [11, 10] and part.header == closed.header
+    facts = describe(closed)
+    assert (facts["neurons"], facts["sources"], facts["by_hand"]) == (11, 1, ["late", "src"])
+    assert (facts["neuron_spikes"], facts["source_spikes"]) == (3, 1)
+    few = only(closed, ["n1", "src"])
+    assert few.header.ids == ["n1", "src"] and few.header.guests == {"src": False}
+    assert few.header.of_neurons.tolist() == [True, False]
+
+
+def test_a_lost_declaration_gives_no_index_to_another() -> None:
+    header = Header("x.toml", "", 1, 100_000, "wall", ["a"], 0)
+    told = [Entry(0, 0, Report(id, "guest", {"id": id, "index": index, "neuron": True}))
+            for id, index in (("b", 1), ("d", 3), ("a", 2), ("e", 2))]  # fmt: skip
+    assert declared(header, told).ids == ["a", "b", "e"]
+    assert declared(header, told[1:]).ids == ["a"]
+
+
+def test_a_header_names_guests_last_or_is_damaged() -> None:
+    header = Header("x.toml", "", 1, 100_000, "wall", ["a"], 0, n_neurons=1).with_guest("b", True)
+    attached = {name: content for name, _, content in header.attachments()}
+    assert Header.parse(header.metadata(), attached, []) == header
+    false = replace(header, guests={"a": True})
+    with pytest.raises(Damaged, match="started by hand"):
+        Header.parse(false.metadata(), attached, [])
