@@ -16,8 +16,9 @@ the neuron post, d uint32 µs of receipt after r, r int64 ns of wall time (Unix)
 those of synapses between the same two stand in the order of their declaration. Every message is a msgpack
 map whose last entry is `crc`, the CRC-32 of the bytes before that number: MCAP protects chunks, and a log
 being recorded has none. An event `guest` {id, index, neuron} declares who is started by hand; on a close the
-table of ids has them too, behind all others. The MCAP sequence number counts messages over all channels, so a reader knows how
-many are missing. log_time is the model time of a batch's first spike, publish_time the time of receipt.
+table of ids has them too, behind all others. The MCAP sequence number counts messages over all channels, so
+a reader knows how many are missing. log_time is the model time of a batch's first spike, publish_time the
+time of receipt.
 """
 
 from __future__ import annotations
