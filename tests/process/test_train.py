@@ -52,6 +52,7 @@ def taught(neurobus: Neurobus, out: Path, *args: object, config: str = THIRTY) -
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.timeout(400)  # thirty processes and their reference: 14 s, and many times that beside other work
 def test_thirty_processes_learn_what_the_reference_learns(neurobus: Neurobus, tmp_path: Path) -> None:
     out = tmp_path / "thirty.brain"
     said = taught(neurobus, out, "--train", 150, "--test", 60, "--record", tmp_path / "course.mcap")
