@@ -24,7 +24,7 @@ from neurobus.guard import Guard
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.node.weighing import ORDER as RECORD
 from neurobus.wire import bus as wire
-from neurobus.wire.bus import EPOCH_BITS, NEVER, Answer
+from neurobus.wire.bus import EPOCH_BITS, MOST_EPOCHS, MOST_FRAMES, MOST_NS, NEVER, Answer
 from neurobus.words import some
 
 NAME = "conductor"
@@ -225,7 +225,7 @@ class Conductor:
 
     def _poked(self, event: Stimulus) -> None:
         owner = self._score.owner.get(event.neuron)
-        if owner is None or not self._started:
+        if owner is None or not self._started or event.t_ns // self._score.dt_ns >= NEVER:
             self.malformed += 1
             return
         # Under a pace a silent network's horizon stands still while model time goes on.
@@ -240,8 +240,8 @@ class Conductor:
     def _joined(self, p: int, data: dict[str, Any]) -> None:
         """A process has joined for the first time, or again after a restart: tell it what it missed."""
         next_step, epoch = wire.integer(data, "next_step"), wire.integer(data, "epoch")
-        if epoch <= self._epoch[p]:
-            raise wire.Malformed("a process of an epoch that is over")
+        if not self._epoch[p] < epoch <= MOST_EPOCHS:
+            raise wire.Malformed("a process of an epoch that is over, or that no run comes to")
         self._epoch[p] = epoch
         # Numbers of an epoch are greater than all of those before it: what is sent to a process that is
         # dead already, its successor refuses.
@@ -297,6 +297,8 @@ class Conductor:
         answer = wire.answer(payload)
         if p not in self._waiting or answer.number != self._duty_number[p]:
             return  # of a process that died after it had answered, or an answer twice
+        if not (0 <= answer.next_step < MOST_NS and answer.epoch < MOST_FRAMES and answer.seq < MOST_FRAMES):
+            raise wire.Malformed("an answer beyond what a run counts")
         del self._waiting[p]
         self._done_to[p] = self._duty_horizon[p]
         if p in self._catching_up and (again := self._catching_up.pop(p)):

@@ -743,6 +743,8 @@ class Runtime:
         """The synapses of one neuron here, or of all: columns, as in `core.Weights`."""
         assert isinstance(self.core, Core)
         now = self.core.weights()
+        if not isinstance(neuron, (str, type(None))):
+            raise wire.Malformed("a neuron is named by its id")
         chosen = slice(None) if neuron not in self._poke_of else now.post == self._poke_of[neuron]
         columns = {
             name: getattr(now, name)[chosen].tolist()

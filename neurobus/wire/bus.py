@@ -54,6 +54,8 @@ NEVER = LONGEST_RUN
 """A step that no run reaches."""
 
 EPOCH_BITS, COUNT_MASK = 32, 0xFFFFFFFF
+MOST_EPOCHS = (1 << 64 - EPOCH_BITS) - 1
+"""The number of a duty holds no more."""
 
 pack = msgpack.Packer(autoreset=True).pack
 

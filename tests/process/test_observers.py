@@ -229,3 +229,22 @@ def test_nobody_takes_the_place_of_a_living_neuron(config, launch, clock):
     done = cluster.stop()
     assert (done.code, done.summary["silent"], done.summary["restarts"]) == (130, [], 0)
     assert done.summary["lost"] == 0
+
+
+@pytest.mark.parametrize("clock", ["wall", "virtual"])
+def test_what_no_run_comes_to_is_dropped_and_hurts_nobody(config, launch, clock):
+    """A poke beyond the longest run, weights of no neuron; under the virtual clock a birth of no epoch."""
+    cluster = launch(config(NETWORK), "--clock", clock, *(["--pace", "1"] if clock == "virtual" else []))
+    with cluster.peer() as guest:
+        guest.join("stranger")
+        guest.send(wire.encode(Stimulus("n.0", 1 << 53, 1.0, "x")))
+        guest.send(wire.encode(Control("n.0", "weights", {"neuron": {}})))
+        if clock == "virtual":
+            born = {"pid": 1, "epoch": 1 << 40, "next_step": 1}
+            guest.send(wire.encode(Report("n.1", "ready", born)))
+        guest.join("stranger")
+        cluster.status()
+    summary = cluster.stop().summary
+    assert summary["dropped"] == (2 if clock == "wall" else 3)
+    assert summary["restarts"] == 0 and not summary["silent"], summary
+    assert not summary["notes"], summary["notes"]

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
 from neurobus.wire import bus as wire
-from neurobus.wire.bus import Malformed, decode, encode, frame, split, topic, unpack
+from neurobus.wire.bus import MOST_NS, Malformed, decode, encode, frame, split, topic, unpack
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,20}", fullmatch=True)
-TIMES = st.lists(st.integers(0, 1 << 62), max_size=20)
+TIMES = st.lists(st.integers(0, MOST_NS - 1), max_size=20)
 COUNT = st.integers(0, 1 << 40)
 LEAVES = [
     st.none(),
@@ -53,12 +53,14 @@ def samples(draw):
     return Samples(draw(NAMES), draw(COUNT), draw(COUNT), times, mv, neurons, draw(st.booleans()))
 
 
-stimuli = st.builds(Stimulus, NAMES, st.integers(-1, 1 << 62), st.floats(-1e299, 1e299), st.text(max_size=9))
+stimuli = st.builds(
+    Stimulus, NAMES, st.integers(-1, MOST_NS - 1), st.floats(-1e299, 1e299), st.text(max_size=9)
+)
 words = st.builds(Control, NAMES | st.just("*"), st.text(max_size=9), ARGS) | st.builds(
     Report, NAMES, st.text(max_size=9), ARGS
 )
 strips = st.builds(
-    Led, NAMES, st.integers(0, 1 << 62), st.lists(st.binary(min_size=3, max_size=3)).map(b"".join)
+    Led, NAMES, st.integers(0, MOST_NS - 1), st.lists(st.binary(min_size=3, max_size=3)).map(b"".join)
 )
 EVENTS = spikes() | samples() | stimuli | strips | words
 
