@@ -24,17 +24,9 @@ PAIR = (
 )
 
 
-@pytest.mark.parametrize("wall", [True, False])
-def test_every_life_is_lived_to_its_end(wall, monkeypatch):
-    network = net(PAIR)
-    plan = place(network, 1)
-    role = Role("b", ["b"], [1], network.dt_ns, wall, spikes_heard=["a"], samples_heard=["a"],
-                index_of={"a": 0, "b": 1}, n_ids=2, sends_samples=True)  # fmt: skip
-    grown, told = [], []
-
-    def grow():
-        grown.append(Core(plan.neuron_part(1)))
-        return grown[-1]
+def reports(monkeypatch):
+    """The list that takes what a rehearsed life reports."""
+    told = []
 
     class Witness(rehearsal.Stage):
         def send(self, data):
@@ -43,6 +35,21 @@ def test_every_life_is_lived_to_its_end(wall, monkeypatch):
                 told.append(wire.decode(data))
 
     monkeypatch.setattr(rehearsal, "Stage", Witness)
+    return told
+
+
+@pytest.mark.parametrize("wall", [True, False])
+def test_every_life_is_lived_to_its_end(wall, monkeypatch):
+    network = net(PAIR)
+    plan = place(network, 1)
+    role = Role("b", ["b"], [1], network.dt_ns, wall, spikes_heard=["a"], samples_heard=["a"],
+                index_of={"a": 0, "b": 1}, n_ids=2, sends_samples=True)  # fmt: skip
+    grown, told = [], reports(monkeypatch)
+
+    def grow():
+        grown.append(Core(plan.neuron_part(1)))
+        return grown[-1]
+
     before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
     times = rehearsal.LIVES
     rehearsal.rehearse(role, grow, times)
@@ -59,20 +66,13 @@ def test_every_life_is_lived_to_its_end(wall, monkeypatch):
 def test_a_state_that_overflowed_is_told_at_the_end(wall, monkeypatch):
     network = net(PAIR)
     role = Role("b", ["b"], [1], network.dt_ns, wall, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2)
-    told = []
+    told = reports(monkeypatch)
 
     def grow():
         core = Core(place(network, 1).neuron_part(1))
         core.state[0] = float("nan")
         return core
 
-    class Witness(rehearsal.Stage):
-        def send(self, data):
-            super().send(data)
-            if data.startswith(wire.REPORT):
-                told.append(wire.decode(data))
-
-    monkeypatch.setattr(rehearsal, "Stage", Witness)
     rehearsal.rehearse(role, grow, 1)
     words = [report.data["what"] for report in told if report.verb == "trouble"]
     assert [word.split(" and ")[0] for word in words] == ["the state of b overflowed"]
