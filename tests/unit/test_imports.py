@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -24,11 +24,18 @@ LAYERS = [
     {"node"},
     {"bus"},
     {"cluster"},
-    {"log", "bridge", "web", "classroom.witness"},
+    {"log", "bridge", "classroom.witness"},
     {"exhibits"},
     {"cli", "__main__"},
 ]  # fmt: skip
-STRANGERS = {"log", "bridge", "web"}  # in one layer, and none imports another
+STRANGERS = {"log", "bridge"}  # in one layer, and neither imports the other
+
+CIRCLES: set[tuple[str, str]] = {
+    ("neurobus.network.held", "neurobus.network.builder"),
+    ("neurobus.network.held", "neurobus.network.population"),
+    ("neurobus.node.lender", "neurobus.node.runtime"),
+}
+"""Imports that close a circle, and are to go. One that closes none any more must leave this list."""
 
 PURE = {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "words", "names", "events",
         "model", "modelpath", "loading", "ledger", "led", "picture", "config", "network", "placement",
@@ -65,15 +72,21 @@ class Import:
     line: int
     name: str
     as_program: bool = False
+    for_types: bool = False
+    """Under TYPE_CHECKING: it shapes the program as any import does, but nothing happens by it."""
 
 
 def imports(module: str, source: str, known: Iterable[str], is_package: bool = False) -> Iterator[Import]:
-    """Every import of `module`, in functions too; those for type checkers only are no imports."""
+    """Every import of `module`, in functions too; of those for type checkers, the ones of this project."""
     package = module if is_package else module.rpartition(".")[0]
 
     def walk(tree: ast.AST, as_program: bool) -> Iterator[Import]:
         for node in ast.iter_child_nodes(tree):
             if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                hinted = (found for part in node.body for found in walk(ast.Module([part], []), as_program))
+                yield from (
+                    replace(i, for_types=True) for i in hinted if top(i.name) in {"neurobus", "nodes"}
+                )
                 yield from (found for part in node.orelse for found in walk(part, as_program))
             elif isinstance(node, ast.Import):
                 yield from (Import(node.lineno, alias.name, as_program) for alias in node.names)
@@ -146,7 +159,7 @@ def impurities(module: str, graph: dict[str, list[Import]]) -> Iterator[str]:
     seen, ways = {module}, [[module]]
     while ways:
         way = ways.pop()
-        for i in graph[way[-1]]:
+        for i in (i for i in graph[way[-1]] if not i.for_types):
             if top(i.name) in IMPURE and len(way) > 1:
                 yield " → ".join([*way, i.name])
             elif i.name in graph and i.name not in seen and not entry(i.name, PURE):
@@ -180,12 +193,52 @@ def test_a_pure_module_reaches_nothing_impure(module: str) -> None:
     assert list(impurities(module, GRAPH)) == []
 
 
-def test_no_cycles() -> None:
-    needs = {module: {i.name for i in found if i.name in FILES} - {module} for module, found in GRAPH.items()}
+def circle(graph: dict[str, list[Import]], but: Iterable[tuple[str, str]] = ()) -> str | None:
+    """A circle of imports, without those in `but`; None where there is none."""
+    left_out = set(but)
+    needs = {
+        module: {i.name for i in found if i.name in graph and (module, i.name) not in left_out} - {module}
+        for module, found in graph.items()
+    }
     try:
         TopologicalSorter(needs).prepare()
     except CycleError as error:
-        pytest.fail(" → ".join(error.args[1]))
+        return " → ".join(error.args[1])
+    return None
+
+
+def test_no_circles() -> None:
+    assert circle(GRAPH, CIRCLES) is None
+
+
+@pytest.mark.parametrize("edge", sorted(CIRCLES))
+def test_an_exception_is_needed(edge: tuple[str, str]) -> None:
+    assert circle(GRAPH, CIRCLES - {edge}), f"{' → '.join(edge)} closes no circle: take it out of CIRCLES"
+
+
+def test_an_import_for_types_closes_a_circle() -> None:
+    hint = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from neurobus.b import B"
+    sources = {"neurobus.a": hint, "neurobus.b": "from neurobus.a import A"}
+    graph = {module: list(imports(module, source, sources)) for module, source in sources.items()}
+    assert set((circle(graph) or "").split(" → ")) == {"neurobus.a", "neurobus.b"}
+    assert circle(graph, {("neurobus.a", "neurobus.b")}) is None
+
+
+def layers_in_words() -> str:
+    """As ARCHITECTURE.md has them, the lowest first."""
+    return "\n".join("  ".join(sorted(names)) for names in LAYERS)
+
+
+def test_the_architecture_names_these_layers() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    _, _, after = text.partition("Imports go one way")
+    block = after.split("```")[1].strip()
+    assert block == layers_in_words(), f"ARCHITECTURE.md should say\n{layers_in_words()}"
+
+
+def test_every_layer_is_there() -> None:
+    there = {part(module) for module in FILES if top(module) == "neurobus"}
+    assert set().union(*LAYERS) | PURE <= there
 
 
 def test_the_rules_saw_the_project() -> None:
@@ -202,14 +255,15 @@ def test_the_rules_saw_the_project() -> None:
         ("neurobus.node.core", "def late():\n    from neurobus import bus", "lies above"),
         ("neurobus.node.core", "from ..bus import hub", "lies above"),
         ("neurobus", "from neurobus import units", "lies above"),
+        ("neurobus.units", "if typing.TYPE_CHECKING:\n    from neurobus.bus import hub", "lies above"),
         ("neurobus.elsewhere", "", "no place in LAYERS"),
         ("neurobus.cli.run", "import neurobus.elsewhere", "no place in LAYERS"),
-        ("neurobus.log.format", "from neurobus.web import page", "may not know"),
+        ("neurobus.log.format", "from neurobus.bridge import port", "may not know"),
         ("neurobus.cluster.start", "import nodes.lif", "no nodes"),
         ("neurobus.cluster.start", "from tests import conftest", "no tests"),
         ("neurobus.cluster.start", "import zmq.asyncio", "only in neurobus/bus"),
         ("neurobus.log.format", "import click", "only in neurobus/cli"),
-        ("neurobus.web.page", "from serial.tools import list_ports", "only in neurobus/bridge"),
+        ("neurobus.log.place", "from serial.tools import list_ports", "only in neurobus/bridge"),
         ("neurobus.wire.link", "import time", "is pure"),
         ("neurobus.node.core", "try:\n    import asyncio\nexcept ImportError: pass", "is pure"),
         ("neurobus.log.diff", "from random import random", "is pure"),
