@@ -9,7 +9,7 @@ SYSTEM := neurobus/system.csv
 COLUMN := $(if $(filter Darwin,$(shell uname -s)),4,3)
 
 .PHONY: help install system demo papers peers test check bench clean train-report demo-train
-.PHONY: rig firmware campaign $(addprefix campaign-,logs configs resume storms boards)
+.PHONY: rig firmware campaign $(addprefix campaign-,logs configs resume storms flood boards)
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -141,7 +141,7 @@ demo-board: install system-demo-board rig firmware ## a simulated board as a neu
 	$(BIN)/python firmware/demo.py
 
 # Trials at length, one by one: make campaign TRIALS="storms resume". Their short forms are among the tests.
-TRIALS := logs configs resume storms boards
+TRIALS := logs configs resume storms flood boards
 campaign: $(TRIALS:%=campaign-%) ## trials at length: damaged files, killed and resumed runs, cables pulled a thousand times
 campaign-logs: install
 	$(BIN)/python -m tests.campaigns.logs --n 1000 --brains 500
@@ -151,6 +151,8 @@ campaign-resume: install
 	$(BIN)/python -m tests.campaigns.resume --n 50
 campaign-storms: install
 	$(BIN)/python -m tests.campaigns.storms --n 60
+campaign-flood: install
+	$(BIN)/python -m tests.campaigns.flood --n 4
 campaign-boards: install system-campaign rig
 	$(BIN)/python -m tests.firmware.campaign
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 REFUSED = -1
 """Answer of `Ledger.accept` for a batch of an epoch that is over."""
+MOST = 1 << 62
+"""No figure of an account goes beyond, whatever is told on the bus."""
 
 
 class Account(Structure):
@@ -54,7 +56,7 @@ class Ledger:
             account.epoch, account.expected, account.ended = epoch, 0, False
         again = account.expected - seq
         if again < 0:
-            account.lost -= again
+            account.lost += min(-again, MOST - account.lost)
             again = 0
         elif again:
             again = min(again, n)

@@ -9,7 +9,7 @@ from neurobus.bridge.bridge import BAUD
 from neurobus.bridge.carrier import refuse
 from neurobus.bridge.port import resolve
 from neurobus.cli.clusters import chosen, started
-from neurobus.cli.common import TIME, cluster_option, json_option, print_json
+from neurobus.cli.common import TIME, cluster_option, json_option, print_rows
 from neurobus.errors import InputError
 from neurobus.words import counted
 
@@ -69,12 +69,12 @@ def command(
             for name, neuron in zip(names, neurons, strict=True)
         ]
         answers = bridge.all(requests, client.ATTACH_S)
-    for answer in answers:
-        board = answer["board"]
-        if as_json:
-            print_json(board)
-        else:
-            click.echo(
-                f"{board['neuron']} is board {board['board']} on {board['port']}; "
-                f"caught up in {board['catch_up_ms']:g} ms, {board['gap_ms']:g} ms without an owner"
-            )
+    boards = [answer["board"] for answer in answers]
+    if as_json:
+        print_rows(boards)
+        return
+    for board in boards:
+        click.echo(
+            f"{board['neuron']} is board {board['board']} on {board['port']}; "
+            f"caught up in {board['catch_up_ms']:g} ms, {board['gap_ms']:g} ms without an owner"
+        )

@@ -74,6 +74,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
+def print_rows(rows: list[Any]) -> None:
+    """What a verb says of each thing it was given: one object, or a list where there are several."""
+    print_json(rows[0] if len(rows) == 1 else rows)
+
+
 def ids_of(text: str | None) -> list[str] | None:
     """`a,b,c` as a list; None stays None. Raises InputError when it names nobody."""
     if text is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from neurobus.cli.common import json_option, print_json
+from neurobus.cli.common import json_option, print_json, print_rows
 from neurobus.errors import InputError
 
 
@@ -77,8 +77,7 @@ def command(
             click.echo()
     failed = [shown.name for shown in found if not shown.passed]
     if as_json:
-        facts = [shown.facts() for shown in found]
-        print_json(facts[0] if len(names) == 1 else facts)
+        print_rows([shown.facts() for shown in found])
     elif len(found) > 1:
         click.echo(f"{len(found) - len(failed)} of {len(found)} exhibits passed"
                    + (f"; failed: {', '.join(failed)}" if failed else ""))  # fmt: skip

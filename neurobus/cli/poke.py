@@ -12,7 +12,7 @@ import click
 from neurobus import units
 from neurobus.bus.peer import Peer
 from neurobus.cli.clusters import chosen, started
-from neurobus.cli.common import cluster_option, json_option, print_json
+from neurobus.cli.common import cluster_option, json_option, print_rows
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.observer import POKE_LEAD_NS
 from neurobus.errors import InputError, RunError
@@ -53,16 +53,17 @@ def command(neurons: tuple[str, ...], weight: str | None, cluster: str | None, a
         done = _push(peer, manifest, pushes, origin)
     finally:
         peer.close()
+    rows = []
     for push in done:
         index = manifest.ids.index(push.neuron)
         unit, t_ms = manifest.weight_units[index], push.t_ns / 1e6
         acts = felt(manifest.grains[index] if manifest.grains else None, push.weight)
-        if as_json:
-            row = {"neuron": push.neuron, "weight": push.weight, "felt": acts, "unit": unit, "t_ms": t_ms}
-            print_json(row)
-        else:
+        rows.append({"neuron": push.neuron, "weight": push.weight, "felt": acts, "unit": unit, "t_ms": t_ms})
+        if not as_json:
             word = f" (its chip feels {acts:.8g} {unit}".rstrip() + ")" if acts != push.weight else ""
             click.echo(f"{push.neuron} gets {push.weight:g} {unit}".rstrip() + f"{word} at {t_ms:.1f} ms")
+    if as_json:
+        print_rows(rows)
 
 
 def felt(grain: Sequence[float] | None, weight: float) -> float:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST = 100
 """Ids beyond those of the config, in one run."""
+TOO_MANY = f"more than {MOST} neurons were started by hand; those beyond are not let in"
 TOLD = "guest"
 """Under this name a guest's "ready" says what it is."""
 
@@ -47,7 +48,7 @@ def join(manifest: Manifest, name: str, presence: Presence) -> str | None:
     own = name not in manifest.guests and name not in manifest.left
     if name not in manifest.ids:
         if len(manifest.guests.keys() | set(manifest.left)) >= MOST:
-            return f"more than {MOST} neurons were started by hand; no verb knows of the rest"
+            return TOO_MANY
         manifest.ids, manifest.streams = [*manifest.ids, name], [*manifest.streams, name]
     elif own and name not in manifest.external:
         return f"'{name}' joined from outside, but is alive in this run"

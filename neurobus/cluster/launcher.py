@@ -22,7 +22,7 @@ from typing import Any
 from neurobus.bounds import LAST_STEP, last_step
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
-from neurobus.cluster import guests, spawning
+from neurobus.cluster import guests, reports, spawning
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, refuse_pace
 from neurobus.cluster.pipe import Pipe
@@ -101,6 +101,7 @@ class Launcher:
         self._exiting = False
         self._guard = Guard(self._passed_over, file_of(folders.state_dir(), NAME))
         self._troubles: dict[str, list[str]] = {}
+        self._untold = self._hands = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._reborn = False
         self._last_error: dict[str, str] = {}
@@ -287,14 +288,16 @@ class Launcher:
                 summary.record = final.get("path", summary.record)
                 told = [what for what, who in self._troubles.items() if name in who]
                 summary.notes += [note for note in final.get("notes", []) if note not in told]
-        for name in sorted(self._guests):
-            final = self._farewells.get(name)
-            if final is None:
-                summary.notes.append(f"{name} joined and never said goodbye; what it missed is not known")
-            else:
-                summary.observers[name] = final
+        silent = sorted(self._guests - self._farewells.keys())
+        if silent:
+            missed = f"what {'it' if len(silent) == 1 else 'they'} missed is not known"
+            summary.notes.append(f"{some(silent)} joined and never said goodbye; {missed}")
+        for name in sorted(self._guests & self._farewells.keys()):
+            summary.observers[name] = self._farewells[name]
         summary.notes += of_boards(summary.observers.get(BRIDGE, {}).get("boards"))
         summary.notes += [f"{some(who)}: {what}" for what, who in self._troubles.items()]
+        if untold := self._untold + max(0, self._hands - reports.MOST_TOLD):
+            summary.notes.append(f"{untold} more notes were not kept")
         if self._saved_step is not None and Path(self.launch.options.state or "", states.RESUME).exists():
             summary.state = self.launch.options.state
 
@@ -386,6 +389,9 @@ class Launcher:
 
     def _troubled(self, name: str, what: str) -> None:
         """Somebody has trouble that ends nothing: a word when it begins, and a note at the end."""
+        if what not in self._troubles and len(self._troubles) >= reports.MOST_TOLD:
+            self._untold += 1
+            return
         who = self._troubles.setdefault(what, [])
         if name in who:
             return
@@ -401,7 +407,7 @@ class Launcher:
             if ours and wire.integer(data, "epoch") != self._epochs[name]:
                 raise wire.Malformed("a process of another epoch")
             if not ours and name not in self._programs:
-                self._guests.add(name)
+                self._admit(name)
                 self._welcome(name, pid, data)
             self._ready.add(name)
             self._pids[name] = pid
@@ -413,18 +419,29 @@ class Launcher:
             if name == CONDUCTOR and not self._wall:
                 self._conductor = data
             elif ours:
-                self._finals[name] = summable(name, data)
+                self._finals[name] = reports.summable(name, data)
+            elif name in (*self._programs, *self._guests):
+                self._farewells[name] = reports.farewell(data)
+                if name in self._guests:
+                    self._see_off(name)
             else:
-                self._farewells[name] = data
-                self._see_off(name)
+                raise wire.Malformed("a farewell of nobody")
         elif event.verb == "saved" and ours:
             self._note_saved(name, wire.integer(data, "step"))
         elif event.verb in ("ceded", "owner") and ours:
             self._changed_hands(name, event.verb, data)
         elif event.verb == "trouble" and (ours or name in (*self._programs, *self._guests, CONDUCTOR)):
-            self._troubled(name, str(data.get("what")))
-            if data.get("stop"):
+            self._troubled(name, reports.text(data, "what"))
+            if data.get("stop") is True:
                 self.stop()
+
+    def _admit(self, name: str) -> None:
+        """A peer that is none of the run's: the bridge, or a neuron started by hand. Raises Malformed."""
+        placed = {BRIDGE, *self.built["external"]}
+        if name not in self._guests | placed and len(self._guests - placed) >= guests.MOST:
+            self._troubled(NAME, guests.TOO_MANY)
+            raise wire.Malformed("more guests than a run can have")
+        self._guests.add(reports.named(name))
 
     def _welcome(self, name: str, pid: int, data: dict[str, Any]) -> None:
         """A neuron started by hand is entered into the manifest, where all verbs look."""
@@ -457,21 +474,16 @@ class Launcher:
 
     def _changed_hands(self, name: str, verb: str, data: dict[str, Any]) -> None:
         """A board took a neuron, or its process took it back: when, why, and what it cost."""
-        self._epochs[name] = max(self._epochs[name], wire.integer(data, "epoch"))
-        if verb == "owner" and (not data.get("owned") or data.get("why") == RUN_OVER):
+        epoch = reports.epoch(data)
+        told = verb == "ceded" or (data.get("owned") and data.get("why") != RUN_OVER)
+        note = f"{name} {reports.hands(verb, data, self.built['dt_ns'])}" if told else ""
+        self._epochs[name] = max(self._epochs[name], epoch)
+        if not note:
             return
-        at = f"{wire.integer(data, 'step') * self.built['dt_ns'] * 1e-9:.3f} s"
-        if verb == "ceded":
-            note = f"{name} is {data.get('board')} from {at} on"
-        else:
-            late = wire.integer(data, "late")
-            cost = f"{late} spikes up to {data.get('waited_ms')} ms late" if late else "no spike late"
-            if weighed := data.get("weighed"):
-                off = wire.integer(data, "off")
-                cost += f", {off} of its {weighed} weights not the same" if off else ", its weights the same"
-            note = f"{name} came back from {data.get('board')} at {at} ({data.get('why')}): none lost, {cost}"
-        self.summary.notes.append(note)
-        self.launch.hooks.word(note)
+        self._hands += 1
+        if self._hands <= reports.MOST_TOLD:
+            self.summary.notes.append(note)
+            self.launch.hooks.word(note)
 
     # -- snapshots --------------------------------------------------------------------------------
 
@@ -492,6 +504,9 @@ class Launcher:
             await self._until(lambda: self._saved_step == step, FINAL_TIMEOUT_S)
 
     def _note_saved(self, name: str, step: int) -> None:
+        options = self.launch.options
+        if not (options.snapshots and options.state and states.snapshot(options.state, name, step).exists()):
+            raise wire.Malformed("no snapshot of it is there")
         if self._snapshots.saved(name, step):
             try:
                 self._snapshots.keep(self.launch.options, step, self.built)
@@ -564,16 +579,6 @@ class Launcher:
                 await self._nursery.wait()
             await self._reader
         folders.remove(self.folder, os.getpid())
-
-
-def summable(name: str, final: dict[str, Any]) -> dict[str, Any]:
-    """A final report that can go into the summary. Raises Malformed."""
-    wire.integer(final, "step")
-    try:
-        total(Summary(), {name: final}, [name], None)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise wire.Malformed("not a final report") from error
-    return final
 
 
 def _who(name: str) -> str:

@@ -87,6 +87,11 @@ def own_files(folder: Path) -> list[Path]:
             if name in _OWN or _SNAPSHOT.fullmatch(name) or _SCRATCH.fullmatch(name)]  # fmt: skip
 
 
+def snapshot(folder: str, name: str, step: int) -> Path:
+    """Where a process writes its state at a step."""
+    return Path(folder, f"{name}.{step}.snap")
+
+
 def snapshot_step(name: str) -> int | None:
     """The step of a snapshot's file name; None for any other name."""
     found = _SNAPSHOT.fullmatch(name)

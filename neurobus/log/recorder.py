@@ -73,6 +73,8 @@ class Collector:
             raise Malformed("columns of weights differ in length")
         if t_ns <= self._weighed.get(event.origin, -1):
             return
+        if event.origin not in self._weighed and len(self._weighed) >= len(self._index):
+            raise Malformed("weights of more processes than there are neurons")
         self._weighed[event.origin] = t_ns
         self.t_ns = max(self.t_ns, t_ns)
         pre, post, weight = (np.frombuffer(column, dtype) for column, dtype in

@@ -30,6 +30,8 @@ from neurobus.wire import bus as wire
 KEPT_REPORTS = frozenset({"ready", "final", "snapshot", "trouble", RECORDED})
 JOINED = "joined"
 """The event by which a log says that it began in the middle of a run."""
+STRANGERS = 100
+"""Streams beyond as many as there are ids that get an account too: names alone must cost no memory."""
 LISTENED = "listened"
 """The event by which it says, at its close, from which model time on it has everything (`from_ns`), and how
 many spikes of those it heard later had come before (`before`)."""
@@ -48,6 +50,7 @@ class Recording:
         self.malformed = 0
         self._guard = Guard(self._passed_over, file_of(folders.state_dir(), name))
         self.ledger, self.sample_ledger = Ledger(from_start), Ledger(from_start)
+        self._most_streams = len(header.ids) + STRANGERS
         self.observer, self.joined_ns, self.begin_ns = observer, joined_ns, begin_ns
         self.before = 0
         self._heard_ns: int | None = None
@@ -76,6 +79,9 @@ class Recording:
             return
         if isinstance(event, (Spikes, Samples)):
             ledger = self.ledger if isinstance(event, Spikes) else self.sample_ledger
+            if event.stream not in ledger.accounts and len(ledger.accounts) >= self._most_streams:
+                self.malformed += 1
+                return
             self._first(event, ledger)
             known = ledger.accept(event.stream, event.epoch, event.seq, len(event.t_ns), event.last)
             if known == REFUSED or known:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.campaigns import resume, storms
+from tests.campaigns import flood, resume, storms
 from tests.campaigns.runs import RING, RING_CSV
 from tests.helpers import run_table
 
@@ -19,6 +19,10 @@ def test_a_run_goes_on_from_the_last_snapshot_of_a_killed_one(tmp_path, name, cl
 @pytest.mark.parametrize("clock", ["wall", "virtual"])
 def test_whatever_is_killed_nothing_is_left_and_nothing_lost_unsaid(tmp_path, clock):
     storms.one(tmp_path, "ring", clock, seed=2)
+
+
+def test_a_flood_of_a_stranger_ends_nothing_raises_nothing_and_is_told(tmp_path):
+    flood.one(tmp_path, "stdp", "virtual", seed=2, frames=10_000, seconds=2.0, ends=False)
 
 
 def test_a_neuron_that_sleeps_past_the_end_costs_a_spike_that_is_told(config, launch, tmp_path):

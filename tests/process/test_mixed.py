@@ -32,7 +32,8 @@ def attached(
     words = [word for neuron in neurons for word in ("--as", neuron)] + (["--lag", lag] if lag else [])
     done = neurobus("attach", *boards.ports, *words, "--json", timeout_s=60)
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    found = json.loads(done.stdout)
+    return found if isinstance(found, list) else [found]
 
 
 def boards_of(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:

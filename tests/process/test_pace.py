@@ -25,7 +25,7 @@ def test_a_poke_acts_after_all_that_has_happened(
     cluster = launch(RING, "--clock", "virtual", "--pace", pace, "--for", "600s", "--record", log)
     done = neurobus("poke", "n.7", "n.8", "--json")
     assert done.returncode == 0, done.stderr
-    poked_s = json.loads(done.stdout.splitlines()[0])["t_ms"] * 1e-3
+    poked_s = json.loads(done.stdout)[0]["t_ms"] * 1e-3
     shown = json.loads(neurobus("top", "--once", "--json").stdout)
     ended = cluster.stop()
     assert 0 < poked_s <= shown["model_s"] <= ended.summary["model_s"] < 600

@@ -94,6 +94,8 @@ def test_a_cluster_from_another_terminal(neurobus: Neurobus, tmp_path: Path) -> 
 
     push = answer(neurobus("poke", "n", "--json"))
     assert push["neuron"] == "n" and push["unit"] == "mV" and push["t_ms"] > 0
+    several = answer(neurobus("poke", "n", "m", "--weight", "500 uV", "--json"))
+    assert sorted(row["neuron"] for row in several) == ["m", "n"]
     assert "n gets 0.5 mV at" in neurobus("poke", "n", "--weight", "500 uV").stdout
     for args, word in [
         (["k"], "no neuron 'k' in 'open'"),
@@ -115,7 +117,7 @@ def test_a_cluster_from_another_terminal(neurobus: Neurobus, tmp_path: Path) -> 
     assert stopped["name"] == "open" and answer(neurobus("ps", "--json")) == []
     out, _ = run.communicate(timeout=10)
     summary = json.loads(out.splitlines()[-1])
-    assert len(read(recorded).stimuli) == 2
+    assert len(read(recorded).stimuli) == 4
     t = round(push["t_ms"] * MS)
     assert [s for s in spikes(recorded, "n") if t <= s <= t + MS], "the poke did not make n fire"
     done = neurobus("log", "verify", recorded, "--json")

@@ -99,3 +99,10 @@ def test_a_spike_is_taken_once_however_often_it_comes(arrivals):
     assert taken == totals["received"] <= len(set(arrivals))
     assert totals["received"] + totals["duplicates"] == len(arrivals)
     assert totals["received"] + totals["lost"] == max(arrivals) + 1
+
+
+def test_what_is_told_to_be_lost_without_end_is_no_negative_number():
+    ledger = Ledger(True)
+    for epoch in range(1 << 11):
+        ledger.accept("a", epoch, (1 << 53) - 1, 1)
+    assert ledger.totals()["lost"] == 1 << 62
