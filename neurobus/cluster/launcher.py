@@ -32,6 +32,7 @@ from neurobus.cluster.summary import RESUME, Summary, busiest, of_boards, resume
 from neurobus.errors import InputError, NeurobusError, RunError
 from neurobus.events import Control, Report
 from neurobus.guard import Guard, file_of
+from neurobus.node.snapshot import path_of
 from neurobus.wire import bus as wire
 from neurobus.words import some
 
@@ -505,7 +506,7 @@ class Launcher:
 
     def _note_saved(self, name: str, step: int) -> None:
         options = self.launch.options
-        if not (options.snapshots and options.state and states.snapshot(options.state, name, step).exists()):
+        if not (options.snapshots and options.state and path_of(Path(options.state), name, step).exists()):
             raise wire.Malformed("no snapshot of it is there")
         if self._snapshots.saved(name, step):
             try:

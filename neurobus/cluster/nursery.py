@@ -52,7 +52,8 @@ from neurobus.network.held import grains
 from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.rehearsal import lives, rehearse
-from neurobus.node.runtime import Role, Runtime, read_snapshot
+from neurobus.node.runtime import Role, Runtime
+from neurobus.node.snapshot import read_snapshot
 from neurobus.placement import Plan, Process
 from neurobus.streams import drawn_otherwise
 

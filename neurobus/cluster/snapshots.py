@@ -9,6 +9,7 @@ from typing import Any
 
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options
+from neurobus.node.snapshot import step_of
 
 
 class Snapshots:
@@ -38,6 +39,6 @@ class Snapshots:
         self.step = step
         self._saved = {later: names for later, names in self._saved.items() if later > step}
         for old in states.own_files(folder):
-            of = states.snapshot_step(old.name)
+            of = step_of(old.name)
             if of is not None and of < step:  # a neuron may have kept a later one
                 old.unlink(missing_ok=True)

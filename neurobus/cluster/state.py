@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from neurobus.errors import InputError
+from neurobus.node.snapshot import step_of
 
 MARK = ".neurobus-state"
 """Says that the folder is a state folder, and whose; the run that uses it holds a lock on it."""
 RESUME, OPTIONS, LESSON, PROGRESS = "resume.json", "options", "lesson.json", "answers.npz"
 _OWN = {RESUME, ".resume.tmp", OPTIONS, ".options.tmp", LESSON, PROGRESS, "answers.tmp"}
-_SNAPSHOT = re.compile(r".+\.(\d+)\.snap")
 _SCRATCH = re.compile(r"\..+\.\d+\.tmp")
 ANOTHER = "name another folder with --save or NEUROBUS_STATE_DIR"
 LOCK_PATIENCE_S = 3.0
@@ -68,7 +68,7 @@ def take(folder: Path, config: str, keep_to: int | None = None) -> int:
         os.truncate(lock, 0)
         os.pwrite(lock, json.dumps({"state": 1, "config": config, "pid": os.getpid()}).encode(), 0)
         for path in own_files(folder):
-            step = snapshot_step(path.name)
+            step = step_of(path.name)
             if keep_to is None or (step is not None and step > keep_to):
                 path.unlink(missing_ok=True)
     except OSError as error:
@@ -84,18 +84,7 @@ def own_files(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     return [folder / name for name in sorted(names)
-            if name in _OWN or _SNAPSHOT.fullmatch(name) or _SCRATCH.fullmatch(name)]  # fmt: skip
-
-
-def snapshot(folder: str, name: str, step: int) -> Path:
-    """Where a process writes its state at a step."""
-    return Path(folder, f"{name}.{step}.snap")
-
-
-def snapshot_step(name: str) -> int | None:
-    """The step of a snapshot's file name; None for any other name."""
-    found = _SNAPSHOT.fullmatch(name)
-    return int(found[1]) if found else None
+            if name in _OWN or step_of(name) is not None or _SCRATCH.fullmatch(name)]  # fmt: skip
 
 
 def resume_step(folder: Path) -> int:

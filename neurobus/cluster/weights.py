@@ -22,7 +22,7 @@ from neurobus.errors import InputError, RunError
 from neurobus.events import Control, Report
 from neurobus.model import Array, Model
 from neurobus.network import Network
-from neurobus.node.runtime import read_snapshot
+from neurobus.node.snapshot import read_snapshot
 from neurobus.placement import NeuronPart, Plan
 from neurobus.wire import bus as wire
 

@@ -23,7 +23,7 @@ from neurobus.log import read
 from neurobus.log.format import Log
 from neurobus.model import Array
 from neurobus.network import Network
-from neurobus.node.runtime import read_snapshot
+from neurobus.node.snapshot import read_snapshot
 from neurobus.placement import place
 
 RECORDING = "neurobus.log.recording"

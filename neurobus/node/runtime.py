@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import selectors
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 import msgpack
 import numpy as np
 
-from neurobus.errors import InputError, RunError
+from neurobus.errors import RunError
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Account, Ledger
@@ -28,7 +27,7 @@ from neurobus.node import table as T
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
 from neurobus.node.lender import ENDED, Lender
 from neurobus.node.lender import VERBS as LENDING
-from neurobus.node.sealed import SNAPSHOT, seal, unseal
+from neurobus.node.snapshot import write_snapshot
 from neurobus.node.weighing import ORDER as RECORD
 from neurobus.node.weighing import VERB as RECORDED
 from neurobus.node.weighing import told
@@ -107,40 +106,6 @@ def now_ns() -> int:
 def step_loop() -> asyncio.AbstractEventLoop:
     """An event loop on select(): its timeouts are in microseconds where epoll's are whole milliseconds."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
-
-
-def write_snapshot(folder: Path, name: str, step: int, state: dict[str, Any]) -> Path:
-    """Write atomically: a reader sees the old file or the new one, never half of one.
-
-    That holds against killed processes. It is no fsync: 302 of them would stop the clock for a second.
-    """
-    path = folder / f"{name}.{step}.snap"
-    scratch = folder / f".{name}.{step}.tmp"
-    with open(scratch, "wb") as file:
-        file.write(seal(SNAPSHOT, msgpack.packb(state)))
-    os.replace(scratch, path)
-    return path
-
-
-def read_snapshot(folder: Path, name: str, step: int | None = None) -> dict[str, Any] | None:
-    """The state of `name` at `step`, or its newest; None where there is none. Raises InputError where the
-    file is damaged or is no snapshot."""
-    if step is None:
-        named = re.compile(re.escape(name) + r"\.(\d{1,18})\.snap")
-        steps = [int(found[1]) for entry in os.listdir(folder) if (found := named.fullmatch(entry))]
-        if not steps:
-            return None
-        step = max(steps)
-    path = folder / f"{name}.{step}.snap"
-    if not path.exists():
-        return None
-    try:
-        state = msgpack.unpackb(unseal(SNAPSHOT, path.read_bytes()))
-        if not isinstance(state, dict):
-            raise ValueError("it holds no state")
-    except (OSError, ValueError, msgpack.UnpackException) as error:
-        raise InputError(f"cannot be resumed from: {error}", path) from error
-    return state
 
 
 class Runtime:

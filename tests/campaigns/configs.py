@@ -22,7 +22,7 @@ from neurobus import config, describe, network
 from neurobus.errors import NeurobusError
 from neurobus.events import Control, Event, Led, Report, Samples, Spikes, Stimulus
 from neurobus.ledger import Ledger
-from neurobus.node.runtime import read_snapshot, write_snapshot
+from neurobus.node.snapshot import read_snapshot, write_snapshot
 from neurobus.wire import bus as wire
 
 ROOT = Path(__file__).parents[2]

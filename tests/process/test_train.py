@@ -12,7 +12,7 @@ import pytest
 
 from neurobus.classroom import brain, lesson, readout, witness
 from neurobus.classroom.data import read
-from neurobus.node.runtime import read_snapshot
+from neurobus.node.snapshot import read_snapshot
 from tests import race
 from tests.conftest import Neurobus
 from tests.helpers import Cluster, Ended, spikes_in, until

@@ -13,7 +13,7 @@ import pytest
 from neurobus.config import load
 from neurobus.log import read
 from neurobus.network import Network, build
-from neurobus.node.runtime import read_snapshot
+from neurobus.node.snapshot import read_snapshot
 from neurobus.placement import place
 from tests.helpers import Ensemble, run_table, spikes_in, table, until
 

@@ -8,8 +8,8 @@ import pytest
 
 from neurobus.errors import InputError
 from neurobus.node import cache, kernels
-from neurobus.node.runtime import read_snapshot, write_snapshot
 from neurobus.node.sealed import KERNEL, SNAPSHOT, seal, unseal
+from neurobus.node.snapshot import read_snapshot, write_snapshot
 
 STATE = {"core": {"weight": bytes(range(256))}, "k": 7}
 
