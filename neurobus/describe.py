@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ from neurobus.grid import off_grid_ms, steps_up
 from neurobus.model import Model
 from neurobus.network import Network
 from neurobus.network.held import inexact
-from neurobus.placement import place
+from neurobus.placement import Plan, place
 from neurobus.plausible import implausible
 from neurobus.words import counted, some
 
@@ -20,6 +21,11 @@ PROCESS_MB = 6.0
 
 BUS_NS = 500_000
 """What a bus in real time needs to bring a potential, with some reserve."""
+
+
+STEP_NS = 6.0
+"""What a step of one `nodes.lif` without input takes on one core of today, alone or packed; other models and
+inputs take more."""
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -52,7 +58,7 @@ def describe(network: Network) -> dict[str, Any]:
         "switches": network.config.switches,
         "memory_mb": round(PROCESS_MB * len(plan.processes) + array_mb(network, len(plan.processes)), 1),
         "rows_skipped": network.skipped,
-        "warnings": [*told(network), *_warnings(network)],
+        "warnings": [*told(network), *_warnings(network), *slower_than_real_time(network, plan)],
     }
 
 
@@ -80,6 +86,21 @@ def told(network: Network) -> Iterable[str]:
         acts_ns = network.potential_interval * network.dt_ns
         if acts_ns != ns:
             yield f"potential_interval {ns / 1e6:g} ms acts as {acts_ns / 1e6:g} ms, whole steps"
+
+
+def slower_than_real_time(network: Network, plan: Plan, cores: int | None = None) -> Iterable[str]:
+    """A line where not even steps without input are done within the wall clock's time."""
+    if network.config.run.clock != "wall":
+        return
+    members = np.bincount(plan.process_of[: network.n_neurons], minlength=1)
+    cores = cores or os.cpu_count() or 1
+    busiest = max(float(members.max()), network.n_neurons / cores)
+    if (load := busiest * STEP_NS / network.dt_ns) > 1:
+        yield (
+            f"steps of {network.dt_ns / 1e6:g} ms alone take about {load:.2g} times real time "
+            f"({STEP_NS:g} ns a neuron, {counted(cores, 'core')}), so the wall clock leaves this run behind; "
+            'say a longer run.dt, or clock = "virtual"'
+        )
 
 
 def _joined_again(network: Network) -> int:

@@ -27,6 +27,7 @@ from neurobus.network import Network
 from neurobus.network.held import faults
 from neurobus.streams import OF_THE_RUN, drawn_otherwise
 from neurobus.versions import STREAMS
+from neurobus.words import counted
 
 FORMAT = 1
 
@@ -156,6 +157,10 @@ def _weights(data: bytes) -> Array:
     return np.asarray(np.load(stream, allow_pickle=False), np.float64)
 
 
+INITIAL_WEIGHTS = "@weights"
+"""Among a log's files: the weights its run began with, where they are not the config's."""
+
+
 def weights_from(data: bytes) -> Array:
     """Weights as float64, little-endian. Raises InputError where they are none."""
     if len(data) % 8 or not np.all(np.isfinite(weights := np.frombuffer(data, "<f8"))):
@@ -168,8 +173,8 @@ def with_weights(built: Network, weights: Array) -> Network:
     from dataclasses import replace
 
     if weights.shape != built.weight.shape:
-        raise InputError(f"{weights.size} weights for {built.weight.size} synapses: of another network",
-                         built.config.path)  # fmt: skip
+        sizes = f"{counted(weights.size, 'weight')} for {counted(built.weight.size, 'synapse')}"
+        raise InputError(f"{sizes}: of another network", built.config.path)
     network = replace(built, weight=weights.copy())
     for word in faults(network):
         raise InputError(word, built.config.path)

@@ -16,7 +16,9 @@ from rich.text import Text
 from neurobus.bus.peer import Peer
 from neurobus.cli.perform import View
 from neurobus.cluster.folder import Manifest
+from neurobus.cluster.guests import MOST
 from neurobus.cluster.raster import NARROWEST, Raster, label_width, rows_of
+from neurobus.config.schema import wrong_id
 from neurobus.events import Spikes
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.wire import bus as wire
@@ -41,6 +43,7 @@ class RasterView(View):
     def __init__(self, for_ns: int | None):
         self.page_ns = PAGE_NS if for_ns is None or for_ns > LONGEST_PAGE_NS else for_ns
         self._ledger = Ledger(from_start=True)
+        self._by_hand = 0
 
     def join(self, manifest: Manifest) -> None:
         self._members: dict[str, list[int]] = {}
@@ -88,6 +91,11 @@ class RasterView(View):
         event = wire.decode(data)
         if not isinstance(event, Spikes):
             return
+        if event.stream not in self._members and event.neurons is None and not wrong_id(event.stream):
+            if self._by_hand == MOST:
+                return
+            self._by_hand += 1
+            self._members[event.stream] = [raster.join(event.stream)]
         times = np.asarray(event.t_ns, np.int64)
         known = self._ledger.accept(event.stream, event.epoch, event.seq, len(times), event.last)
         if known == REFUSED:

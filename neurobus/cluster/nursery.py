@@ -36,7 +36,7 @@ from neurobus.bus import conductor as conducting
 from neurobus.bus import hub
 from neurobus.bus.conductor import Conductor, Score
 from neurobus.bus.peer import Endpoints, Peer
-from neurobus.classroom.brain import weights_from, with_weights
+from neurobus.classroom.brain import INITIAL_WEIGHTS, weights_from, with_weights
 from neurobus.cluster import folder as folders
 from neurobus.cluster import room
 from neurobus.cluster import state as states
@@ -62,8 +62,6 @@ FORKS_BETWEEN_LOOKS = 64
 HUB = "hub"
 FILLING = 200
 """Objects of each size, as good as all that is free: more of them change nothing."""
-WEIGHTS = "@weights"
-"""Among a log's files: the weights its run began with, where they are not the config's."""
 
 
 class Nursery:
@@ -110,7 +108,7 @@ class Nursery:
         built = network.build(self.config, options.seed)
         if word := drawn_otherwise(options.streams, built.drew):
             raise InputError(f"{word}; it cannot be resumed", options.resume)
-        weights = options.weights or options.files.get(WEIGHTS)
+        weights = options.weights or options.files.get(INITIAL_WEIGHTS)
         if weights is not None:
             built = with_weights(built, weights_from(weights))
         self.network = placement.with_recorded(built, options.replaced)
@@ -187,7 +185,8 @@ class Nursery:
         header = {
             "config_name": self.config.path.name if self.config.path else self.options.config_name,
             "config_text": self.config.text,
-            "files": self.config.files | ({WEIGHTS: self.options.weights} if self.options.weights else {}),
+            "files": self.config.files
+            | ({INITIAL_WEIGHTS: self.options.weights} if self.options.weights else {}),
             "overrides": list(self.config.overrides),
             "replaced": sorted(self.options.replaced),
             "seed": net.seed,

@@ -19,6 +19,8 @@ TICK = "│"
 """A spike of a row of one neuron."""
 LONGEST_LABEL = 18
 NARROWEST = 10
+MOST_JOINED = 4
+"""Rows for neurons that join while the page is drawn."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Row:
     """What stands in one line: `members` are indices of neurons; `source`: they are sources."""
 
     label: str
-    members: range | tuple[int, ...]
+    members: tuple[int, ...]
     source: bool = False
 
 
@@ -65,6 +67,7 @@ class Raster:
 
     def __init__(self, rows: Sequence[Row], n: int, span_ns: int, columns: int):
         self.rows, self.span_ns, self.columns = rows, span_ns, columns
+        self._n_rows = len(rows)
         self.row_of = np.full(n, -1)
         for number_, row in enumerate(rows):
             self.row_of[list(row.members)] = number_
@@ -73,6 +76,22 @@ class Raster:
         self.now_ns = 0
         self._counts = np.zeros((len(rows), columns), np.int64)
         self._waiting: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+
+    def join(self, label: str) -> int:
+        """A neuron more, in a row of its own, or where there are `MOST_JOINED` in the last one.
+
+        Returns its index.
+        """
+        index = len(self.row_of)
+        if len(self.rows) < self._n_rows + MOST_JOINED:
+            self.rows = [*self.rows, Row(label, (index,))]
+            self.sizes = np.append(self.sizes, 1)
+            self._counts = np.vstack([self._counts, np.zeros((1, self.columns), np.int64)])
+        else:
+            self.rows = [*self.rows[:-1], Row("others by hand", (*self.rows[-1].members, index))]
+            self.sizes[-1] += 1
+        self.row_of = np.append(self.row_of, len(self.rows) - 1)
+        return index
 
     def hear(self, t_ns: Iterable[int], neurons: Iterable[int]) -> None:
         """Spikes at model times `t_ns` of `neurons`. Those of later pages wait for them."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurobus.errors import InputError, one_line
 from neurobus.log.format import Floats, Int64s, Log, Weights, joined
+from neurobus.log.info import listened_from_ns
 from neurobus.picture import COLOURS, FAINT, GREY, INK, MARK, STYLE, blank, require_suffix, save
 from neurobus.words import counted
 
@@ -225,10 +226,10 @@ def _mark_stimuli(axis: Axes, log: Log, scale: float) -> None:
                           textcoords="offset points", color=MARK, fontsize=7.5)  # fmt: skip
 
 
-def rate(t_ns: Int64s, n: int, window: tuple[int, int], end_ns: int) -> Floats:
+def rate(t_ns: Int64s, n: int, window: tuple[int, int], recorded: tuple[int, int]) -> Floats:
     """Spikes per second and neuron (Hz) in `RATE_BINS` bins of the window, smoothed with a Gaussian of 1/160
     of the window or 2 ms. At an edge it is the mean over what was recorded, not over what lies beyond; NaN
-    in bins after `end_ns`.
+    in bins before and after the stretch of model time that was `recorded` (ns).
     """
     width_s = (window[1] - window[0]) / RATE_BINS / 1e9
     sigma = min(max(RATE_BINS / 160, 2e-3 / width_s), RATE_BINS / 10)
@@ -236,7 +237,9 @@ def rate(t_ns: Int64s, n: int, window: tuple[int, int], end_ns: int) -> Floats:
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
     counts, edges = np.histogram(t_ns, RATE_BINS, window)
     # of each bin, the part that was recorded
-    covered = np.clip((end_ns - edges[:-1]) / np.diff(edges), 0.0, 1.0)
+    covered = np.clip(
+        (np.minimum(edges[1:], recorded[1]) - np.maximum(edges[:-1], recorded[0])) / np.diff(edges), 0.0, 1.0
+    )
     spikes, seconds = (np.convolve(a, kernel)[offsets[-1] :][:RATE_BINS] for a in (counts, covered * width_s))
     hz: Floats = np.divide(spikes, seconds * max(n, 1), out=np.full(RATE_BINS, np.nan), where=covered > 0)
     return hz
@@ -244,7 +247,7 @@ def rate(t_ns: Int64s, n: int, window: tuple[int, int], end_ns: int) -> Floats:
 
 def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
     def smooth(t: Int64s, n: int) -> Floats:
-        return rate(t, n, window, log.end_ns)
+        return rate(t, n, window, (listened_from_ns(log) or 0, log.end_ns))
 
     edges = np.linspace(*window, RATE_BINS + 1) / scale
     x = (edges[:-1] + edges[1:]) / 2

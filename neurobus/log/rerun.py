@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurobus import config, network
+from neurobus.classroom.brain import INITIAL_WEIGHTS, weights_from, with_weights
 from neurobus.cluster.options import Options
 from neurobus.errors import InputError
 from neurobus.events import Report
@@ -50,6 +51,8 @@ def rerun(log: Log, python_path: list[str]) -> Options:
         )
     if word := drawn_otherwise(header.streams, built.drew):
         raise InputError(f"{word}; it cannot be run again", log.path)
+    if (weights := header.files.get(INITIAL_WEIGHTS)) is not None:
+        with_weights(built, weights_from(weights))  # said before anything is started
     external = [header.ids[i] for i in np.flatnonzero(built.model_of < 0)]
     at = {id: index for index, id in enumerate(header.ids)}
     return Options(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_a_neuron_started_by_hand_is_found_by_every_verb(neurobus: Neurobus, tmp
     of the others is verified without it."""
     config, part, whole = tmp_path / "open.toml", tmp_path / "part.mcap", tmp_path / "whole.mcap"
     config.write_text(OPEN)
-    run = start(neurobus, "run", config, "--record", whole, "--json")
+    run = start(neurobus, "run", config, "--record", whole, "--json", "--raster")
     join = [sys.executable, "-P", "-m", "nodes.lif", "--bus", "open", "--param", "I_e=400 pA",
             "--synapse", "m, 300 pA, 20 ms", "--id"]  # fmt: skip
     with subprocess.Popen([*join, "extra"], stdout=subprocess.DEVNULL) as guest:
@@ -170,7 +171,8 @@ def test_a_neuron_started_by_hand_is_found_by_every_verb(neurobus: Neurobus, tmp
         guest.send_signal(signal.SIGINT)
     guests_of(neurobus)
     neurobus("stop")
-    run.communicate(timeout=20)
+    _, drawn = run.communicate(timeout=20)
+    assert any(line.startswith("extra ") and "│" in line for line in drawn.splitlines())
     fired = spikes(whole, "extra")
     assert set(spikes(part, "extra")) < set(fired) and read(whole).complete
     assert [entry.item.neuron for entry in read(whole).stimuli] == ["extra"]
@@ -270,6 +272,16 @@ def test_logs_are_looked_into(neurobus: Neurobus, log: Path, tmp_path: Path) -> 
     assert done.returncode == 1 and done.stdout.startswith("the logs part at ")
     done = neurobus("log", "verify", false)
     assert done.returncode == 1 and done.stdout.startswith("not verified") and "only in B: 1" in done.stdout
+
+    for strange, word in ((b"\0" * 72, "9 weights for 1 synapse:"), (b"\xff" * 8, "no numbers")):
+        header = replace(whole.header, files={"@weights": strange})
+        done = neurobus(
+            "log",
+            "verify",
+            forged(tmp_path / f"{len(strange)}.mcap", header, whole.spikes_t, whole.spikes_i, whole.end_ns),
+        )
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 2 and word in line and not done.stdout
 
 
 def test_a_run_beside_a_recording_verifies(neurobus: Neurobus, log: Path, tmp_path: Path) -> None:

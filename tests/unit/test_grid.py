@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from neurobus import units
 from neurobus.bounds import LONGEST_RUN, last_step
 from neurobus.cluster.join import _on_grid
-from neurobus.describe import describe
+from neurobus.describe import STEP_NS, describe, slower_than_real_time
 from neurobus.errors import InputError
 from neurobus.grid import nearest_step, off_grid_ms, steps_up, whole_ns
 from neurobus.node.core import SourceCore
@@ -164,3 +164,16 @@ def test_the_longest_run_is_one_number():
     ):
         with pytest.raises(InputError, match=f"{key}.*beyond the longest run, 1,073,741,824 steps"):
             net(text)
+
+
+def test_steps_too_small_for_real_time_are_told_with_their_figure() -> None:
+    def words(dt: str, clock: str, count: int = 1) -> list[str]:
+        text = run_table(dt=dt, clock=clock, neurons_per_process=100_000)
+        network = net(text + table("groups", id="g", model="nodes.lif", count=count))
+        return list(slower_than_real_time(network, place(network, 100_000), cores=2))
+
+    assert not words("0.1 ms", "wall") and not words("1 us", "wall", 100) and not words("1 ns", "virtual")
+    (word,) = words("1 ns", "wall")
+    assert f"steps of 1e-06 ms alone take about {STEP_NS:g} times real time" in word
+    (word,) = words("1 us", "wall", 1000)  # all in one process, which has one core
+    assert f"about {STEP_NS:g} times" in word and "2 cores" in word

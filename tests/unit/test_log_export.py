@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from neurobus.errors import InputError
 from neurobus.events import Report, Stimulus
@@ -17,7 +18,8 @@ from neurobus.log import Header, Log, LogWriter, read
 from neurobus.log.diff import same_weights
 from neurobus.log.export import export, weights_csv
 from neurobus.log.info import describe, render
-from neurobus.log.plot import RATE_BINS, _Rows, plot, rate
+from neurobus.log.plot import RATE_BINS, _rate, _Rows, plot, rate
+from neurobus.log.recording import JOINED
 
 MS = 1_000_000
 
@@ -192,15 +194,34 @@ def test_sources_are_no_neurons(tmp_path: Path) -> None:
 
 def test_a_steady_rate_is_steady_up_to_the_edges() -> None:
     t = np.arange(0, 1000 * MS, MS) + MS // 2  # one neuron of two fires at 1 kHz
-    hz = rate(t, 2, (0, 1000 * MS), 1000 * MS)
+    hz = rate(t, 2, (0, 1000 * MS), (0, 1000 * MS))
     assert hz == pytest.approx(np.full(RATE_BINS, 500.0), rel=0.02)
 
 
 def test_a_rate_ends_with_the_recording() -> None:
     t = np.arange(0, 500 * MS, MS) + MS // 2
-    hz = rate(t, 1, (0, 1000 * MS), 500 * MS)
+    hz = rate(t, 1, (0, 1000 * MS), (0, 500 * MS))
     assert hz[: RATE_BINS // 2] == pytest.approx(np.full(RATE_BINS // 2, 1000.0), rel=0.02)
     assert np.isnan(hz[RATE_BINS // 2 :]).all()
+
+
+def test_a_rate_begins_with_the_recording_for_unknown_is_not_zero(tmp_path: Path) -> None:
+    t = np.arange(500 * MS, 1000 * MS, MS) + MS // 2
+    hz = rate(t, 1, (0, 1000 * MS), (500 * MS, 1000 * MS))
+    assert np.isnan(hz[: RATE_BINS // 2]).all()
+    assert hz[RATE_BINS // 2 :] == pytest.approx(np.full(RATE_BINS // 2, 1000.0), rel=0.02)
+
+    writer = LogWriter(tmp_path / "x.mcap", Header("x.toml", "", 1, 1, "wall", ["a"], 0))
+    writer.event(Report("recorder", JOINED, {"t_ns": 500 * MS}), 500 * MS, 0)
+    writer.spikes(t, [0] * t.size, 0)
+    log = read(writer.close(end_ns=1000 * MS))
+    axis = Figure().subplots()
+    _rate(axis, log, _Rows(log), 1e6, (0, 1000 * MS))
+    x, y = axis.lines[0].get_data()
+    assert (
+        np.isnan(np.asarray(y)[np.asarray(x) < 500]).all()
+        and np.isfinite(np.asarray(y)[np.asarray(x) > 500]).all()
+    )
 
 
 def test_a_large_group_of_names_is_drawn_in_parts_and_sources_apart(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurobus.cluster.raster import Raster, axis, rows_of
+from neurobus.cluster.raster import MOST_JOINED, Raster, axis, rows_of
 
 IDS = [*(f"exc.{n}" for n in range(80)), *(f"inh.{n}" for n in range(20)), "reader", "drive"]
 GROUPS = {
@@ -50,6 +50,18 @@ def test_many_spikes_in_a_cell_leave_shades_for_the_others() -> None:
     raster = Raster(rows_of(IDS, 101, GROUPS, 4), len(IDS), 1_000_000, 10)
     raster.hear([0] * 800 + [500_000] * 80, [*range(80)] * 11)  # ten spikes each, then one each
     assert raster.lines()[0] == "   exc █    ▃"
+
+
+def test_who_joins_has_a_row_and_later_ones_share_the_last() -> None:
+    raster = Raster(rows_of(["a"], 1, {}, 4), 1, 100, 10)
+    raster.hear([0], [0])
+    joined = [raster.join(f"x{n}") for n in range(MOST_JOINED + 2)]
+    assert joined == list(range(1, MOST_JOINED + 3))
+    raster.hear([50, 50, 99], [joined[0], joined[-1], joined[-2]])
+    a, first, *_, others, _ = raster.lines()
+    assert len(raster.lines()) == 1 + MOST_JOINED + 1
+    assert a.split(maxsplit=1)[1] == "│" and first == "            x0      │"
+    assert others.startswith("others by hand      ") and others[20] != " " and others[24] != " "
 
 
 def test_a_row_of_one_neuron_shows_ticks() -> None:

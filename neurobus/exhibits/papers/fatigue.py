@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXPONENTS = (6.0, 3.2, 2.6, 2.2)
+SEEDS = (1, 2, 3, 4, 5)
+"""Of the graphs of each exponent: one graph alone can swap neighbours."""
 GROUPS = tuple(f"f{n:02d}" for n in range(9))
 REGIMES = {"stays": "fatigue 0.2: the pattern stays", "hops": "fatigue 0.6: hopping among patterns",
            "forgets": "fatigue 1: none lasts"}  # fmt: skip
@@ -42,9 +44,9 @@ class Fatigue(Exhibit):
         self.heterogeneity: dict[float, float] = {}
         for exponent in EXPONENTS:
             changes = [f"graded.{n}.exponent={exponent}" for n in range(len(GROUPS))]
-            run = lab.run("fatigue", *changes)
-            self.curves[exponent] = curve(run)
-            self.heterogeneity[exponent] = spread_of_degrees(run)
+            runs = [lab.run("fatigue", *changes, seed=seed) for seed in SEEDS]
+            self.curves[exponent] = np.mean([curve(run) for run in runs], axis=0)
+            self.heterogeneity[exponent] = float(np.mean([spread_of_degrees(run) for run in runs]))
         self.critical = {exponent: critical_fatigue(m) for exponent, m in self.curves.items()}
         run = lab.run("fatigue", "switches.regimes=true", "run.record_potentials=[]", for_ms=LONG_MS, seed=5)
         self.overlaps = {name: overlap(run, name, LONG_MS) for name in REGIMES}
