@@ -253,14 +253,14 @@ class Cluster:
 
         self.manifest: folders.Manifest = until(started, 40, "the start")
         self.folder = folders.runtime_dir() / self.manifest.name
-        (self.nursery,) = psutil.Process(self.pid).children()
+        (self.fork_server,) = psutil.Process(self.pid).children()
 
     def child(self, name: str) -> psutil.Process | None:
         """The process of that stream, of the hub or the conductor, or of the recorder ("recording")."""
         title = f"nb {name}"[:15]
         newest = None
-        with suppress(psutil.NoSuchProcess):  # of the nursery: the run is over
-            for child in self.nursery.children():
+        with suppress(psutil.NoSuchProcess):  # of the fork_server: the run is over
+            for child in self.fork_server.children():
                 with suppress(psutil.NoSuchProcess):
                     if child.name() == title and (not newest or child.create_time() > newest.create_time()):
                         newest = child

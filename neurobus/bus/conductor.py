@@ -37,7 +37,7 @@ SILENT_S = 5.0
 
 
 @dataclass
-class Score:
+class ConductorPlan:
     """What the conductor is given: process names, which are sources, the graph of processes, and times.
 
     `spike_targets[p]`: (process, smallest delay in steps). `owner`: neuron id → (process, wire index).
@@ -62,8 +62,8 @@ class Score:
 class Conductor:
     """See the module's docstring. `run` returns when the run is over or `alive` says so."""
 
-    def __init__(self, score: Score, endpoints: Endpoints, alive: Callable[[], bool], lifeline_fd: int,
-                 tracebacks: Path = Path(os.devnull)):  # fmt: skip
+    def __init__(self, score: ConductorPlan, endpoints: Endpoints, alive: Callable[[], bool],
+                 lifeline_fd: int, tracebacks: Path = Path(os.devnull)):  # fmt: skip
         self._score, self._alive = score, alive
         self._schedule = Schedule(
             len(score.names), score.min_delay, score.spike_targets, score.sample_targets

@@ -14,7 +14,7 @@ import numpy as np
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.classroom.lesson import Timing
 from neurobus.classroom.readout import SILENT, Readout
-from neurobus.cluster.options import Seat
+from neurobus.cluster.options import ObserverContext
 from neurobus.events import Control, Report, Spikes
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.wire import bus as wire
@@ -54,31 +54,31 @@ def read(path: Path, timing: Timing, n_slots: int, before: int | None = None) ->
     return readout, done
 
 
-def main(seat: Seat) -> None:
+def main(context: ObserverContext) -> None:
     """Arguments: `timing`, `n_slots`, `readers` (ids), `path` of the file, `begin` (a step or None)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    arguments = seat.arguments
+    arguments = context.arguments
     timing, path = Timing(**arguments["timing"]), Path(arguments["path"])
-    ids = seat.header["ids"]
+    ids = context.header["ids"]
     at = {name: n for n, name in enumerate(ids)}
     number = {at[name]: n for n, name in enumerate(arguments["readers"])}
     path.parent.mkdir(parents=True, exist_ok=True)
     readout, done = read(path, timing, arguments["n_slots"], arguments["begin"])
-    peer, ledger = Peer(Endpoints(**seat.endpoints)), Ledger(arguments["begin"] is None)
-    stream_of = {index: stream for stream, index in seat.single.items()}
+    peer, ledger = Peer(Endpoints(**context.endpoints)), Ledger(arguments["begin"] is None)
+    stream_of = {index: stream for stream, index in context.single.items()}
     streams = {stream_of[i] for i in number if i in stream_of}
     if len(streams) < len(number):  # packed: a stream carries several neurons
-        streams = {stream for stream in seat.streams if stream.startswith("@")} | streams
+        streams = {stream for stream in context.streams if stream.startswith("@")} | streams
     for stream in sorted(streams):
         peer.subscribe(wire.topic(wire.SPIKES, stream))
     peer.subscribe(wire.topic(wire.REPORT, "conductor"))
-    peer.subscribe(wire.topic(wire.CONTROL, seat.name))
-    peer.join(seat.name)
-    peer.send(wire.encode(Report(seat.name, "ready", {"pid": os.getpid()})))
-    dt, newest, malformed, due, stopped = seat.header["dt_ns"], 0, 0, 0.0, False
+    peer.subscribe(wire.topic(wire.CONTROL, context.name))
+    peer.join(context.name)
+    peer.send(wire.encode(Report(context.name, "ready", {"pid": os.getpid()})))
+    dt, newest, malformed, due, stopped = context.header["dt_ns"], 0, 0, 0.0, False
     while not stopped:
-        ready, _, _ = select.select([peer.fd, seat.lifeline_fd], [], [], WRITE_EVERY_S)
-        if seat.lifeline_fd in ready:
+        ready, _, _ = select.select([peer.fd, context.lifeline_fd], [], [], WRITE_EVERY_S)
+        if context.lifeline_fd in ready:
             break
         urgent = False
         for data in peer.frames():
@@ -99,7 +99,7 @@ def main(seat: Seat) -> None:
                 if not steps:
                     continue
                 if event.neurons is None:
-                    who = [seat.single[event.stream]] * len(steps)
+                    who = [context.single[event.stream]] * len(steps)
                 else:
                     who = np.asarray(event.neurons)[known:].tolist()
                 for neuron, step in zip(who, steps, strict=True):
@@ -113,5 +113,5 @@ def main(seat: Seat) -> None:
             due = now + WRITE_EVERY_S
     missed = ledger.totals()["lost"]
     final = {"path": str(path), "lost": missed, "malformed": malformed, "notes": []}
-    peer.send(wire.encode(Report(seat.name, "final", final)))
+    peer.send(wire.encode(Report(context.name, "final", final)))
     peer.close()

@@ -68,23 +68,23 @@ class Bar:
 
 
 def perform(launch: Launch, quiet: bool, during: During | None = None, hint: bool = True,
-            nursery: Started | None = None) -> Summary:  # fmt: skip
+            fork_server: Started | None = None) -> Summary:  # fmt: skip
     """Run a launch under the eyes of a person: progress, notes, summary on stderr; Ctrl-C stops politely.
 
     `during` runs beside it from the start on, and is cancelled at the end. `hint`: say how to go on.
-    `nursery`: started ahead.
+    `fork_server`: started ahead.
     """
     # Held back until there is a loop to take it: a Ctrl-C in its making leaves half a loop, which complains.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         console = Console(stderr=True, highlight=False)
-        return asyncio.run(_perform(launch, console, quiet, during, hint, nursery))
+        return asyncio.run(_perform(launch, console, quiet, during, hint, fork_server))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 async def _perform(launch: Launch, console: Console, quiet: bool, during: During | None,
-                   hint: bool, nursery: Started | None) -> Summary:  # fmt: skip
+                   hint: bool, fork_server: Started | None) -> Summary:  # fmt: skip
     bar = Bar(console, console.is_terminal and not quiet)
     beside: list[asyncio.Task[None]] = []
 
@@ -114,7 +114,7 @@ async def _perform(launch: Launch, console: Console, quiet: bool, during: During
             during.join(manifest)
 
     launch.hooks = Hooks(word=word, ready=bar.ready, starting=starting, started=started)
-    launcher = Launcher(launch, nursery)
+    launcher = Launcher(launch, fork_server)
     interrupts = 0
 
     def interrupt(number: signal.Signals) -> None:

@@ -24,7 +24,7 @@ from neurobus.cli.common import (
 from neurobus.cli.plain import CELLS, use_stand_ins
 from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, refuse_pace
-from neurobus.cluster.spawning import nursery_ahead
+from neurobus.cluster.spawning import fork_server_ahead
 from neurobus.cluster.summary import exit_code
 from neurobus.errors import InputError, one_line
 
@@ -126,7 +126,7 @@ def command(
     if save is not None:
         options.state = str(save.absolute())
     stem = config.stem if config else Path(options.config_path or options.config_name).stem
-    with nursery_ahead() as nursery:  # it imports while we do
+    with fork_server_ahead() as fork_server:  # it imports while we do
         from neurobus.cli.perform import perform
         from neurobus.cluster.launcher import Launch
 
@@ -135,7 +135,7 @@ def command(
             options.replaced = recorded_spikes(replayed, ids_of(only) or [])
         during = view(as_top, raster, for_ns)
         launch = Launch(options, stem, for_ns, pace)
-        summary = perform(launch, quiet=as_json, during=during, nursery=nursery)
+        summary = perform(launch, quiet=as_json, during=during, fork_server=fork_server)
     if as_json:
         print_json(asdict(summary))
     sys.exit(exit_code(summary))

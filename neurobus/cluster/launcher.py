@@ -1,4 +1,4 @@
-"""The launcher: asks the nursery for a run, sees to the start barrier, restarts the dead, sums up.
+"""The launcher: asks the fork server for a run, sees to the start barrier, restarts the dead, sums up.
 
 barrier  every process says it is ready only after it has heard itself through the bus with all its
          subscriptions in force; nobody starts before everybody is ready, so no first spike is missed
@@ -78,10 +78,10 @@ class Launch:
 
 
 class Launcher:
-    """Runs one cluster: `summary = await Launcher(launch).run()`. `nursery`: one that is there already."""
+    """Runs one cluster: `summary = await Launcher(launch).run()`. `fork_server`: one already started."""
 
-    def __init__(self, launch: Launch, nursery: spawning.Started | None = None):
-        self.launch, self._given = launch, nursery
+    def __init__(self, launch: Launch, fork_server: spawning.Started | None = None):
+        self.launch, self._given = launch, fork_server
         self.summary = Summary()
         self.manifest: folders.Manifest
         self._finals: dict[str, dict[str, Any]] = {}
@@ -113,12 +113,12 @@ class Launcher:
         """From nothing to the summary. Raises InputError or RunError; leaves nothing behind either way."""
         begun = self._given.begun if self._given else time.monotonic()
         self.folder = folders.create(self.launch.stem)
-        self._nursery: Pipe | None = None
+        self._pipe: Pipe | None = None
         self._peer: Peer | None = None
         try:
             self._prepare_state()
             self.launch.options.write(self.folder)
-            await self._start_nursery()
+            await self._start_fork_server()
             await self._barrier()
             self.summary.ready_s = time.monotonic() - begun
             await self._conduct()
@@ -131,10 +131,10 @@ class Launcher:
         if options.snapshots and options.state is None:
             options.state, options.state_by_name = str(folders.state_dir() / self.folder.name), True
 
-    async def _start_nursery(self) -> None:
-        pipe = Pipe((self._given or spawning.nursery()).process)
+    async def _start_fork_server(self) -> None:
+        pipe = Pipe((self._given or spawning.fork_server()).process)
         await pipe.open()
-        self._nursery = pipe
+        self._pipe = pipe
         self._tell(folder=str(self.folder))
         self._reader = asyncio.create_task(self._read_news())
         self.launch.hooks.building()
@@ -302,16 +302,16 @@ class Launcher:
         if self._saved_step is not None and Path(self.launch.options.state or "", states.RESUME).exists():
             summary.state = self.launch.options.state
 
-    # -- news from the nursery and the bus ---------------------------------------------------------
+    # -- news from the fork server and the bus ---------------------------------------------------------
 
     async def _read_news(self) -> None:
-        assert self._nursery is not None
-        while line := await self._nursery.line():
+        assert self._pipe is not None
+        while line := await self._pipe.line():
             self._news(json.loads(line))
             self._changed.set()
-        code = await self._nursery.wait()
+        code = await self._pipe.wait()
         if not self._exiting and self._failure is None:
-            self._failure = RunError(f"the nursery process ended unexpectedly (exit code {code})")
+            self._failure = RunError(f"the fork server ended unexpectedly (exit code {code})")
         self._changed.set()
 
     def _news(self, news: dict[str, Any]) -> None:
@@ -528,8 +528,8 @@ class Launcher:
             self.summary.pss_mb_per_process = round(sum(sizes) / len(sizes) / 1024, 2)
 
     def _tell(self, **command: Any) -> None:
-        assert self._nursery is not None
-        self._nursery.tell(**command)
+        assert self._pipe is not None
+        self._pipe.tell(**command)
 
     def _control(self, to: str, verb: str, args: dict[str, Any]) -> None:
         assert self._peer is not None
@@ -570,14 +570,14 @@ class Launcher:
             self._control(wire.EVERYONE, "exit", {})
             self._control(CONDUCTOR, "exit", {})
             self._peer.close()
-        if self._nursery is not None:
+        if self._pipe is not None:
             self._tell(do="end")
-            self._nursery.hang_up()  # while it builds it reads no word, but sees that
+            self._pipe.hang_up()  # while it builds it reads no word, but sees that
             try:
-                await asyncio.wait_for(self._nursery.wait(), 10)
+                await asyncio.wait_for(self._pipe.wait(), 10)
             except TimeoutError:
-                self._nursery.kill()
-                await self._nursery.wait()
+                self._pipe.kill()
+                await self._pipe.wait()
             await self._reader
         folders.remove(self.folder, os.getpid())
 

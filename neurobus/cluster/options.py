@@ -1,4 +1,4 @@
-"""What a launcher asks of the nursery: written once into the run folder, read once."""
+"""What a launcher asks of the fork server: written once into the run folder, read once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Options:
 
     `clock`, `seed`: instead of the config's. `replaced`: neuron id → spike times (ns) that a recording
     plays in its place. `stimuli`: (t_ns, neuron, weight) from a log. `programs`: observers that are part
-    of the run, as (dotted module with a `main(Seat)`, arguments). `weights`: float64, in the network's
-    order, instead of the config's. `resume`: folder of snapshots; `state`: where this run keeps its own,
-    `state_by_name` where nobody named it: a run's name then decides, and the next of that name takes it over.
+    of the run, as (dotted module with a `main(ObserverContext)`, arguments). `weights`: float64, in the
+    network's order, instead of the config's. `resume`: folder of snapshots; `state`: where this run keeps its
+    own, `state_by_name` where nobody named it: then the next run of the same name takes it over.
     `python_path`: where the run looks for models; `started_in`: where `config_path` begins. `guarded`: the
     config is a stranger's, and only shipped models are imported. `left_out`: folders that are not
     looked into, as whoever wrote the state folder named them, and not who runs it.
@@ -102,7 +102,7 @@ def refuse_pace(pace: float | None, clock: str | None) -> None:
 
 
 @dataclass(frozen=True)
-class Seat:
+class ObserverContext:
     """What a program that is part of a run is given: where the bus is and who is on it."""
 
     name: str

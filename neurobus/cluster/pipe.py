@@ -1,4 +1,4 @@
-"""The launcher's ends of the two pipes of its nursery: lines out, lines in, and the end of the process."""
+"""The launcher's ends of the two pipes of its fork server: lines out, lines in, the end of the process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Pipe:
         self._out, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._process.stdin)
 
     def tell(self, **command: Any) -> None:
-        """One line to the nursery; into the void when it has ended."""
+        """One line to the fork server; into the void when it has ended."""
         with contextlib.suppress(ConnectionError):
             self._out.write(json.dumps(command).encode() + b"\n")
 

@@ -1,5 +1,5 @@
-"""Starts a nursery. It imports for longer than whoever asks for the run, so it is started first, and told its
-folder on its stdin when there is one. This module imports next to nothing, for the same reason."""
+"""Starts a fork server. It imports for longer than whoever asks for the run, so it is started first, and told
+its folder on its stdin when there is one. This module imports next to nothing, for the same reason."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Started:
     begun: float
 
 
-def nursery() -> Started:
-    """A nursery that waits to be told its run folder. In a group of its own: a Ctrl-C is the launcher's."""
+def fork_server() -> Started:
+    """A fork server that waits to be told its run folder, in a process group of its own."""
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     root = str(Path(__file__).resolve().parents[2])
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
     begun = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "neurobus.cluster.nursery"],
+        [sys.executable, "-P", "-m", "neurobus.cluster.fork_server"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
@@ -39,9 +39,9 @@ def nursery() -> Started:
 
 
 @contextlib.contextmanager
-def nursery_ahead() -> Iterator[Started]:
-    """A nursery for a launcher that is still to be made; none is left when that comes to nothing."""
-    started = nursery()
+def fork_server_ahead() -> Iterator[Started]:
+    """A fork server for a launcher that is still to be made; none is left when that comes to nothing."""
+    started = fork_server()
     process = started.process
     try:
         yield started

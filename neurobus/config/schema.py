@@ -32,7 +32,6 @@ RESERVED = {
     "conductor",
     "hub",
     "launcher",
-    "nursery",
     "recording",
     "recorder",
     "witness",

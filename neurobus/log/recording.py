@@ -16,7 +16,7 @@ from typing import Any
 
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
-from neurobus.cluster.options import Seat
+from neurobus.cluster.options import ObserverContext
 from neurobus.errors import NeurobusError
 from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.guard import Guard, file_of
@@ -172,27 +172,27 @@ class Recording:
         }  # fmt: skip
 
 
-def main(seat: Seat) -> None:
+def main(context: ObserverContext) -> None:
     """The recorder of a run. Arguments: `path`, `overwrite`, and `on_log_failure`, "continue" or "stop"."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    header = Header(**seat.header)
-    peer = Peer(Endpoints(**seat.endpoints))
+    header = Header(**context.header)
+    peer = Peer(Endpoints(**context.endpoints))
     recording = Recording(
-        Path(seat.arguments["path"]),
+        Path(context.arguments["path"]),
         header,
         peer,
-        seat.name,
+        context.name,
         from_start=True,
         observer=False,
-        overwrite=seat.arguments.get("overwrite", False),
+        overwrite=context.arguments.get("overwrite", False),
     )
-    stop_run = seat.arguments["on_log_failure"] == "stop"
-    for stream in seat.streams:
+    stop_run = context.arguments["on_log_failure"] == "stop"
+    for stream in context.streams:
         recording.ledger.expect(stream)
-    peer.send(wire.encode(Report(seat.name, "ready", {"pid": os.getpid()})))
+    peer.send(wire.encode(Report(context.name, "ready", {"pid": os.getpid()})))
     if stop_run:
         recording.troubled = lambda error: peer.send(  # type: ignore[method-assign]
-            wire.encode(Report(seat.name, "trouble", {"what": str(error), "stop": True})))  # fmt: skip
-    recording.serve(lambda: False, seat.lifeline_fd)
-    peer.send(wire.encode(Report(seat.name, "final", recording.close())))
+            wire.encode(Report(context.name, "trouble", {"what": str(error), "stop": True})))  # fmt: skip
+    recording.serve(lambda: False, context.lifeline_fd)
+    peer.send(wire.encode(Report(context.name, "final", recording.close())))
     peer.close()

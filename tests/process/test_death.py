@@ -38,7 +38,7 @@ def everything_gone(pids):
 
 
 def family(cluster):
-    return [cluster.pid, cluster.nursery.pid, *(child.pid for child in cluster.nursery.children())]
+    return [cluster.pid, cluster.fork_server.pid, *(child.pid for child in cluster.fork_server.children())]
 
 
 # -- a neuron -------------------------------------------------------------------------------------------
@@ -187,22 +187,22 @@ def test_a_killed_launcher_leaves_nothing_but_the_log(config, launch, tmp_path, 
 
 
 @pytest.mark.parametrize("clock", ["wall", "virtual"])
-def test_a_killed_nursery_ends_the_run_and_leaves_nothing(config, launch, clock):
+def test_a_killed_fork_server_ends_the_run_and_leaves_nothing(config, launch, clock):
     args = ("--pace", "1") if clock == "virtual" else ()
     cluster = launch(config(network()), "--clock", clock, *args)
     pids = family(cluster)
-    cluster.nursery.kill()
+    cluster.fork_server.kill()
     done = cluster.end()
     assert done.code == 4
-    assert done.lines[-1].startswith("neurobus: the nursery process ended unexpectedly")
+    assert done.lines[-1].startswith("neurobus: the fork server ended unexpectedly")
     until(lambda: everything_gone(pids), TIDY_S, "everything to be gone")
 
 
-def test_launcher_and_nursery_killed_at_once_leave_nothing(config, launch):
+def test_launcher_and_fork_server_killed_at_once_leave_nothing(config, launch):
     cluster = launch(config(network()), "--clock", "wall")
     pids = family(cluster)
     os.kill(cluster.pid, signal.SIGKILL)
-    cluster.nursery.kill()
+    cluster.fork_server.kill()
     cluster.process.wait()
     until(lambda: everything_gone(pids), TIDY_S, "everything to be gone")
 
@@ -219,7 +219,7 @@ def test_a_launcher_killed_while_it_starts_leaves_nothing(config, neurobus):
         until(
             lambda pids=pids: not [p for p in pids if psutil.pid_exists(p)], TIDY_S, "everything to be gone"
         )
-    # A folder left behind by whoever was killed before there was a nursery goes at the next start.
+    # A folder left behind by whoever was killed before there was a fork server goes at the next start.
     until(lambda: not [p for p in folders.runtime_dir().rglob("*") if p.is_socket()], TIDY_S)
 
 

@@ -78,17 +78,17 @@ def test_a_free_running_network_can_be_stopped(config, launch):
 
 def test_two_interrupts_stop_at_once(config, launch):
     cluster = launch(config(ONE), "--clock", "wall")
-    cluster.nursery.suspend()
-    for child in cluster.nursery.children():
+    cluster.fork_server.suspend()
+    for child in cluster.fork_server.children():
         child.suspend()
     begun = time.monotonic()
     cluster.process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     cluster.process.send_signal(signal.SIGINT)
     time.sleep(0.3)
-    for child in cluster.nursery.children():
+    for child in cluster.fork_server.children():
         child.resume()
-    cluster.nursery.resume()
+    cluster.fork_server.resume()
     done = cluster.end()
     assert done.code in (4, 130)
     assert time.monotonic() - begun < 8
@@ -184,10 +184,10 @@ def test_a_launcher_killed_while_the_network_is_built_leaves_nothing(config, neu
     )
     process = neurobus.start("run", config(ONE.replace("nodes.lif", "ponderous")), "--clock", "virtual")
     until(lambda: (tmp_path / "begun").exists(), what="the build")
-    (nursery,) = psutil.Process(process.pid).children()
+    (fork_server,) = psutil.Process(process.pid).children()
     process.kill()
     process.communicate()
-    until(lambda: not nursery.is_running() or nursery.status() == psutil.STATUS_ZOMBIE, 20, "its end")
+    until(lambda: not fork_server.is_running() or fork_server.status() == psutil.STATUS_ZOMBIE, 20, "its end")
     until(lambda: not list(folders.runtime_dir().glob("*")), 5, "a clean folder")
 
 

@@ -205,7 +205,7 @@ def test_the_live_view_survives_a_killed_launcher(config, launch: Callable[..., 
         terminal.until(r"has ended")
         assert terminal.end() == 0
     cluster.process.communicate()
-    psutil.wait_procs([cluster.nursery], 5)
+    psutil.wait_procs([cluster.fork_server], 5)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from neurobus.cluster.prewarm import ScriptedBus
 from neurobus.events import Control, Report, Spikes
 from neurobus.ledger import Ledger
 from neurobus.node import runtime
 from neurobus.node.core import STEP_BITS, Core
-from neurobus.node.rehearsal import Stage
 from neurobus.node.runtime import Role, Runtime
 from neurobus.placement import place
 from neurobus.wire import bus as wire
@@ -58,7 +58,7 @@ def core() -> Core:
     return Core(place(net(NETWORK), 1).neuron_part(0))
 
 
-class Hub(Stage):
+class Hub(ScriptedBus):
     """Keeps all frames in order, and gives the process those that it has subscribed."""
 
     def __init__(self, script: Iterator[list[bytes]]):

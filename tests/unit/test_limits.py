@@ -45,10 +45,10 @@ def test_all_programs_of_a_run_are_among_them():
     from neurobus.bus import conductor
     from neurobus.classroom import witness
     from neurobus.cli.common import RECORDING
-    from neurobus.cluster import launcher, nursery
+    from neurobus.cluster import fork_server, launcher
 
     programs = {module.rpartition(".")[2] for module in (RECORDING, witness.MODULE)}
-    assert programs | {bridge.NAME, conductor.NAME, launcher.NAME, nursery.HUB} <= RESERVED
+    assert programs | {bridge.NAME, conductor.NAME, launcher.NAME, fork_server.HUB} <= RESERVED
 
 
 @pytest.mark.parametrize("id", ["", "*", "x/../y", "..", "-a", "ab\\n", "a b", "ä", "a" * 201, "\\u0000"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from neurobus.cluster.prewarm import ScriptedBus
 from neurobus.events import Control, Spikes
 from neurobus.node.core import Core
-from neurobus.node.rehearsal import Stage
 from neurobus.node.runtime import Role, Runtime, now_ns
 from neurobus.placement import place
 from neurobus.wire import bus as wire
@@ -40,7 +40,7 @@ def test_nobody_stays_by_the_bus_while_an_act_is_due():
 
     waits = []
 
-    class Bus(Stage):
+    class Bus(ScriptedBus):
         def linger(self):
             waits.append(runtime._timer is not None or runtime._next >= NEVER)
             return super().linger()
@@ -67,7 +67,7 @@ def test_a_word_that_calls_the_neuron_out_of_compiled_code_does_not_make_it_miss
         yield []
         yield [wire.encode(Control("b", "exit"))]
 
-    class Bus(Stage):
+    class Bus(ScriptedBus):
         def receive(self):
             # The timer has rung, and the process is back in compiled code, when it hears of the snapshot.
             if runtime._t0_ns is not None and runtime._timer is None and runtime._capture_at == NEVER:
@@ -88,7 +88,7 @@ def test_nobody_lingers_before_it_has_joined():
     runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
     conversed = []
 
-    class Bus(Stage):
+    class Bus(ScriptedBus):
         def converse(self, answer):
             conversed.append(runtime._joined)
             super().converse(answer)
@@ -105,7 +105,7 @@ def test_one_that_never_joined_ends_when_its_bus_has_gone():
     runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
     asked = []
 
-    class Deaf(Stage):
+    class Deaf(ScriptedBus):
         def send(self, data):
             assert len(asked) < 5, "for ever"
             if runtime._done.is_set():

@@ -11,9 +11,9 @@ import pytest
 from neurobus.cluster import spawning
 
 HEAVY = {"numpy", "scipy", "numba", "llvmlite", "matplotlib", "networkx", "h5py", "mcap", "textual"}
-"""What a network is built with, or drawn and kept: the nursery's or another verb's."""
+"""What a network is built with, or drawn and kept: the fork server's or another verb's."""
 LATER = {"asyncio", "zmq", "rich", "msgspec", "neurobus.cluster.launcher"}
-"""The launcher's own, imported beside the nursery's."""
+"""The launcher's own, imported beside the fork server's."""
 
 
 def loaded_by(module: str) -> set[str]:
@@ -31,20 +31,20 @@ def test_a_launcher_imports_nothing_that_only_its_network_needs():
     )
 
 
-def test_a_nursery_is_started_before_its_launcher_is_imported():
+def test_a_fork_server_is_started_before_its_launcher_is_imported():
     loaded = loaded_by("neurobus.cli.run")
     assert "neurobus.cluster.spawning" in loaded
     assert not loaded & (HEAVY | LATER)
 
 
-def test_a_nursery_nobody_wants_ends_by_itself():
-    process = spawning.nursery().process
+def test_a_fork_server_nobody_wants_ends_by_itself():
+    process = spawning.fork_server().process
     assert os.getpgid(process.pid) == process.pid, "a Ctrl-C is the launcher's"
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, b"")
 
 
-def test_a_nursery_ahead_of_a_run_that_is_refused_is_not_left():
-    with pytest.raises(ValueError), spawning.nursery_ahead() as started:
+def test_a_fork_server_ahead_of_a_run_that_is_refused_is_not_left():
+    with pytest.raises(ValueError), spawning.fork_server_ahead() as started:
         raise ValueError
     assert started.process.returncode is not None

@@ -1,4 +1,4 @@
-"""A rehearsed neuron lives its whole life and leaves nothing of it."""
+"""A prewarmed neuron lives its whole life and leaves nothing of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
+from neurobus.cluster import prewarm
 from neurobus.events import Report
-from neurobus.node import rehearsal
 from neurobus.node.core import Core
 from neurobus.node.runtime import Role
 from neurobus.placement import place
@@ -25,16 +25,16 @@ PAIR = (
 
 
 def reports(monkeypatch):
-    """The list that takes what a rehearsed life reports."""
+    """The list that takes what a prewarmed life reports."""
     told = []
 
-    class Witness(rehearsal.Stage):
+    class Witness(prewarm.ScriptedBus):
         def send(self, data):
             super().send(data)
             if data.startswith(wire.REPORT):
                 told.append(wire.decode(data))
 
-    monkeypatch.setattr(rehearsal, "Stage", Witness)
+    monkeypatch.setattr(prewarm, "ScriptedBus", Witness)
     return told
 
 
@@ -51,8 +51,8 @@ def test_every_life_is_lived_to_its_end(wall, monkeypatch):
         return grown[-1]
 
     before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
-    times = rehearsal.LIVES
-    rehearsal.rehearse(role, grow, times)
+    times = prewarm.REPEATS
+    prewarm.prewarm(role, grow, times)
     after = os.listdir("/proc/self/fd") if before else []
     assert len(after) == len(before)
     assert len(grown) == times
@@ -73,7 +73,7 @@ def test_a_state_that_overflowed_is_told_at_the_end(wall, monkeypatch):
         core.state[0] = float("nan")
         return core
 
-    rehearsal.rehearse(role, grow, 1)
+    prewarm.prewarm(role, grow, 1)
     words = [report.data["what"] for report in told if report.verb == "trouble"]
     assert [word.split(" and ")[0] for word in words] == ["the state of b overflowed"]
 
@@ -88,12 +88,12 @@ def test_a_life_ends_whatever_a_step_lasts(dt):
     child = os.fork()
     if child == 0:  # who never ends is ended
         signal.alarm(60)
-        rehearsal.rehearse(role, lambda: Core(plan.neuron_part(0)), rehearsal.LIVES)
+        prewarm.prewarm(role, lambda: Core(plan.neuron_part(0)), prewarm.REPEATS)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_two_neurons_do_not_wait_for_the_lives_of_three_hundred():
     """Many share what a dozen lives have warmed, as the worm's do; few would wait longer than they save."""
-    assert rehearsal.lives(1) == rehearsal.lives(2) == rehearsal.lives(rehearsal.FEW - 1) == 1
-    assert rehearsal.lives(rehearsal.FEW) == rehearsal.lives(302) == rehearsal.LIVES == 12
+    assert prewarm.repeats(1) == prewarm.repeats(2) == prewarm.repeats(prewarm.FEW - 1) == 1
+    assert prewarm.repeats(prewarm.FEW) == prewarm.repeats(302) == prewarm.REPEATS == 12

@@ -1,8 +1,8 @@
-"""A life on a bus of one, before there is a bus.
+"""What the fork server does before it forks, so that its children share more memory with it.
 
-CPython rewrites the bytecode it runs, in place (the specializing interpreter, PEP 659). Neurons forked from a
-process that has never run their code would all do that anew, each in copies of its own of the same pages. So
-the nursery lives a few lives before it forks.
+CPython rewrites the bytecode it runs, in place (the specializing interpreter, PEP 659). A child of a process
+that has never run its code rewrites it in pages of its own. So the fork server runs that code first, on a bus
+that follows a script. Free places in the pools of Python's allocator lie in shared pages too: it fills them.
 """
 
 from __future__ import annotations
@@ -15,30 +15,33 @@ from dataclasses import replace
 
 import numpy as np
 
+from neurobus.bus.peer import Endpoints, Peer
 from neurobus.events import Control, Samples, Spikes
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime, now_ns
 from neurobus.wire import bus as wire
 
-LIVES = 12
+REPEATS = 12
 """CPython specializes what has run eight times."""
 FEW = 16
-"""Processes. So many lives cost more time than fewer processes would lose by pages of their own."""
-
-
+"""Processes. For fewer of them, `REPEATS` lives cost more time than they save in pages."""
 BEGUN = 10_000
 """Steps that a life under the wall clock has had before its first input; a second has many at a short dt."""
 SHORTEST_NS = 10_000
 """Steps of a life under the wall clock take at least so long: those it falls behind meanwhile it computes."""
 
 
-def lives(processes: int) -> int:
-    """How many lives come before so many processes. One is lived always: what it loads is there for the first
+FILLING = 200
+"""Objects of each size: about as many as are free. More of them change nothing."""
+
+
+def repeats(processes: int) -> int:
+    """How often to run the life of each kind of process. Once at least: what it loads is there for the first
     spike."""
-    return LIVES if processes >= FEW else 1
+    return REPEATS if processes >= FEW else 1
 
 
-class Stage:
+class ScriptedBus:
     """A bus that says what is in its script, a batch a wake, and sends a peer back its own hello."""
 
     def __init__(self, script: Iterable[list[bytes]], hello: bytes, attended: bool = False):
@@ -97,8 +100,9 @@ class Stage:
         os.close(self._end)
 
 
-def rehearse(role: Role, grow: Callable[[], Core | SourceCore], times: int) -> None:
-    """Live as this role with cores that `grow` makes, so many times, and leave no trace but warm code."""
+def prewarm(role: Role, grow: Callable[[], Core | SourceCore], times: int) -> None:
+    """Run a whole life as this role with cores that `grow` makes, so many times.
+    Nothing but warm code is left."""
     dt_ns = max(role.dt_ns, SHORTEST_NS) if role.wall else role.dt_ns
     role = replace(role, snapshots=None, keeps=False, grace_ns=0, dt_ns=dt_ns)
     exit = wire.encode(Control(role.name, "exit"))
@@ -108,7 +112,7 @@ def rehearse(role: Role, grow: Callable[[], Core | SourceCore], times: int) -> N
     for _ in range(times):
         play = _by_the_wall(role) if role.wall else _by_duties(role)
         script = [[], [begin], *play, [ask], [exit]]
-        Runtime(role, grow()).run(Stage(script, wire.topic(wire.HELLO, role.name), role.wall))
+        Runtime(role, grow()).run(ScriptedBus(script, wire.topic(wire.HELLO, role.name), role.wall))
 
 
 def _by_the_wall(role: Role) -> list[list[bytes]]:
@@ -136,3 +140,24 @@ def _by_duties(role: Role) -> list[list[bytes]]:
     if role.samples_heard:
         duties.append(wire.duty(4, 40, b"", key, np.array([-60.0]).tobytes()))
     return [[topic + payload] for payload in [*duties, wire.duty(5, 50, b"", order="stop")]]
+
+
+def prewarm_peer(endpoints: Endpoints, times: int) -> None:
+    """Open and close a peer of a bus that is not there yet."""
+    for _ in range(times):
+        peer = Peer(endpoints)
+        peer.subscribe(b"s/")
+        peer.patience(0)
+        peer.send(b"s/")
+        peer.receive()
+        peer.unsubscribe(b"s/")
+        peer.close(0)
+
+
+def filling() -> list[list[object]]:
+    """Objects for the free places in the pools of Python's allocator, one for each multiple of 16 bytes up to
+    512. What a child makes then lies together, and not in holes of shared pages."""
+    rows: list[list[object]] = [[object() for _ in range(FILLING)], [float(i) for i in range(FILLING)]]
+    for size in range(48, 513, 16):
+        rows.append([bytes(size - sys.getsizeof(b"")) for _ in range(FILLING)])
+    return rows

@@ -1,12 +1,12 @@
-"""The nursery: one process that imports, builds and compiles everything once, then forks the run.
+"""The fork server: one process that imports, builds and compiles everything once, then forks the run.
 
-    python -P -m neurobus.cluster.nursery
+    python -P -m neurobus.cluster.fork_server
 
 Commands come as JSON lines on stdin, and the first names the run folder: the process may be started before
 its launcher has one (`neurobus.cluster.spawning`). News leave as JSON lines on a descriptor that was stdout:
 what a model prints goes to stderr. It is the parent of all
 processes of the run and the only one that reaps them. When stdin ends (the launcher is gone, however)
-it ends the run and removes the folder; when the nursery itself is killed, its children see their
+it ends the run and removes the folder; when the fork server itself is killed, its children see their
 lifeline end. So nothing is left behind whoever dies.
 """
 
@@ -34,15 +34,16 @@ import numpy as np
 from neurobus import __version__, config, modelpath, network, placement
 from neurobus.bus import conductor as conducting
 from neurobus.bus import hub
-from neurobus.bus.conductor import Conductor, Score
+from neurobus.bus.conductor import Conductor, ConductorPlan
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.classroom.brain import INITIAL_WEIGHTS, weights_from, with_weights
 from neurobus.cluster import folder as folders
 from neurobus.cluster import room
 from neurobus.cluster import state as states
 from neurobus.cluster.levels import levels_mv
-from neurobus.cluster.options import Options, Seat
+from neurobus.cluster.options import ObserverContext, Options
 from neurobus.cluster.orphan import OrphanedError, hung_up, undisturbed, work_while_held
+from neurobus.cluster.prewarm import filling, prewarm, prewarm_peer, repeats
 from neurobus.describe import array_mb, told
 from neurobus.errors import InputError, NeurobusError
 from neurobus.guard import file_of
@@ -51,7 +52,6 @@ from neurobus.model import Model
 from neurobus.network.held import grains
 from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
-from neurobus.node.rehearsal import lives, rehearse
 from neurobus.node.runtime import Role, Runtime
 from neurobus.node.snapshot import read_snapshot
 from neurobus.placement import Plan, Process
@@ -60,12 +60,10 @@ from neurobus.streams import drawn_otherwise
 TERM_WAIT_S = 2.0
 FORKS_BETWEEN_LOOKS = 64
 HUB = "hub"
-FILLING = 200
-"""Objects of each size, as good as all that is free: more of them change nothing."""
 
 
-class Nursery:
-    """State of the one nursery of a run."""
+class ForkServer:
+    """State of the one fork server of a run."""
 
     def __init__(self, folder: Path, unread: bytes = b""):
         self.folder, self.owner = folder, folders.owner_of(folder)
@@ -74,8 +72,8 @@ class Nursery:
         self.children: dict[int, str] = {}
         self.lifeline, self._lifeline_end = os.pipe()
         self.news, self._news_end = os.pipe()
-        self._seats: dict[str, Seat] = {}
-        self._code: dict[str, Callable[[Seat], None]] = {}
+        self._contexts: dict[str, ObserverContext] = {}
+        self._code: dict[str, Callable[[ObserverContext], None]] = {}
         self._runtimes: list[Runtime] = []
         self._buffer = unread
         self._senders: dict[str, dict[str, Any]] = {}
@@ -126,11 +124,11 @@ class Nursery:
             self._senders = senders(Path(options.resume), self.plan, self.resume_step)
         self._compile()
         self._grow()
-        self._rehearse()
+        self._prewarm()
         for module, arguments in options.programs:
             name = module.rpartition(".")[2]
             self._code[name] = importlib.import_module(module).main
-            self._seats[name] = self._seat(name, arguments)
+            self._contexts[name] = self._context(name, arguments)
 
     def take_state(self) -> None:
         """Make the state folder this run's; called once all else has succeeded. Every process of the run
@@ -180,7 +178,7 @@ class Nursery:
                     f"model '{name}' does not compile: {compiling_fault(model, error)}", self.config.path
                 ) from error
 
-    def _seat(self, name: str, arguments: dict[str, Any]) -> Seat:
+    def _context(self, name: str, arguments: dict[str, Any]) -> ObserverContext:
         net, run = self.network, self.config.run
         header = {
             "config_name": self.config.path.name if self.config.path else self.options.config_name,
@@ -201,7 +199,7 @@ class Nursery:
         single = {p.name: int(p.members[0]) for p in self.plan.processes if p.single}
         single |= {net.ids[i]: i for i in self.plan.external}
         arguments = {"on_log_failure": run.on_log_failure, **arguments}
-        return Seat(
+        return ObserverContext(
             name, self.folder, self.endpoints.as_dict(), self.lifeline, arguments, header, streams, single
         )
 
@@ -296,11 +294,11 @@ class Nursery:
         if not self._alive():
             folders.remove(self.folder, self.owner)
 
-    def _score(self) -> Score:
+    def _score(self) -> ConductorPlan:
         plan, net = self.plan, self.network
         owner = {net.ids[i]: (p, i) for i, p in enumerate(plan.process_of.tolist()) if p >= 0}
         spike_targets, sample_targets = plan.targets()
-        return Score(
+        return ConductorPlan(
             names=[p.name for p in plan.processes],
             single=[p.single for p in plan.processes],
             sources=[plan.is_source(p.number) for p in plan.processes],
@@ -331,26 +329,19 @@ class Nursery:
                 raise InputError(f"neuron {process.name}: {word}") from error
             self._runtimes.append(runtime)
 
-    def _rehearse(self) -> None:
-        """Run what every neuron will run, for each kind of process once: see `neurobus.node.rehearsal`."""
-        times = lives(len(self.plan.processes))
+    def _prewarm(self) -> None:
+        """Run what every neuron will run, for each kind of process once: see `neurobus.cluster.prewarm`."""
+        times = repeats(len(self.plan.processes))
         kinds: dict[Any, Process] = {}
         for process in self.plan.processes:
             kinds.setdefault((process.model, self.plan.types(process.number)), process)
         for process in kinds.values():
             # What fails here will fail on the bus, where it is told.
             with undisturbed(), contextlib.suppress(Exception):
-                rehearse(self._role(process), partial(self._core, process.number), times)
-        for _ in range(times):
-            peer = Peer(self.endpoints)  # of a bus that is not there yet
-            peer.subscribe(b"s/")
-            peer.patience(0)
-            peer.send(b"s/")
-            peer.receive()
-            peer.unsubscribe(b"s/")
-            peer.close(0)
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                prewarm(self._role(process), partial(self._core, process.number), times)
+        prewarm_peer(self.endpoints, times)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _core(self, number: int) -> Core | SourceCore:
         if self.plan.is_source(number):
@@ -383,7 +374,7 @@ class Nursery:
         self.fork(self.plan.processes[number].name, lambda: self._node(number, epoch, restarted))
 
     def _node(self, number: int, epoch: int, restarted: bool) -> None:
-        """A child's life. What it took from the nursery was never run, so a restart begins anew too."""
+        """A child's life. What it took from the fork server was never run, so a restart begins anew too."""
         runtime = self._runtimes[number]
         role = runtime.role
         if restarted or epoch != role.epoch:
@@ -415,7 +406,7 @@ class Nursery:
         runtime.run(Peer(self.endpoints), self.lifeline)
 
     def fork_program(self, name: str) -> None:
-        self.fork(name, lambda: self._code[name](self._seats[name]))
+        self.fork(name, lambda: self._code[name](self._contexts[name]))
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -535,16 +526,6 @@ def _rename(name: str) -> None:
     os.close(comm)
 
 
-def filling() -> list[list[object]]:
-    """Objects for the places that are free in the pools of Python's allocator, one for each multiple of 16
-    bytes up to 512. What a child makes lies together then, and not in holes of pages it shared until then.
-    """
-    rows: list[list[object]] = [[object() for _ in range(FILLING)], [float(i) for i in range(FILLING)]]
-    for size in range(48, 513, 16):
-        rows.append([bytes(size - sys.getsizeof(b"")) for _ in range(FILLING)])
-    return rows
-
-
 def tell(**news: Any) -> None:
     """One line to the launcher."""
     with contextlib.suppress(BrokenPipeError):
@@ -593,44 +574,44 @@ def main() -> NoReturn:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     take_line()
     _raise_file_limit()
-    nursery = Nursery(*wait_for_folder())
+    fork_server = ForkServer(*wait_for_folder())
     try:
         with work_while_held(0):
-            nursery.build()
-            nursery.take_state()
-            manifest = nursery.manifest()
-            manifest.write(nursery.folder)
+            fork_server.build()
+            fork_server.take_state()
+            manifest = fork_server.manifest()
+            manifest.write(fork_server.folder)
             # Everything made so far is shared with the children for as long as nobody writes to it.
             gc.collect()
-            nursery.filling = filling()
+            fork_server.filling = filling()
             gc.freeze()
             gc.disable()
     except NeurobusError as error:
         tell(error=str(error), code=error.exit_code)
         sys.exit(error.exit_code)
     except OrphanedError:
-        nursery.end()
+        fork_server.end()
         sys.exit(0)
-    nursery.fork_bus()
+    fork_server.fork_bus()
     tell(
         built={
             **asdict(manifest),
             "version": __version__,
-            "resume_step": nursery.resume_step or 0,
-            "n_processes": len(nursery.plan.processes),
-            "restarts": nursery.config.run.restarts,
-            "snapshot_every_s": nursery.config.run.snapshot_every_ns * 1e-9,
-            "duration_ns": nursery.config.run.duration_ns,
-            "clock": nursery.clock,
+            "resume_step": fork_server.resume_step or 0,
+            "n_processes": len(fork_server.plan.processes),
+            "restarts": fork_server.config.run.restarts,
+            "snapshot_every_s": fork_server.config.run.snapshot_every_ns * 1e-9,
+            "duration_ns": fork_server.config.run.duration_ns,
+            "clock": fork_server.clock,
             "config_text": None,
-            "skipped": nursery.network.skipped,
-            "told": list(told(nursery.network)),
+            "skipped": fork_server.network.skipped,
+            "told": list(told(fork_server.network)),
         }
     )
     try:
-        nursery.serve()
+        fork_server.serve()
     finally:
-        nursery.end()
+        fork_server.end()
     leave(0)
 
 
