@@ -121,7 +121,7 @@ def fault(model: type[Node]) -> str | None:
     if model.potential not in model.states():
         return (f"{_at(model)}it has no State '{model.potential}', its potential; "
                 f"potential = \"…\" names another")  # fmt: skip
-    if unknown := next((name for name in (model.potential_zero, model.tell, model.peak)
+    if unknown := next((name for name in (model.potential_zero, model.potential_delta, model.peak)
                         if name is not None and name not in model.params()), None):  # fmt: skip
         return f"{_at(model)}it has no Param '{unknown}'"
     return _fault_of_step(model) or _fault_of_trial(model)

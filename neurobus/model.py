@@ -178,8 +178,9 @@ class Model(Node):
     """A parameter to add to `potential` to get absolute mV, where the state is held relative to it."""
     current_unit: ClassVar[str] = "pA"
     """Unit of `I`, and so of the weight of a graded synapse; `""` for a model without units."""
-    tell: ClassVar[str | None] = None
-    """A parameter: how far the potential moves before others are told. None: the run's `potential_delta`."""
+    potential_delta: ClassVar[str | None] = None
+    """A parameter: how far the potential moves before a sample is
+    published. None: the run's `potential_delta`."""
     peak: ClassVar[str | None] = None
     """A parameter: absolute potential (mV) that electrical synapses see at a spike (the spikelet). None: what
     they see is the potential itself, where a model has a spike and not just its time."""
@@ -205,6 +206,9 @@ class Model(Node):
     where the synapses of neuron i are `at[i]` … `at[i + 1]` of `receptor`, `w` and the columns of `z`,
     in the order (source, declaration).
     """
+
+    def __init_subclass__(cls) -> None:
+        cls.potential_delta = vars(cls).get("tell", cls.potential_delta)  # its former name
 
     @classmethod
     def states(cls) -> dict[str, State]:

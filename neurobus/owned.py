@@ -29,10 +29,12 @@ SEVERAL = 8
 
 @dataclass(frozen=True)
 class Owned:
-    """`integers` and `constants` are what the kernel is given (see `kernels`); `start` the part of the buffer
-    that holds weights, states and traces, as they are at the beginning; weights come first. By synapse:
-    `given` (its place in the order it was given), `source`, `neuron` (local), `receptor`, `delay`, `type_of`
-    (index into `types`; -1 a modulator's, or an owning model's)."""
+    """Synapses with memory as the kernel is given them (`node.kernel.synapse_codegen`).
+
+    `integers` and `constants` do not change; `start` is the part of the state that holds weights, states and
+    traces (in that order), as they are at the beginning. By synapse: `given` (its place in the order it was
+    given), `source`, `neuron` (local), `receptor`, `delay`, `type_of` (index into `types`; -1 a modulator's,
+    or an owning model's)."""
 
     types: tuple[str, ...]
     integers: Ints

@@ -163,7 +163,7 @@ class Plan:
         return spikes, _links(here[teller], here[hearer], delay, len(self.processes))
 
     @cached_property
-    def tells(self) -> npt.NDArray[np.bool_]:
+    def publishes_potential(self) -> npt.NDArray[np.bool_]:
         """Neuron index → whether its potential is told: to partners, or to a log."""
         return np.isin(np.arange(len(self.network.ids)), self.network.telling)
 
@@ -267,7 +267,7 @@ class Plan:
                 if stop >= 0:
                     plan.append((stop, self._local[neuron], -pa))
         plan.sort(key=lambda entry: (entry[0], entry[1]))
-        watched = np.flatnonzero(self.tells[members])
+        watched = np.flatnonzero(self.publishes_potential[members])
         return NeuronPart(
             name=process.name,
             model_name=net.model_names[process.model],

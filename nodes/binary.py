@@ -36,7 +36,7 @@ class Binary(Model):
     potential = "o"
     weight_unit = ""
     current_unit = ""
-    tell = "delta"
+    potential_delta = "delta"
     stochastic = True
 
     @staticmethod

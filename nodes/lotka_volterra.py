@@ -33,7 +33,7 @@ class LotkaVolterra(Model):
     potential = "x"
     weight_unit = ""
     current_unit = ""
-    tell = "delta"
+    potential_delta = "delta"
     stochastic = True
 
     @staticmethod

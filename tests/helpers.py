@@ -24,8 +24,8 @@ from neurobus.config import loads
 from neurobus.events import Control, Report
 from neurobus.log import read
 from neurobus.network import Network, build
-from neurobus.node import table as T
 from neurobus.node.core import Core, Emission, SourceCore, joined
+from neurobus.node.kernel import layout as T
 from neurobus.node.loan import STEP_BITS, Loan
 from neurobus.placement import Plan, place
 from neurobus.wire import bus as wire

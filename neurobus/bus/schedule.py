@@ -8,7 +8,7 @@ of step h at once: one message with all its inputs, one answer. Time jumps over 
 anything to do.
 
 The spikes do not depend on who answers first: inputs of one step are summed in the order of their
-sources (see `node.kernels`), and a round is complete before the next begins. (Conservative parallel
+sources (see `node.kernel.lookahead`), and a round is complete before the next begins. (Conservative parallel
 simulation with lookahead: Chandy & Misra 1979, doi:10.1109/TSE.1979.230182.)
 """
 

@@ -166,7 +166,7 @@ def _limit(what: str, limits: tuple[int, int], per_process: int, others: int, fl
 
 def _folders() -> Iterator[Finding]:
     from neurobus.cluster import folder as folders
-    from neurobus.node.cache import cache_dir
+    from neurobus.node.kernel.cache import cache_dir
 
     for what, folder, variable in (
         ("runtime", folders.runtime_dir(), "NEUROBUS_RUNTIME_DIR"),
@@ -195,7 +195,7 @@ def _unwritable(folder: Path) -> str:
 
 
 def _kernels() -> Finding:
-    from neurobus.node.cache import cache_dir
+    from neurobus.node.kernel.cache import cache_dir
 
     folder = cache_dir()
     count = sum(1 for _ in folder.glob("*.kernel")) if folder.is_dir() else 0

@@ -50,8 +50,8 @@ from neurobus.guard import file_of
 from neurobus.loading import compiling_fault
 from neurobus.model import Model
 from neurobus.network.held import grains
-from neurobus.node import kernels
 from neurobus.node.core import Core, SourceCore
+from neurobus.node.kernel import loader
 from neurobus.node.runtime import Role, Runtime
 from neurobus.node.snapshot import read_snapshot
 from neurobus.placement import Plan, Process
@@ -156,7 +156,7 @@ class ForkServer:
             model, name = self.network.models[number], self.network.model_names[number]
             if not issubclass(model, Model):
                 continue
-            if kernels.read(kernels.object_path(name, model, types)) is None:
+            if loader.read(loader.object_path(name, model, types)) is None:
                 tell(compiling=name)
                 pid = os.fork()
                 if pid == 0:
@@ -362,7 +362,7 @@ class ForkServer:
             samples_heard=[] if source else [s for s in plan.samples_heard[number] if s != process.name],
             index_of=self.single_streams,
             n_ids=len(net.ids),
-            sends_samples=not source and bool(plan.tells[process.members].any()),
+            sends_samples=not source and bool(plan.publishes_potential[process.members].any()),
             weighed=np.intersect1d(process.members, net.weighed).tolist(),
             weigh_every=net.weight_interval,
             snapshots=self.state,

@@ -22,9 +22,9 @@ from neurobus.exact import exp
 from neurobus.ledger import Account
 from neurobus.loading import load_synapse
 from neurobus.model import MOST_PER_STEP, Array
-from neurobus.node import kernels
-from neurobus.node import table as T
-from neurobus.node.kernels import RAISED, RESULT
+from neurobus.node.kernel import layout as T
+from neurobus.node.kernel import loader
+from neurobus.node.kernel.loader import RAISED, RESULT
 from neurobus.placement import NeuronPart, SourcePart
 from neurobus.wire.bus import EPOCH_BITS, NEVER
 
@@ -85,7 +85,7 @@ NOTHING = Emission()
 
 
 def hash_table(topics: list[bytes]) -> list[int]:
-    """Open addressing with a polynomial of the bytes, as `neurobus.node.talking.hear` reads it: the places of
+    """Open addressing with a polynomial of the bytes, as `kernel.bus_io.hear` reads it: the places of
     topics in their list, -1 for none."""
     slots = [-1] * (1 << (2 * len(topics)).bit_length())
     for n, topic in enumerate(topics):
@@ -133,7 +133,7 @@ class SourceCore:
 
     def __init__(self, part: SourcePart):
         self.part, self.k, self.late, self.deliveries = part, 0, 0, 0
-        self.acts, self.seq, self.sample_seq, self.n_served, self.n_told = False, 0, 0, 0, 0
+        self.acts, self.seq, self.sample_seq, self.spikes_sent, self.samples_sent = False, 0, 0, 0, 0
         self.duty_number, self.epoch, self.limit = 0, 0, NEVER
         self._poked = NO_KEYS
         self._block = 0, 0, NO_KEYS
@@ -202,8 +202,8 @@ class SourceCore:
 
     answer = b""
 
-    def knows(self, step: int) -> bool:
-        """As `Core.knows`."""
+    def predicts(self, step: int) -> bool:
+        """As `Core.predicts`."""
         return False
 
     def served(self) -> tuple[Emission, int]:
@@ -252,12 +252,12 @@ class Core:
     sample_seq: int = _in_table(T.SAMPLE_SEQ)
     """Spikes and samples sent in this epoch."""
     epoch: int = _in_table(T.EPOCH)
-    n_served: int = _in_table(T.N_SERVED)
+    spikes_sent: int = _in_table(T.N_SERVED)
     """Spikes that left by `serve` or `react`."""
     _n_new: int = _in_table(T.N_NEW)
     _n_new_mv: int = _in_table(T.N_NEW_MV)
     _n_samples: int = _in_table(T.N_SAMPLES)
-    n_told: int = _in_table(T.N_TOLD)
+    samples_sent: int = _in_table(T.N_TOLD)
     """Samples that left by `attend`."""
     duty_number: int = _in_table(T.NUMBER)
     """Number of the last duty carried out."""
@@ -317,7 +317,8 @@ class Core:
         noisy = np.any(part.noise_hz > 0)
         mean = part.noise_hz * dt_ms * 1e-3
         self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, part.gap_mv)
-        self._delta = part.params[model.tell] if model.tell else np.full(K, part.potential_delta_mv)
+        told_at = model.potential_delta
+        self._delta = part.params[told_at] if told_at else np.full(K, part.potential_delta_mv)
         grain = self._grain = model.grain(part.params)
         background = part.noise_weight if grain is None else grain.stimulus(part.noise_weight)
         told = np.concatenate([mean, exp(-mean)]) if noisy else NO_MV
@@ -329,7 +330,7 @@ class Core:
         self._answer_head = b""
         self._room(64)
         self.limit = NEVER
-        kernel = kernels.kernel(part.model_name, model, part.types)
+        kernel = loader.kernel(part.model_name, model, part.types)
         self._kernel_run, self._kernel_duty, self._kernel_wait = kernel.run, kernel.duty, kernel.wait
         self._table[T.TABLE], self._table[T.MODEL] = self._address, kernel.model
         self._table[T.LAG_MV], self._table[T.N_OWN] = part.sample_delay - 1, self._n_own
@@ -340,13 +341,13 @@ class Core:
         self.recurrent = bool(np.any(part.row[part.index + 1] > part.row[part.index])) or bool(
             owned and np.isin(owned.source, part.index).any()
         )
-        self.gapped = bool(n_gaps)
+        self.has_junctions = bool(n_gaps)
         self._recurrent_gaps = bool(
             n_gaps and np.any(part.gap_row[part.index + 1] > part.gap_row[part.index])
         )
 
         # The kernel's other entrance hands back what was emitted; it does not feed it to the neurons here.
-        self._swift = self.looks_ahead and not (self.recurrent or self._recurrent_gaps)
+        self._kernel_only = self.looks_ahead and not (self.recurrent or self._recurrent_gaps)
 
         self._keys = np.empty(64, np.int64)
         room = T.ROOM if n_gaps else 0
@@ -363,7 +364,7 @@ class Core:
 
     def _delta_of(self, part: NeuronPart) -> Array:
         """How far the line of each neuron with junctions may be off, in the unit of its potential."""
-        return part.params[part.model.tell] if part.model.tell else part.gap_delta_mv
+        return part.params[part.model.potential_delta] if part.model.potential_delta else part.gap_delta_mv
 
     def _level_lines(self) -> None:
         """Partners take every neuron here for being where it is, and staying there."""
@@ -535,7 +536,7 @@ class Core:
         part = self.part
         return min(part.min_delay, part.sample_delay) if len(part.watched) else part.min_delay
 
-    def knows(self, step: int) -> bool:
+    def predicts(self, step: int) -> bool:
         """Whether the last look ended with an emission at this step, and nothing has arrived since."""
         return self._ahead == step
 
@@ -617,7 +618,7 @@ class Core:
             # All that was told is over, and a neuron that answers what it is told has come to rest.
             self._look_length = min(self._look_length, T.FIRST_LOOK)
         swift = (
-            self._swift
+            self._kernel_only
             and not (sample_keys or stimuli or self._resting)
             and self._rest_at < 0
             and to - self.k < self._out_steps
@@ -647,7 +648,7 @@ class Core:
         Returns the length of the answer, which stands in `answer` and is counted in `seq`; or `T.OTHER`,
         `T.OLD` or `T.TELL`.
         """
-        plain = self._swift and not (self._resting or self._far) and self._rest_at < 0
+        plain = self._kernel_only and not (self._resting or self._far) and self._rest_at < 0
         if not plain or len(frame) > head + MORE_THAN_A_FEW:
             return T.OTHER
         self._ahead = -1
@@ -659,7 +660,7 @@ class Core:
             raise self._failure()
         return self._table[T.SERVED]  # type: ignore[no-any-return]
 
-    def listens(self, topic: bytes, lines: tuple[int, ...]) -> None:
+    def bind_duties(self, topic: bytes, lines: tuple[int, ...]) -> None:
         """From here on `converse` takes duties of this topic by these addresses, `T.RECEIVE` to `T.POLL`."""
         self._duty_topic = ctypes.create_string_buffer(topic, len(topic))
         self._table[T.RECEIVE : T.POLL + 1] = lines
@@ -672,7 +673,7 @@ class Core:
         every frame is another one.
         """
         head = len(self._duty_topic)
-        plain = plain and self._swift and not (self._resting or self._far) and self._rest_at < 0
+        plain = plain and self._kernel_only and not (self._resting or self._far) and self._rest_at < 0
         self._table[T.PLAIN] = head + MORE_THAN_A_FEW if plain else 0
         if plain:
             self._ahead = -1
@@ -714,7 +715,7 @@ class Core:
         emitted. Nothing beyond `limit` is of interest.
         """
         n_new = len(keys)
-        if not self._swift or len(self.part.watched) or n_new > T.ROOM:
+        if not self._kernel_only or len(self.part.watched) or n_new > T.ROOM:
             return None
         if self._n_keys + n_new > len(self._keys):
             self._make_room(n_new)
@@ -729,7 +730,7 @@ class Core:
     def due(self, now: int, limit: int) -> tuple[list[int], bool] | None:
         """As `react` when nothing has arrived: what the last look saw coming, once the clock has come to it.
         None where it saw nothing."""
-        if not self._swift or len(self.part.watched):
+        if not self._kernel_only or len(self.part.watched):
             return None
         self._call(T.DUE, now, 0, limit, 0)
         return self._reacted()
@@ -740,7 +741,7 @@ class Core:
             return None
         return self._out_ints[: table[T.N_OUT]], table[T.ACTS] == T.TAKEN
 
-    def hears(self, axon: bytes, voice: bytes, streams: list[tuple[bytes, int, Account]]) -> None:
+    def set_streams(self, axon: bytes, voice: bytes, streams: list[tuple[bytes, int, Account]]) -> None:
         """From here on `attend` hears these streams (topic, wire index, account), and sends spikes and
         samples under the topics `axon` and `voice`."""
         topics, indices, accounts = [list(column) for column in zip(*streams, strict=True)] or [[], [], []]
@@ -758,7 +759,7 @@ class Core:
         table[T.SLOT_MASK : T.VOICE_HEAD + 1] = len(slots) - 1, len(axon), len(voice)
         table[T.HEARD : T.VOICE_FRAME + 1] = [array.ctypes.data for array in arrays]
 
-    def lives_by(self, lines: tuple[int, ...], fds: tuple[int, int], clock: tuple[int, int, int]) -> None:
+    def bind_clock(self, lines: tuple[int, ...], fds: tuple[int, int], clock: tuple[int, int, int]) -> None:
         """From here on `attend` works by these addresses, `T.RECEIVE` to `T.POLL`.
 
         `fds`: readable when frames may have arrived, and when something else wants attention (-1: nothing
@@ -771,16 +772,16 @@ class Core:
         self._table[T.WAITING] = ctypes.addressof(self._waiting)
 
     @property
-    def swift(self) -> bool:
+    def kernel_only(self) -> bool:
         """Whether `attend` can do what there is to do."""
-        return self._swift
+        return self._kernel_only
 
     def attend(self, until_ns: int) -> int:
         """Receive spikes, react to them as they come, do what is due as time goes on, and send what comes of
         it, in one call of the kernel, until a time by the clock on the wall (ns).
 
         Returns `T.NOBODY`: look at `nearest` for when to act again; `T.OTHER`: a frame of another kind came,
-        `frame()`; or `T.LONGER`. In both cases what `heard` returns has not been admitted.
+        `frame()`; or `T.LONGER`. In both cases what `unadmitted` returns has not been admitted.
         """
         if self._stale:
             self._fill_table()
@@ -788,16 +789,11 @@ class Core:
             raise self._failure()
         return self._table[T.SERVED]  # type: ignore[no-any-return]
 
-    def heard(self) -> list[int]:
-        """Keys of the spikes that `attend` booked and left to be admitted."""
-        n, self._n_new = self._n_new, 0
-        keys: list[int] = self._new[:n]
-        return keys
-
-    def heard_samples(self) -> tuple[list[int], list[float]]:
-        """The same of samples: keys and mV."""
-        n, self._n_new_mv = self._n_new_mv, 0
-        return self._new_sample_keys[:n], self._new_sample_mv[:n]
+    def unadmitted(self) -> tuple[list[int], list[int], list[float]]:
+        """What `attend` booked and left to be admitted: keys of spikes, keys of samples, and their mV."""
+        n, n_mv = self._n_new, self._n_new_mv
+        self._n_new = self._n_new_mv = 0
+        return self._new[:n], self._new_sample_keys[:n_mv], self._new_sample_mv[:n_mv]
 
     def _swift_duty(self, to: int, keys: bytes, new: bool, limit: int) -> tuple[Emission, int]:
         """`duty` in one call of the kernel."""
@@ -891,7 +887,7 @@ class Core:
             self._at_plan += 1
         self.k = max(self.k, step)
 
-    def stand(
+    def load_state(
         self,
         step: int,
         state: Array,

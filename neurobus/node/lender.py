@@ -181,7 +181,7 @@ class Lender:
             return f"'{name}' is a source; a board runs a neuron"
         if core.K > 1:
             return f"'{name}' is {core.K} neurons in one process; a board is one: run.neurons_per_process = 1"
-        if core.gapped:
+        if core.has_junctions:
             return f"'{name}' has electrical synapses, and a board hears spikes only"
         if core.recurrent:
             return f"'{name}' has a synapse onto itself, which a board does not hear"
@@ -283,7 +283,7 @@ class Lender:
         self._errors = {**self._errors, **errors}
         keys, pokes = loan.inputs(core.k, core.part.max_delay)
         twin.late, twin.deliveries = core.late, core.deliveries
-        twin.stand(core.k, state, twin.weights().weight, twin.synapse_states(), keys, pokes)
+        twin.load_state(core.k, state, twin.weights().weight, twin.synapse_states(), keys, pokes)
         self._twin = None
         runtime.replace_core(twin)
         runtime.act()
@@ -497,7 +497,7 @@ class Lender:
         runtime.commit(step)
         now = core.k
         keys, pokes = loan.inputs(step, core.part.max_delay)
-        core.stand(step, state, weight, synapses, keys, pokes)
+        core.load_state(step, state, weight, synapses, keys, pokes)
         loan.mine = [mine for mine in loan.mine if mine <= step]
         if now > step:
             runtime.commit(now)

@@ -23,8 +23,8 @@ from neurobus.events import Control, Report, Samples, Spikes, Stimulus
 from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Account, Ledger
 from neurobus.node import cut
-from neurobus.node import table as T
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
+from neurobus.node.kernel import layout as T
 from neurobus.node.lender import ENDED, Lender
 from neurobus.node.lender import VERBS as LENDING
 from neurobus.node.snapshot import write_snapshot
@@ -166,7 +166,7 @@ class Runtime:
                 self.ledger.expect(stream)
             for stream in self.role.samples_heard:
                 self.sample_ledger.expect(stream)
-        if self.role.wall and self._single and isinstance(self.core, Core) and self.core.swift:
+        if self.role.wall and self._single and isinstance(self.core, Core) and self.core.kernel_only:
             self._hear(self.core)
 
     def become(self, epoch: int, late_start: bool) -> None:
@@ -268,24 +268,24 @@ class Runtime:
 
     @property
     def spikes_sent(self) -> int:
-        return self._spikes + self.core.n_served
+        return self._spikes + self.core.spikes_sent
 
     @property
     def samples_sent(self) -> int:
-        return self._samples + self.core.n_told
+        return self._samples + self.core.samples_sent
 
     def counts(self) -> list[int]:
         """Spikes of each neuron. Those that left the quick way are of one neuron, and counted there."""
         counts = self._counts.copy()
-        counts[0] += self.core.n_served
+        counts[0] += self.core.spikes_sent
         return [int(n) for n in counts]
 
     def replace_core(self, core: Core) -> None:
         """Go on as another core, which stands where the old one stood."""
         old, self.core = self.core, core
-        self._spikes += old.n_served
-        self._samples += old.n_told
-        self._counts[0] += old.n_served
+        self._spikes += old.spikes_sent
+        self._samples += old.samples_sent
+        self._counts[0] += old.spikes_sent
         core.answers_as(self._answer_topic, self.role.epoch)
         self._connect(core)
         core.seq, core.sample_seq, core.duty_number = old.seq, old.sample_seq, old.duty_number
@@ -364,7 +364,7 @@ class Runtime:
 
     def _connect(self, core: Core | SourceCore) -> None:
         if self._lines is not None and isinstance(core, Core) and not self.role.wall:
-            core.listens(self._duty_topic, self._lines)
+            core.bind_duties(self._duty_topic, self._lines)
 
     def _attentive(self) -> bool:
         """Whether compiled code can receive, react and send by itself: a neuron alone, and nobody looks over
@@ -379,7 +379,7 @@ class Runtime:
             and self._capture_at == NEVER
             and not self.lender.looks_on
             and isinstance(self.core, Core)
-            and self.core.swift
+            and self.core.kernel_only
         )
 
     def _books(self) -> tuple[dict[str, Account], dict[str, Account]]:
@@ -398,7 +398,7 @@ class Runtime:
             for name, account in book.items()
             if name in index_of and name != self.role.name
         ]
-        core.hears(self._spike_topic, self._sample_topic, streams)
+        core.set_streams(self._spike_topic, self._sample_topic, streams)
         self._hearing = self._heard_now()
         self._told = core, self._books()  # alive, so that nothing new has their identity
         self._at_home(core)
@@ -406,7 +406,7 @@ class Runtime:
     def _at_home(self, core: Core) -> None:
         if self._t0_ns is not None and self._lines is not None:
             clock = self._t0_ns, self.role.dt_ns, self._grace
-            core.lives_by(self._lines, (self.bus.fd, self._lifeline), clock)
+            core.bind_clock(self._lines, (self.bus.fd, self._lifeline), clock)
 
     def _attend(self) -> bool:
         """Live in compiled code until nothing comes for long (True: the timer is armed) or something comes
@@ -420,9 +420,10 @@ class Runtime:
             self._next = core.nearest
             self._sleep_for_next(self._step_now())
             return True
-        self._new_keys += core.heard()
-        for mine, new in zip((self._new_sample_keys, self._new_sample_mv), core.heard_samples(), strict=True):
-            mine.extend(new)  # type: ignore[attr-defined]
+        keys, sample_keys, sample_mv = core.unadmitted()
+        self._new_keys += keys
+        self._new_sample_keys += sample_keys
+        self._new_sample_mv += sample_mv
         self._new = bool(self._new_keys or self._new_sample_keys)
         if outcome == T.OTHER:
             self._guarded(core.frame())
@@ -778,7 +779,7 @@ class Runtime:
         if self.lender.shadow:
             self._follow(now, limit)
             return
-        if again and core.knows(self._next) and self._next <= min(now, limit):
+        if again and core.predicts(self._next) and self._next <= min(now, limit):
             self._advance(self._next)
         elif again and core.looks_ahead:
             # Nothing came up to here: a slow decay is not run anew from where it began at every look.
@@ -821,7 +822,7 @@ class Runtime:
                 row = (self.role.epoch, core.seq, False, [(key >> STEP_BITS) * dt for key in fired], None)
                 self.bus.send(self._spike_topic + wire.pack(row))
                 core.seq += len(fired)
-                core.n_served += len(fired)
+                core.spikes_sent += len(fired)
             keys = []
         self._new_keys, self._new = [], False
         self._next = core.nearest

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from neurobus.node import forge
+from neurobus.node.kernel import codegen
 from neurobus.wire import link
 from nodes.chip import RANGES, Chip
 from tests.firmware.build import AVR, HOST, compile_host
@@ -30,7 +30,7 @@ def chip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return library
 
 
-arrive, step = forge.jitted(Chip.arrive), forge.jitted(Chip.step)
+arrive, step = codegen.jitted(Chip.arrive), codegen.jitted(Chip.step)
 
 
 @njit

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from neurobus.events import Control, Samples, Spikes
 from neurobus.ledger import Ledger
-from neurobus.node import table as T
 from neurobus.node.core import Core, hash_table
+from neurobus.node.kernel import layout as T
 from neurobus.placement import place
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import NEVER
@@ -101,8 +101,8 @@ def attending(world, core, ledger, potentials=None):
         if book
         for name, account in book.accounts.items()
     ]
-    core.hears(AXON, VOICE, streams)
-    core.lives_by(world.lines, (5, 6), (T0_NS, DT_NS, GRACE))
+    core.set_streams(AXON, VOICE, streams)
+    core.bind_clock(world.lines, (5, 6), (T0_NS, DT_NS, GRACE))
     core.look()
     return core
 
@@ -163,7 +163,7 @@ def test_what_is_sent_is_what_the_neuron_does(spikes, current_pa, stay):
     while world.now_ns < T0_NS + 1000 * DT_NS:
         outcome = core.attend(min(world.now_ns + stay * DT_NS, T0_NS + 1000 * DT_NS))
         if outcome == T.LONGER:
-            core.admit(np.array(core.heard(), np.int64))
+            core.admit(np.array(core.unadmitted()[0], np.int64))
             core.look()
         else:
             assert outcome == T.NOBODY
@@ -207,8 +207,8 @@ def test_potentials_are_heard_and_told_as_spikes_are(told, spikes, lag, current_
         outcome = core.attend(min(world.now_ns + stay * DT_NS, T0_NS + 600 * DT_NS))
         assert outcome in (T.LONGER, T.NOBODY)
         if outcome == T.LONGER:
-            keys, mv = core.heard_samples()
-            core.admit(np.array(core.heard(), np.int64))
+            left, keys, mv = core.unadmitted()
+            core.admit(np.array(left, np.int64))
             core.admit_samples(np.array(keys, np.int64), np.array(mv))
             core.look()
     whole.admit(np.array([t << 32 for t in spikes], np.int64))
@@ -222,7 +222,7 @@ def test_potentials_are_heard_and_told_as_spikes_are(told, spikes, lag, current_
         )
         assert found or not current_pa
     assert potentials.accounts["a"].received == len(told)
-    assert core.n_told == core.sample_seq == len(samples_sent(world))
+    assert core.samples_sent == core.sample_seq == len(samples_sent(world))
 
 
 def test_a_spike_is_sent_when_it_is_due_and_the_process_sleeps_till_then():
@@ -234,7 +234,7 @@ def test_a_spike_is_sent_when_it_is_due_and_the_process_sleeps_till_then():
     assert steps == (neuron(900)[0].advance(999).keys >> 32).tolist()
     assert 10 < world.polls < 3 * len(steps)
     assert [when - T0_NS for when, _ in world.sent] == [step * DT_NS for step in steps]
-    assert (core.seq, core.n_served) == (len(steps), len(steps))
+    assert (core.seq, core.spikes_sent) == (len(steps), len(steps))
 
 
 def test_nobody_comes_out_before_time_without_a_reason():
@@ -305,8 +305,8 @@ def test_what_is_no_plain_next_spike_is_handed_out_whole_and_not_booked(frame):
     assert core.frame() == frame
     account = ledger.accounts["a"]
     assert (account.epoch, account.expected, account.received) == (0, 1, 1)
-    assert core.heard() in ([], [0])
-    assert core.heard() == []
+    assert core.unadmitted() in (([], [], []), ([0], [], []))
+    assert core.unadmitted() == ([], [], [])
 
 
 def test_more_spikes_than_there_is_room_for_are_all_felt():
@@ -315,7 +315,7 @@ def test_more_spikes_than_there_is_room_for_are_all_felt():
     attending(world, core, ledger)
     while (outcome := core.attend(T0_NS + 10**8)) != T.NOBODY:
         assert outcome == T.LONGER
-        core.admit(np.array(core.heard(), np.int64))
+        core.admit(np.array(core.unadmitted()[0], np.int64))
         core.look()
     core.advance(900)
     assert core.deliveries == ledger.accounts["a"].received == 3 * T.ROOM

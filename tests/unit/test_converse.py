@@ -6,8 +6,8 @@ import ctypes
 
 import numpy as np
 
-from neurobus.node import table as T
 from neurobus.node.core import Core
+from neurobus.node.kernel import layout as T
 from neurobus.placement import place
 from neurobus.wire import bus as wire
 from tests.helpers import ANSWER_TOPIC, DUTY_TOPIC, net, run_table, table
@@ -71,7 +71,7 @@ def duties(n=40, every=3):
 def by_conversation(frames):
     one, out = core(), []
     wires = Wires(frames)
-    one.listens(DUTY_TOPIC, wires.lines)
+    one.bind_duties(DUTY_TOPIC, wires.lines)
     while (outcome := one.converse(True)) != T.NOBODY:
         out, wires.outbox = out + wires.outbox, []
         out.append((outcome, one.frame()))
@@ -96,7 +96,7 @@ def test_plain_duties_never_leave_the_kernel():
         told.append(bytes(alone.answer[:size]))
     one, out, wires = by_conversation(frames)
     assert out == told
-    assert one.dump() == alone.dump() and (one.seq, one.n_served) == (alone.seq, alone.n_served)
+    assert one.dump() == alone.dump() and (one.seq, one.spikes_sent) == (alone.seq, alone.spikes_sent)
     assert any(wire.answer(answer[len(ANSWER_TOPIC) :]).keys for answer in told), "silent"
     assert wires.recvs > len(frames)
 
@@ -113,7 +113,7 @@ def test_what_is_no_plain_duty_is_handed_out_whole_and_the_conversation_goes_on(
 
 def test_no_duty_is_plain_while_somebody_looks_over_its_shoulder():
     one, wires = core(), Wires(duties())
-    one.listens(DUTY_TOPIC, wires.lines)
+    one.bind_duties(DUTY_TOPIC, wires.lines)
     assert one.converse(False) == T.OTHER
     assert one.frame() == next(duties())
     wires.inbox.clear()

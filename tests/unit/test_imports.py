@@ -41,7 +41,7 @@ PURE = {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "wo
         "model", "modelpath", "loading", "ledger", "led", "picture", "config", "network", "placement",
         "owned", "plausible", "catalogue", "describe", "structure", "wire", "classroom.data",
         "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
-        "classroom.pictures", "node.core", "node.kernels", "node.loan", "bus.schedule",
+        "classroom.pictures", "node.core", "node.kernel.loader", "node.loan", "bus.schedule",
         "cluster.policy", "cluster.live", "cluster.raster", "log.diff", "log.replay",
         "log.recorder", "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
         "bridge.carrier"}  # fmt: skip

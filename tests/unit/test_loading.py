@@ -98,13 +98,13 @@ def test_what_is_no_dotted_name_is_told(name):
      (MODEL.replace("fired[i] = 0", 'fired[i] = "no"'), 15, "setitem(array(uint8, 1d, C), int64,")],
 )  # fmt: skip
 def test_what_the_compiler_says_is_one_line(tmp_path, monkeypatch, text, line, word):
-    from neurobus.node import forge
+    from neurobus.node.kernel import codegen
 
     name = f"compiled_{len(word)}"
     written(tmp_path, monkeypatch, name, text)
     model = loading.load(name)
     with pytest.raises(Exception) as caught:
-        forge.forge(tmp_path / "x.kernel", name, model)
+        codegen.compile_model(tmp_path / "x.kernel", name, model)
     told = loading.compiling_fault(model, caught.value)
     assert told.startswith(f"{tmp_path}/{name}.py:{line}: TypingError: ")
     assert word in told and "\n" not in told

@@ -93,6 +93,6 @@ def test_a_neuron_put_where_another_stands_goes_on_as_it_does(seed, at):
         book.keep_poke(*poke)
     one.advance(at)
     kept, left = book.inputs(at, one.part.max_delay)
-    other.stand(at, one.state.copy(), one.weights().weight, one.synapse_states(), kept, left)
+    other.load_state(at, one.state.copy(), one.weights().weight, one.synapse_states(), kept, left)
     assert np.array_equal(one.advance(2000).keys, other.advance(2000).keys)
     assert np.array_equal(one.state, other.state)

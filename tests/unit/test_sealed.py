@@ -7,7 +7,7 @@ import random
 import pytest
 
 from neurobus.errors import InputError
-from neurobus.node import cache, kernels
+from neurobus.node.kernel import cache, loader
 from neurobus.node.sealed import KERNEL, SNAPSHOT, seal, unseal
 from neurobus.node.snapshot import read_snapshot, write_snapshot
 
@@ -57,10 +57,10 @@ def test_a_damaged_kernel_is_made_again(tmp_path, spoil):
 
     forged(path)
     path.write_bytes(spoil(path.read_bytes()))
-    assert kernels.read(path) is None
+    assert loader.read(path) is None
     with pytest.raises(KeyError):  # it is made, read, and then its code is asked for
-        kernels._address(path, forged)
-    assert made == [path, path] and kernels.read(path) == {"a": 1}
+        loader._address(path, forged)
+    assert made == [path, path] and loader.read(path) == {"a": 1}
 
 
 def test_a_cache_folder_that_cannot_be_written_names_its_variable(tmp_path):

@@ -1,4 +1,4 @@
-"""The forge: what every model's `step` is wrapped in, and its compilation to machine code by numba.
+"""What every model's `step` is wrapped in, and its compilation to machine code by numba.
 
 Grid semantics (NEST's): update k takes the state from step k to k + 1; a spike found in it is stamped
 s = k + 1; with a delay of d steps it acts in update s + d - 1.
@@ -8,7 +8,7 @@ the ring in update stamp + min_delay - 1, the first at which they could act. By 
 stamp is known, so each ring slot sums in the order (stamp, source) whatever messages brought them:
 the same bits for any packing, scheduling or number of hosts.
 
-Synapses with memory (`neurobus.owned`) act through their hooks (`neurobus.node.hooks`), in update stamp +
+Synapses with memory (`neurobus.owned`) act through their hooks (`kernel.synapse_codegen`), in update stamp +
 delay - 1 itself, in the order (stamp, source, declaration), after the static ones. Their keys are kept until
 the longest delay is over; how far each delay has got among the keys follows from k alone, so there is no such
 state to save. A late spike is stamped anew, to the first stamp that is still in time.
@@ -29,10 +29,10 @@ from numba import njit, uint64
 
 from neurobus import streams
 from neurobus.model import MOST_PER_STEP, Model
-from neurobus.node import hooks, talking
-from neurobus.node import table as T
-from neurobus.node.ahead import line, slope_through, state_size
-from neurobus.node.raw import BARE, helper, view, view2
+from neurobus.node.kernel import bus_io, synapse_codegen
+from neurobus.node.kernel import layout as T
+from neurobus.node.kernel.lookahead import line, slope_through, state_size
+from neurobus.node.kernel.memory import BARE, helper, view, view2
 from neurobus.node.sealed import KERNEL, seal
 
 TINY = 1e-30
@@ -87,13 +87,13 @@ def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
 
 
 def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Any:
-    """A model's own code, with synapses of these types: RUN and SETTLE of `neurobus.node.table`, the first
+    """A model's own code, with synapses of these types: RUN and SETTLE of `kernel.layout`, the first
     with how far each queue is used and what has been put out."""
     step = jitted(model.step)
     owns, several = model.arrive is not None, model.several
     remembers = owns or bool(synapses)
     by_sign = model.by_sign and len(model.receptors) > 1
-    memory = hooks.compiled(name, model, synapses, jitted, view, view2)
+    memory = synapse_codegen.compiled(name, model, synapses, jitted, view, view2)
     begin, act, rest_of_keys, owned_step = (
         memory[part] for part in ("begin", "act", "rest_of_keys", "owned_step")
     )
@@ -304,7 +304,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
     return run
 
 
-def forge(path: Path, name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> None:
+def compile_model(path: Path, name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> None:
     """Compile a model with synapses of these types, and write its object file, atomically.
 
     Raises what numba raises.
@@ -312,9 +312,9 @@ def forge(path: Path, name: str, model: type[Model], synapses: tuple[str, ...] =
     write(path, name, entrance(name, model, synapses))
 
 
-def forge_common(path: Path) -> None:
+def compile_common(path: Path) -> None:
     """Compile what all models have in common, and write its object file, atomically."""
-    write(path, "all models", talking.entrance())
+    write(path, "all models", bus_io.entrance())
 
 
 def write(path: Path, name: str, function: Any) -> None:

@@ -2,7 +2,7 @@
 
 A look runs a copy of the committed state. What it finds (an emission, rest, neither) is written in the table,
 and holds until something arrives; then the committed state, which has not moved, is where the next look
-begins. The operations are described in `neurobus.node.table`."""
+begins. The operations are described in `kernel.layout`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from neurobus.node import table as T
-from neurobus.node.raw import BARE, helper, outside, view
+from neurobus.node.kernel import layout as T
+from neurobus.node.kernel.memory import BARE, helper, outside, view
 from neurobus.wire.bus import NEVER
 
 model_run = outside(False, 13)
@@ -52,7 +52,7 @@ def slope_through(before, v, span, peak):  # type: ignore[no-untyped-def]
 @helper
 def held(t, b, k):  # type: ignore[no-untyped-def]
     """Whether at step k all lines of junctions, own and heard, are level for good; `b`: the state from the
-    electrodes' currents on, as `neurobus.node.forge` lays it out."""
+    electrodes' currents on, as `kernel.codegen` lays it out."""
     K, G, n_own, potential = t[T.N_NEURONS], t[T.N_GAPS], t[T.N_OWN], t[T.POTENTIAL]
     delta, watched = (
         view(t[T.SCALARS + T.GAP_DELTA], K, np.float64),
@@ -118,7 +118,7 @@ def take_ahead(t):  # type: ignore[no-untyped-def]
 
 @helper
 def advance(t, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):  # type: ignore[no-untyped-def]
-    """Run a state by the model's own code, `neurobus.node.forge`."""
+    """Run a state by the model's own code, `kernel.codegen`."""
     here, op = t[T.TABLE], T.RUN
     places = here + 8 * T.RESULT, here + 8 * T.RAISED
     if model_run(t[T.MODEL], *places, here, op, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):
@@ -182,7 +182,7 @@ def compiled() -> dict[str, Any]:
 
     @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
     def duty(t, to, new, n_new, look_to):  # type: ignore[no-untyped-def]
-        """See `neurobus.node.table`: DUTY."""
+        """See `kernel.layout`: DUTY."""
         k, n_out, n_mv = t[T.STEP], 0, 0
         if n_new:
             admit(t, new, n_new)

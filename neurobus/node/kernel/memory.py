@@ -12,7 +12,7 @@ from numba import carray, int64, njit, types  # type: ignore[attr-defined]
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from neurobus.node.cache import cache_dir
+from neurobus.node.kernel.cache import cache_dir
 
 # Beside the kernels: where one process at a time compiles, one at a time writes here.
 _config: Any = numba.config
@@ -21,7 +21,10 @@ _config: Any = numba.config
 def _of_these_sources() -> str:
     """A word for all that helpers are made from. Numba looks at a helper's own file alone, and would go on
     with one in which an older constant, or another helper as it was, is compiled in."""
-    files = (Path(__file__).with_name(f"{name}.py") for name in ("raw", "table", "ahead", "talking", "forge"))
+    files = (
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("memory", "layout", "lookahead", "bus_io", "codegen")
+    )
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 

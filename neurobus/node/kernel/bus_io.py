@@ -1,5 +1,5 @@
 """The kernel's part that talks: frames in, frames out, by ZeroMQ's own functions, until one comes that Python
-must see. The operations are described in `neurobus.node.table`; the frames in `neurobus.wire.bus`.
+must see. The operations are described in `kernel.layout`; the frames in `neurobus.wire.bus`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from neurobus.node import ahead
-from neurobus.node import table as T
-from neurobus.node.ahead import advance, first_effect, looked_farther, settle, take_ahead, used_up
-from neurobus.node.raw import (
+from neurobus.node.kernel import layout as T
+from neurobus.node.kernel import lookahead
+from neurobus.node.kernel.lookahead import advance, first_effect, looked_farther, settle, take_ahead, used_up
+from neurobus.node.kernel.memory import (
     BARE,
     big_endian,
     clock_gettime,
@@ -174,16 +174,16 @@ def publish(t):  # type: ignore[no-untyped-def]
 
 
 def entrance() -> Any:
-    """The function behind `neurobus.node.kernels.Kernel`, the same for all models: what runs a state by a
+    """The function behind `kernel.loader.Kernel`, the same for all models: what runs a state by a
     model's own code is called by its address."""
-    foresight = ahead.compiled()
+    foresight = lookahead.compiled()
     duty, commit, look, react, due, still = (
         foresight[part] for part in ("duty", "commit", "look", "react", "due", "still")
     )
 
     @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
     def serve(t, head, frame, size, answer):  # type: ignore[no-untyped-def]
-        """See `neurobus.node.table`: SERVE. The places are those of `neurobus.wire.bus.duty`, `answered`."""
+        """See `kernel.layout`: SERVE. The places are those of `neurobus.wire.bus.duty`, `answered`."""
         n = size - head - 36
         t[T.SERVED] = T.OTHER
         p = view(frame + head, max(size - head, 0), np.uint8)
@@ -242,7 +242,7 @@ def entrance() -> Any:
 
     @njit("void(int64[::1], int64, int64, int64)", **BARE)
     def converse(t, topic, head, answer):  # type: ignore[no-untyped-def]
-        """See `neurobus.node.table`: CONVERSE."""
+        """See `kernel.layout`: CONVERSE."""
         mine = view(topic, head, np.uint8)
         while True:
             size = msg_recv(t[T.RECEIVE], t[T.MESSAGE], t[T.DENDRITES], 0)
@@ -295,7 +295,7 @@ def entrance() -> Any:
 
     @njit("void(int64[::1], int64)", **BARE)
     def attend(t, until):  # type: ignore[no-untyped-def]
-        """See `neurobus.node.table`: ATTEND."""
+        """See `kernel.layout`: ATTEND."""
         alone = False
         while True:
             size = msg_recv(t[T.RECEIVE], t[T.MESSAGE], t[T.DENDRITES], DONTWAIT)

@@ -16,7 +16,7 @@ from numba import njit
 
 from neurobus.loading import load_synapse
 from neurobus.model import Model, Synapse
-from neurobus.node import table as T
+from neurobus.node.kernel import layout as T
 from neurobus.owned import HEAD, modulators_of
 
 _SIZES = """

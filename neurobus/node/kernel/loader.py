@@ -1,6 +1,6 @@
 """A model's compiled kernel, called with addresses: loaded from its object file, without the compiler.
 
-numba compiles a model once (`neurobus.node.forge`) to machine code that is kept in the cache folder. To run
+numba compiles a model once (`kernel.codegen`) to machine code that is kept in the cache folder. To run
 it takes LLVM's loader alone; the compiler with its 40 MB of Python objects, half a second of imports and
 pages that every fork must copy stays out of the process that forks hundreds of neurons.
 
@@ -31,7 +31,7 @@ from llvmlite.binding.object_file import ObjectFileRef
 from neurobus import streams
 from neurobus.loading import load_synapse
 from neurobus.model import Model
-from neurobus.node.cache import alone, cache_dir
+from neurobus.node.kernel.cache import alone, cache_dir
 from neurobus.node.sealed import KERNEL, unseal
 
 HOOKS = ("step", "arrive", "fire", "post", "modulate", "until")
@@ -83,7 +83,7 @@ def object_path(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -
     }
     sources = sorted(inspect.getsource(module) for module in modules)
     short = "_".join((name, *(synapse.rpartition(".")[2] for synapse in synapses))).replace(".", "_")
-    return _object_path(short, [name, *synapses, *sources, *_here("forge", "hooks")])
+    return _object_path(short, [name, *synapses, *sources, *_here("codegen", "synapse_codegen")])
 
 
 def _here(*names: str) -> list[str]:
@@ -94,7 +94,7 @@ def _here(*names: str) -> list[str]:
 
 
 def _object_path(short: str, made_from: list[str]) -> Path:
-    common = _here("kernels", "table", "raw", "ahead")
+    common = _here("loader", "layout", "memory", "lookahead")
     what = [*made_from, *common, llvmlite.__version__, np.__version__, sys.version, _processor()]
     digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
     return cache_dir() / f"{short[:80]}_{digest}.kernel"
@@ -119,12 +119,12 @@ def kernel(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Ker
     """
     if (name, model, synapses) not in _loaded:
 
-        def forged(path: Path) -> None:
-            from neurobus.node import forge
+        def make(path: Path) -> None:
+            from neurobus.node.kernel import codegen
 
-            forge.forge(path, name, model, synapses)
+            codegen.compile_model(path, name, model, synapses)
 
-        own = _address(object_path(name, model, synapses), forged)
+        own = _address(object_path(name, model, synapses), make)
         _loaded[name, model, synapses] = Kernel(*_common(), own)
     return _loaded[name, model, synapses]
 
@@ -133,21 +133,21 @@ def kernel(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Ker
 def _common() -> tuple[Any, Any, Any]:
     """What all kernels have in common, called in the three ways."""
 
-    def forged(path: Path) -> None:
-        from neurobus.node import forge
+    def make(path: Path) -> None:
+        from neurobus.node.kernel import codegen
 
-        forge.forge_common(path)
+        codegen.compile_common(path)
 
-    address = _address(_object_path("all", _here("talking")), forged)
+    address = _address(_object_path("all", _here("bus_io")), make)
     return _RUN(address), _DUTY(address), _WAIT(address)
 
 
-def _address(path: Path, forged: Callable[[Path], None]) -> int:
+def _address(path: Path, make: Callable[[Path], None]) -> int:
     """Address of the function in an object file, which is made where it is missing."""
     if (code := read(path)) is None:
         with alone(path.parent):
             if (code := read(path)) is None:
-                forged(path)
+                make(path)
                 code = read(path)
         if code is None:
             raise RuntimeError(f"{path} was written and cannot be read")
@@ -167,9 +167,9 @@ def _load(path: Path, code: dict[str, Any]) -> int:
     # What LLVM does not find it leaves at address 0, and all other outside functions of the kernel with it.
     if set(code["helpers"]) - {_NEVER_CALLED}:
         # A model whose `step` allocates needs the runtime library of numba, which comes with it.
-        from neurobus.node import forge
+        from neurobus.node.kernel import codegen
 
-        forge.provide_helpers()
+        codegen.provide_helpers()
     elif llvm.address_of_symbol(_NEVER_CALLED) is None:
         llvm.add_symbol(_NEVER_CALLED, ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value)
     llvm.initialize_native_target()

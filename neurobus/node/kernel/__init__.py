@@ -1,0 +1,1 @@
+"""The compiled part of a neuron: see README.md."""
