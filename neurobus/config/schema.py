@@ -22,10 +22,10 @@ Placed = Literal["grid", "random"]
 Code = Literal["latency", "rank"]
 
 STATIC = "static"
-"""The synapse without memory: what a synapse is where no type is named."""
+"""The synapse without memory: the default of `synapse`."""
 
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(?!\n)$"
-"""A file of a snapshot has it in its name; `$` alone would let a line's end pass."""
+"""An id is part of the name of a snapshot file. `$` alone would accept a newline at the end."""
 ID_RULE = "use up to 200 letters, digits and _ . - (not . or - at the front)"
 Id = Annotated[str, Meta(pattern=ID_PATTERN)]
 RESERVED = {
@@ -40,7 +40,7 @@ RESERVED = {
 }
 """Names on the bus, or of processes, that belong to a run's own programs."""
 MOST = 1_000_000
-"""Neurons and sources of a network, and whatever else is counted one by one."""
+"""The largest count: of neurons, of sources, of samples, and of other things."""
 Count = Annotated[int, Meta(ge=1, le=MOST)]
 
 
@@ -54,12 +54,13 @@ def wrong_id(id: str) -> str | None:
 
 
 Plain = str | int | float
-"""A quantity such as "20 ms", or a plain number where the thing has no unit."""
+"""A quantity such as "20 ms", or a plain number for a value without unit."""
 
 
 class Distribution(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Drawn once per member or synapse. Exactly one of the four; `min` and `max` clip, or with `redraw` what
-    lies outside is drawn again."""
+    """A value that is drawn once for each neuron or synapse. Give exactly one of `uniform`, `normal`,
+    `lognormal` and `choice`. `min` and `max` clip the value; with `redraw`, a value outside is drawn again
+    instead."""
 
     uniform: tuple[Plain, Plain] | None = None
     normal: tuple[Plain, Plain] | None = None
@@ -76,8 +77,8 @@ Value = Plain | Distribution
 
 
 class Space(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Where the members of a group stand, evenly or at random: on a `ring` of that length, or on a `sheet`
-    (width, height). A `torus` is a sheet without edges.
+    """The places of a group's members: on a `ring` of that length, or on a `sheet` (width, height). `placed`:
+    evenly or at random. A `torus` is a sheet without edges.
     """
 
     ring: Plain | None = None
@@ -87,8 +88,8 @@ class Space(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Patterns(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Random patterns over the members of a group, `activity` of them active in each. Those of pattern 0 of
-    `cells` are called `cells#0`, wherever a group can be called.
+    """`count` random patterns over the members of a group. In each, the fraction `activity` of the members is
+    active. `cells#0` names the active members of pattern 0 of the group `cells`; it is accepted like a group.
     """
 
     count: Count
@@ -96,13 +97,25 @@ class Patterns(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Table(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What all tables share: `when` names the switch (or "!switch") under which the table is used."""
+    """Every table may have `when`: the switch (or "!switch") with which the table is used."""
 
     when: str | None = None
 
 
 class Run(Struct, forbid_unknown_fields=True, kw_only=True):
-    """How to run it. Texts are as written; the properties with units in their names are the values."""
+    """How the network is run.
+
+    `neurons_per_process` or `processes`: how neurons are packed. `grace`: how far a neuron stays behind the
+    present under the wall clock. `snapshot_every`: 0 means no snapshots. `restarts`: how often one process
+    may die. `on_log_failure`: what the run does if its log cannot be written.
+
+    `record_potentials`, `record_weights`: neurons or groups. A potential is recorded when it has moved by
+    `potential_delta`, at most once per `potential_interval`. The plastic synapses that end on a neuron are
+    recorded every `weight_interval`.
+
+    A partner across a gap junction knows a potential within `junction_delta`. It sees a change after
+    `potential_delay`: by default one step with `clock = "virtual"`, else the smallest synaptic delay.
+    """
 
     clock: Clock = "wall"
     dt: Plain = "0.1 ms"
@@ -116,15 +129,12 @@ class Run(Struct, forbid_unknown_fields=True, kw_only=True):
     on_log_failure: OnLogFailure = "continue"
     record_potentials: list[str] = field(default_factory=list)
     record_weights: list[str] = field(default_factory=list)
-    """Neurons or groups: weights of the synapses that end on them and may change, every `weight_interval`."""
     weight_interval: Plain = "1 s"
     potential_delta: Plain = "0.5 mV"
     potential_interval: Plain = "1 ms"
     potential_delay: Plain | None = None
-    """When a potential acts on partners after it was told. None: with junctions and `clock = "virtual"` one
-    step, else the smallest delay of a synapse. It does not change when a run is given another clock."""
+    """None means the default above. It follows the config's clock, not the clock that a run is given."""
     junction_delta: Plain = "0.05 mV"
-    """How far a partner across a junction may be off, which follows a potential along a line."""
 
     @property
     def dt_ns(self) -> int:
@@ -157,7 +167,7 @@ class Run(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Neuron(Table, kw_only=True):
-    """One neuron: its own process, unless `run` packs several."""
+    """One neuron. It has its own process, unless `run` packs several into one."""
 
     id: Id
     model: str
@@ -165,7 +175,7 @@ class Neuron(Table, kw_only=True):
 
 
 class Group(Table, kw_only=True):
-    """Neurons of one model: `count` of them (id.0, id.1, …), those of `ids`, or the rows of `csv`."""
+    """Several neurons of one model. Give `count` (id.0, id.1, …), `ids`, or `csv` (one row per neuron)."""
 
     id: Id
     model: str
@@ -178,7 +188,7 @@ class Group(Table, kw_only=True):
 
 
 class _Process(Table, kw_only=True, tag_field="kind"):
-    """A source with a process of its own; with `count` or `ids`, several."""
+    """A source with a process of its own, or several with `count` or `ids`."""
 
     id: Id
     count: Count | None = None
@@ -187,7 +197,7 @@ class _Process(Table, kw_only=True, tag_field="kind"):
 
 
 class Poisson(_Process, tag="poisson", kw_only=True):
-    """Fires at random with `rate` from `start` to `stop`."""
+    """A source that fires at random with `rate`, from `start` to `stop`."""
 
     rate: Plain
     start: Plain | None = None
@@ -195,7 +205,7 @@ class Poisson(_Process, tag="poisson", kw_only=True):
 
 
 class Metronome(_Process, tag="metronome", kw_only=True):
-    """One spike every `period`, the first at `start`."""
+    """A source that fires every `period`, first at `start`, and no longer from `stop` on."""
 
     period: Plain
     start: Plain | None = None
@@ -203,18 +213,18 @@ class Metronome(_Process, tag="metronome", kw_only=True):
 
 
 class Spikes(_Process, tag="spikes", kw_only=True):
-    """Fires at `times`, or at those of `file` (columns time_ms and, with several sources, id)."""
+    """A source that fires at `times`, or at the times in `file` (columns time_ms and, for several, id)."""
 
     times: list[Plain] | None = None
     file: str | None = None
 
 
 class Encoder(_Process, tag="encoder", kw_only=True):
-    """Turns the samples of `file` into spikes, one input per column: a sample every `period` from `start` on.
+    """Sources that turn the samples of `file` into spikes: one source per column, one sample every `period`.
 
-    `model` says how (`nodes.latency`, `nodes.rank`). `first`, `samples`: which rows. `passes`: how often all
-    are shown; without it, again and again. `shuffle`: a word; each pass has an order of its own, the same for
-    all sources with that word.
+    `model`: the code (`nodes.latency`, `nodes.rank`). `first`, `samples`: the rows to show. `passes`: how
+    often all rows are shown; without it, without end. `shuffle`: a word; each pass has its own order, and
+    sources with the same word have the same order.
     """
 
     file: str
@@ -230,7 +240,7 @@ class Encoder(_Process, tag="encoder", kw_only=True):
 
 
 class External(_Process, tag="external", kw_only=True):
-    """A place for a board, a replay or another program: no process here."""
+    """A place for a board, a replay or another program. The run starts no process for it."""
 
 
 class Current(Table, tag_field="kind", tag="current", kw_only=True):
@@ -243,7 +253,7 @@ class Current(Table, tag_field="kind", tag="current", kw_only=True):
 
 
 class Background(Table, tag_field="kind", tag="background", kw_only=True):
-    """A Poisson train of its own for each neuron of `target`."""
+    """A Poisson train into each neuron of `target`; each neuron has its own train."""
 
     target: str
     rate: Plain
@@ -255,13 +265,12 @@ Source = Poisson | Metronome | Spikes | Encoder | External | Current | Backgroun
 
 
 class Structure(Table, kw_only=True):
-    """Who is connected to whom: the keys of the rules, each for the rules its line names.
+    """The keys of the rules; `neurobus models rules` lists which rule has which.
 
-    small_world: `neighbours` on a ring, each synapse moved with probability `rewire`. scale_free: `exponent`
-    of the degrees and their mean, `degree`. Both: `directed`, else every pair is connected both ways.
-    distance: `kernel` with `probability` at distance 0 and its `reach`. layered: `layers` in a group, each to
-    the next. assemblies: everybody, with weights from the stored patterns. same_class, elders (of one class
-    and with a lower number), youngers, other_class: of so many `classes`, by default the classroom's.
+    small_world: `neighbours` on a ring; each synapse is moved with probability `rewire`. scale_free:
+    `exponent` of the degrees, and `degree`, their mean. In both, every pair is connected both ways unless
+    `directed`. distance: `kernel`, with `probability` at distance 0 and a `reach`. layered: the number or
+    sizes of `layers` in a group. `classes`: their number, by default the classroom's.
     """
 
     rule: Rule | None = None
@@ -282,32 +291,33 @@ class Structure(Table, kw_only=True):
 class Synapses(Structure, kw_only=True):
     """Chemical synapses: one, a projection by `rule`, or the rows of `csv`.
 
-    `receptor` names an input of the postsynaptic model (default: by the sign of the weight), or what its
-    synapses' types listen to, such as "dopamine". `synapse` is the dotted name of a type, with its `params`.
+    `receptor`: an input of the postsynaptic model (default: by the sign of the weight), or a modulator of its
+    synapse types, such as "dopamine". `synapse`: the dotted name of a type, with its `params`. `stored`: with
+    any rule, weights from the stored patterns. `velocity`: adds distance / velocity to `delay`; the neurons
+    need a `space`. `columns`: other names for the columns of `csv`. `ignore_unknown`: rows with an unknown id
+    are left out.
     """
 
     pre: str | None = None
     post: str | None = None
     stored: bool = False
-    """Under a rule other than assemblies: weights from the stored patterns all the same."""
     csv: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     ignore_unknown: bool = False
     weight: Value | None = None
     delay: Value | None = None
     velocity: Plain | None = None
-    """Where the neurons have places: distance / velocity is added to `delay`."""
     receptor: str | None = None
     synapse: str = STATIC
     params: dict[str, Value] = field(default_factory=dict)
 
 
 class Graded(Structure, kw_only=True):
-    """Graded chemical synapses: what acts is no spike but the presynaptic potential v, all the time.
+    """Graded chemical synapses: the presynaptic potential v acts all the time, without spikes.
 
-    Added to the input current of the neurons of `post`: `weight` times f(v), a current; or `conductance`
-    times f(v) times (`reversal` - V), V the postsynaptic potential. f is by `transfer`: linear,
-    u = (v - threshold) / slope; rectified, the same but not below 0; sigmoid, 1 / (1 + exp(-u)).
+    The input current of `post` grows by `weight` f(v), or by `conductance` f(v) (`reversal` - V) with V the
+    postsynaptic potential. With u = (v - threshold) / slope, f is by `transfer`: linear, u; rectified, u but
+    not below 0; sigmoid, 1 / (1 + exp(-u)).
     """
 
     pre: str | None = None
@@ -325,7 +335,8 @@ class Graded(Structure, kw_only=True):
 
 
 class Electrical(Structure, kw_only=True):
-    """Gap junctions: one, several by `rule`, or the rows of `csv`. Symmetric: a pair once."""
+    """Gap junctions: one, several by `rule`, or the rows of `csv`. They are symmetric: list each pair
+    once."""
 
     a: str | None = None
     b: str | None = None
@@ -336,11 +347,13 @@ class Electrical(Structure, kw_only=True):
 
 
 class Classroom(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Who is taught what, and when, for `neurobus train`. Times count from the begin of a sample's slot.
+    """The plan of a course for `neurobus train`. Each sample has a slot; times count from its beginning.
 
-    `readers`: the group that answers; neuron n of it stands for class n modulo `classes`. `inputs`,
-    `teachers` (one a class), `learn` and `reset` are sources, silent but in a lesson. A `slot` is lengthened
-    where those who have never learnt need more time to claim a sample in turn.
+    `readers`: the group that answers; its neuron n stands for class n modulo `classes`. `inputs`, `teachers`
+    (one per class), `learn` and `reset` are sources that fire only in a course. `code`: how the values of a
+    sample become spikes; `levels`, `level`, `start`: the number of values, the time between two of them, and
+    the first time. `slot` is made longer if neurons that have not learnt yet need more time to claim a sample
+    one by one.
     """
 
     readers: str

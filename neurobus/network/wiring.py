@@ -60,16 +60,16 @@ RULE_PURPOSES = {
     "one_to_one": "the first to the first, the second to the second, …",
     "all_to_all": "every pair",
     "same_class": "every pair of one class",
-    "elders": "of one class, from those before one",
-    "youngers": "of one class, from those after one",
-    "other_class": "every pair of two classes",
-    "fixed_probability": "every pair with the same probability",
-    "fixed_indegree": "so many presynaptic neurons each, at random",
+    "elders": "every pair of one class, from the lower number to the higher",
+    "youngers": "every pair of one class, from the higher number to the lower",
+    "other_class": "every pair of two different classes",
+    "fixed_probability": "every pair, with the same probability",
+    "fixed_indegree": "`indegree` presynaptic neurons for each, at random",
     "small_world": "a ring with short cuts (Watts & Strogatz 1998)",
     "scale_free": "degrees that fall as k^-exponent (static model, Goh, Kahng & Kim 2001)",
-    "distance": "near neurons more often than far ones",
-    "layered": "each layer of a group to the next",
-    "assemblies": "weights in which patterns are stored "
+    "distance": "near neurons more often than distant ones",
+    "layered": "each layer of a group to the next layer",
+    "assemblies": "every pair, with weights that store the patterns "
     "(Hopfield 1982; Tsodyks & Feigel'man 1988 for sparse ones)",
 }
 """Rule → what it gives."""
