@@ -7,7 +7,7 @@ postsynaptic side owns its incoming weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from neurobus.errors import InputError
-from neurobus.loading import load
-from neurobus.model import Array, Model, Shown, Source
+from neurobus.model import Array, Model, Source
 from neurobus.network import Network
-from neurobus.owned import Owned, Type, lay_out
+from neurobus.parts import Background, Coupling, Currents, NeuronPart, SourcePart
+from neurobus.stateful_synapses import StatefulSynapses, Type, lay_out
 from neurobus.streams import Use, keys
 
 Ints = npt.NDArray[np.int64]
@@ -37,81 +37,6 @@ class Process:
     @property
     def single(self) -> bool:
         return len(self.members) == 1
-
-
-@dataclass(frozen=True)
-class NeuronPart:
-    """What a process of K neurons needs. Rows of `row` and `gap_row` are sources by neuron index.
-
-    Synapses: `row` (N + 1,), `target` (receptor * K + local neuron), `delay` steps, `weight`; those with
-    memory are in `owned`.
-    Electrical: `gap_row` (N + 1,) into `gap_of`, which points into arrays sorted by local target
-    (`gap_at` (K + 1,)): `gap_ns`, `gap_v0` (mV of the other side at the start). Graded synapses stand among
-    them: `gap_ns` is their weight where they have no reversal potential `gap_mv` (NaN then). `gap_to` is the
-    local target, `gap_f` (5, gaps) tells them apart: 0 for a junction, or 1 + transfer, then threshold,
-    slope, what acts at the start, and the peak (mV) that stands for a spike of the other side, NaN for none.
-    `gap_delta_mv` (K,): how far what partners take a potential for may be off, infinity without a junction.
-    Potentials act `sample_delay` steps after they are told.
-    Plan of currents: `plan_k` step, `plan_i` local neuron, `plan_pa`.
-    """
-
-    name: str
-    model_name: str
-    model: type[Model]
-    index: Ints
-    ids: list[str]
-    params: dict[str, Array]
-    key: npt.NDArray[np.uint64]
-    dt_ns: int
-    min_delay: int
-    max_delay: int
-    row: Ints
-    target: Int32s
-    delay: Int32s
-    weight: Array
-    gap_row: Ints
-    gap_of: Int32s
-    gap_at: Ints
-    gap_ns: Array
-    gap_v0: Array
-    gap_to: Int32s
-    gap_f: Array
-    gap_mv: Array
-    plan_k: Ints
-    plan_i: Int32s
-    plan_pa: Array
-    noise_hz: Array
-    noise_weight: Array
-    noise_key: npt.NDArray[np.uint64]
-    watched: Int32s
-    potential_delta_mv: float
-    potential_interval: int
-    gap_delta_mv: Array
-    sample_delay: int
-    owned: Owned | None = None
-    remembering: npt.NDArray[np.bool_] | None = None
-    """Which of all synapses that end here, in the order (source, target, declaration), are in `owned`."""
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The synapse types in use here; with the model's name they are what a kernel is made from."""
-        return self.owned.types if self.owned else ()
-
-
-@dataclass(frozen=True)
-class SourcePart:
-    """What a process of K sources needs. `times`: local source → spike steps, for kind `spikes`;
-    `shown` likewise for encoders."""
-
-    name: str
-    model: type[Source]
-    index: Ints
-    ids: list[str]
-    params: dict[str, Array]
-    times: dict[int, Ints]
-    shown: dict[int, Shown]
-    keys: list[int]
-    dt_ns: int
 
 
 @dataclass(frozen=True)
@@ -239,35 +164,10 @@ class Plan:
         n, members = len(process.members), process.members
         order, begins = self._order
         mine = order[begins[number] : begins[number + 1]]
-        owned, remembering = self._owned(number, mine), None
-        if owned is not None:
+        stateful, remembering = self._stateful(number, mine), None
+        if stateful is not None:
             remembering = ~self._plain(model, mine)
             mine = mine[~remembering]
-        here = self.process_of
-        a, b, g = net.gap_a, net.gap_b, net.gap_ns
-        to_b, to_a = here[b] == number, here[a] == number
-        graded = net.graded.only(here[net.graded.post] == number)
-        other = np.concatenate([a[to_b], b[to_a], graded.pre])
-        me = self._local[np.concatenate([b[to_b], a[to_a], graded.post])]
-        ns = np.concatenate([g[to_b], g[to_a], graded.weight])
-        by_target = np.lexsort((other, me))
-        none = np.zeros(len(other) - len(graded.pre))
-        f = np.array([np.concatenate([none, 1.0 + graded.transfer]), np.concatenate([none, graded.threshold]),
-                      np.concatenate([none, graded.slope]), np.zeros(len(other)),
-                      self._peak_mv[other]])  # fmt: skip
-        other, me, ns, f = other[by_target], me[by_target], ns[by_target], f[:, by_target]
-        reversal = np.concatenate([np.full(len(none), np.nan), graded.reversal])[by_target]
-        f[3] = transferred(f, self.initial_mv[other])
-        gap_of = np.argsort(other, kind="stable").astype(np.int32)
-        rows = np.arange(len(net.ids) + 1)
-        plan = []
-        for neuron, start, stop, pa in net.currents:
-            if here[neuron] == number:
-                plan.append((start, self._local[neuron], pa))
-                if stop >= 0:
-                    plan.append((stop, self._local[neuron], -pa))
-        plan.sort(key=lambda entry: (entry[0], entry[1]))
-        watched = np.flatnonzero(self.publishes_potential[members])
         return NeuronPart(
             name=process.name,
             model_name=net.model_names[process.model],
@@ -279,32 +179,62 @@ class Plan:
             dt_ns=net.dt_ns,
             min_delay=net.min_delay,
             max_delay=net.max_delay,
-            row=np.searchsorted(net.pre[mine], rows).astype(np.int64),
+            row=np.searchsorted(net.pre[mine], np.arange(len(net.ids) + 1)).astype(np.int64),
             target=self._local[net.post[mine]] + net.receptor[mine] * np.int32(n),
             delay=net.delay[mine],
             weight=net.weight[mine],
-            gap_row=np.searchsorted(other[gap_of], rows).astype(np.int64),
-            gap_of=gap_of,
-            gap_at=np.searchsorted(me, np.arange(n + 1)).astype(np.int64),
-            gap_ns=ns,
-            gap_v0=self.initial_mv[other],
-            gap_to=me.astype(np.int32),
-            gap_f=np.ascontiguousarray(f),
-            gap_mv=reversal,
-            plan_k=np.array([e[0] for e in plan], np.int64),
-            plan_i=np.array([e[1] for e in plan], np.int32),
-            plan_pa=np.array([e[2] for e in plan], np.float64),
-            noise_hz=net.background_rate_hz[members],
-            noise_weight=net.background_weight[members],
-            noise_key=keys(net.seed, Use.BACKGROUND, net.tag[members]),
-            watched=watched.astype(np.int32),
+            coupling=self._coupling(process),
+            currents=self._currents(number),
+            background=Background(
+                net.background_rate_hz[members],
+                net.background_weight[members],
+                keys(net.seed, Use.BACKGROUND, net.tag[members]),
+            ),
+            watched=np.flatnonzero(self.publishes_potential[members]).astype(np.int32),
             potential_delta_mv=net.potential_delta_mv,
             potential_interval=net.potential_interval,
-            gap_delta_mv=net.junction_delta_mv[members],
             sample_delay=net.sample_delay,
-            owned=owned,
+            stateful=stateful,
             remembering=remembering,
         )
+
+    def _coupling(self, process: Process) -> Coupling:
+        net, here = self.network, self.process_of
+        to_b, to_a = here[net.gap_b] == process.number, here[net.gap_a] == process.number
+        graded = net.graded.only(here[net.graded.post] == process.number)
+        other = np.concatenate([net.gap_a[to_b], net.gap_b[to_a], graded.pre])
+        me = self._local[np.concatenate([net.gap_b[to_b], net.gap_a[to_a], graded.post])]
+        weight = np.concatenate([net.gap_ns[to_b], net.gap_ns[to_a], graded.weight])
+        none = np.zeros(len(other) - len(graded.pre))
+        f = np.array([np.concatenate([none, 1.0 + graded.transfer]), np.concatenate([none, graded.threshold]),
+                      np.concatenate([none, graded.slope]), np.zeros(len(other)),
+                      self._peak_mv[other]])  # fmt: skip
+        f[3] = transferred(f, self.initial_mv[other])
+        reversal_mv = np.concatenate([none + np.nan, graded.reversal])
+        by_target = np.lexsort((other, me))
+        other, me = other[by_target], me[by_target]
+        by_source = np.argsort(other, kind="stable")
+        return Coupling(
+            row=np.searchsorted(other[by_source], np.arange(len(net.ids) + 1)).astype(np.int64),
+            order=by_source.astype(np.int32),
+            at=np.searchsorted(me, np.arange(len(process.members) + 1)).astype(np.int64),
+            target=me.astype(np.int32),
+            weight=weight[by_target],
+            transfer=np.ascontiguousarray(f[:, by_target]),
+            reversal_mv=reversal_mv[by_target],
+            delta_mv=net.junction_delta_mv[process.members],
+        )
+
+    def _currents(self, number: int) -> Currents:
+        plan = []
+        for neuron, start, stop, pa in self.network.currents:
+            if self.process_of[neuron] == number:
+                plan.append((start, self._local[neuron], pa))
+                if stop >= 0:
+                    plan.append((stop, self._local[neuron], -pa))
+        plan.sort(key=lambda entry: (entry[0], entry[1]))
+        step, local, pa_ = zip(*plan, strict=True) if plan else ((), (), ())
+        return Currents(np.array(step, np.int64), np.array(local, np.int32), np.array(pa_, np.float64))
 
     def weights_in(self, number: int, saved: Mapping[str, Any]) -> tuple[Ints, Array]:
         """The synapses (by index in the network) that end in a process, and their weights in its dump."""
@@ -313,12 +243,12 @@ class Plan:
         order, begins = self._order
         mine = order[begins[number] : begins[number + 1]]
         plain = self._plain(model, mine)
-        owned = self._owned(number, mine)
+        stateful = self._stateful(number, mine)
         weight = np.empty(len(mine))
         weight[plain] = np.frombuffer(saved["weight"], np.float64)
-        if owned is not None:
+        if stateful is not None:
             remembered = np.frombuffer(saved["weight_now"], np.float64)
-            weight[np.flatnonzero(~plain)[owned.given]] = remembered
+            weight[np.flatnonzero(~plain)[stateful.given]] = remembered
         return mine, weight
 
     def _plain(self, model: type[Model], synapses: Ints) -> npt.NDArray[np.bool_]:
@@ -334,7 +264,7 @@ class Plan:
         kind = self.network.kind[order[begins[number] : begins[number + 1]]]
         return tuple(sorted(self.network.kinds.names[k] for k in np.unique(kind[kind >= 0]).tolist()))
 
-    def _owned(self, number: int, mine: Ints) -> Owned | None:
+    def _stateful(self, number: int, mine: Ints) -> StatefulSynapses | None:
         """The synapses with memory among those (by index) that end in a process."""
         process, net = self.processes[number], self.network
         model = net.models[process.model]
@@ -372,7 +302,8 @@ def initial_mv(network: Network) -> Array:
 
 
 def transferred(f: Array, v: Array) -> Array:
-    """What acts across each junction or graded synapse when the other side is at v (`gap_f`); shape (n,)."""
+    """What acts across each junction or graded synapse when the other side is at v mV; `f` as in
+    `Coupling.transfer`; shape (n,)."""
     u = (v - f[1]) / np.where(f[2] > 0, f[2], 1.0)
     return np.select([f[0] == 0, f[0] == 1, f[0] == 2], [v, u, np.maximum(u, 0.0)], 1 / (1 + np.exp(-u)))
 
@@ -434,66 +365,3 @@ def _shares(network: Network, processes: int) -> dict[int, int]:
         most = max(counts, key=lambda m: counts[m] / shares[m])
         shares[most] += 1
     return shares
-
-
-RECORDED = "nodes.spikes"
-"""The source that plays spikes back, by dotted name."""
-
-
-def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
-    """The network with some neurons (or external sources) replaced by recordings of their spikes.
-
-    What acts on a recorded neuron acts no more: its synapses and junctions are left out. Raises
-    InputError for ids that are not in the network.
-    """
-    at = {name: i for i, name in enumerate(network.ids)}
-    unknown = [name for name in times_ns if name not in at]
-    if unknown:
-        raise InputError(f"'{unknown[0]}' is in the recording, but not in the network", network.config.path)
-    if not times_ns:
-        return network
-    chosen = np.array(sorted(at[name] for name in times_ns), np.int32)
-    names, models, params = list(network.model_names), list(network.models), list(network.params)
-    model_of = network.model_of.copy()
-    for number in range(len(models)):
-        mine = np.flatnonzero(model_of == number)
-        stays = ~np.isin(mine, chosen)
-        params[number] = {name: values[stays] for name, values in params[number].items()}
-    if RECORDED not in names:
-        names.append(RECORDED)
-        models.append(load(RECORDED))
-        params.append({})
-    model_of[chosen] = names.index(RECORDED)
-    times = {i: t for i, t in network.times.items() if network.ids[i] not in times_ns}
-    for name, spikes in times_ns.items():
-        times[at[name]] = np.array(sorted(spikes), np.int64) // network.dt_ns
-    acts = ~np.isin(network.post, chosen)
-    joined = ~(np.isin(network.gap_a, chosen) | np.isin(network.gap_b, chosen))
-    noise = network.background_rate_hz.copy()
-    noise[chosen] = 0.0
-    return replace(
-        network,
-        model_names=names,
-        models=models,
-        params=params,
-        model_of=model_of,
-        times=times,
-        shown={i: shown for i, shown in network.shown.items() if network.ids[i] not in times_ns},
-        pre=network.pre[acts],
-        post=network.post[acts],
-        weight=network.weight[acts],
-        delay=network.delay[acts],
-        receptor=network.receptor[acts],
-        kind=network.kind[acts],
-        row=network.row[acts],
-        gap_a=network.gap_a[joined],
-        gap_b=network.gap_b[joined],
-        gap_ns=network.gap_ns[joined],
-        graded=network.graded.only(
-            ~np.isin(network.graded.pre, chosen) & ~np.isin(network.graded.post, chosen)
-        ),
-        currents=[c for c in network.currents if c[0] not in set(chosen.tolist())],
-        background_rate_hz=noise,
-        recorded=np.setdiff1d(network.recorded, chosen).astype(np.int32),
-        weighed=np.setdiff1d(network.weighed, chosen).astype(np.int32),
-    )

@@ -50,6 +50,7 @@ from neurobus.guard import file_of
 from neurobus.loading import compiling_fault
 from neurobus.model import Model
 from neurobus.network.held import grains
+from neurobus.network.recorded import with_recorded
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.kernel import loader
 from neurobus.node.runtime import Role, Runtime
@@ -109,7 +110,7 @@ class ForkServer:
         weights = options.weights or options.files.get(INITIAL_WEIGHTS)
         if weights is not None:
             built = with_weights(built, weights_from(weights))
-        self.network = placement.with_recorded(built, options.replaced)
+        self.network = with_recorded(built, options.replaced)
         self.plan: Plan = placement.place(self.network, run.neurons_per_process, run.processes)
         n = len(self.plan.processes)
         for word in room.missing(n, self.network.n_neurons, array_mb(self.network, n), room.here()):

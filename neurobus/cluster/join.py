@@ -34,8 +34,8 @@ from neurobus.model import Array, Model, Param, Source
 from neurobus.network.held import fault, told_by
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.runtime import Role, Runtime
-from neurobus.owned import lay_out
-from neurobus.placement import NeuronPart, SourcePart
+from neurobus.parts import Background, Currents, NeuronPart, SourcePart, uncoupled
+from neurobus.stateful_synapses import lay_out
 from neurobus.streams import Use, Words, keys, tags
 from neurobus.wire import bus as wire
 
@@ -105,7 +105,7 @@ def join(
         core = Core(part)
         core.advance(0)
         sources = np.flatnonzero(np.diff(part.row)).tolist()
-        sources += part.owned.source.tolist() if part.owned else []
+        sources += part.stateful.source.tolist() if part.stateful else []
         heard = sorted({manifest.streams[i] for i in sources if ids[i] != neuron})
     index_of = {name: i for i, name in enumerate(manifest.ids) if manifest.streams[i] == name}
     role = Role(
@@ -247,7 +247,6 @@ def _neuron_part(
         rows.append((ids.index(parts[0]), weight, delay_ns // manifest.dt_ns, receptor))
     _require_held(model, model_name, p, rows, synapses)
     rows.sort(key=lambda row: row[0])
-    none = np.empty(0)
     delays = [row[2] for row in rows]
     owned = None
     if model.arrive is not None:
@@ -273,25 +272,13 @@ def _neuron_part(
         target=np.array([row[3] for row in rows], np.int32),
         delay=np.array([row[2] for row in rows], np.int32),
         weight=np.array([row[1] for row in rows], np.float64),
-        gap_row=np.zeros(len(ids) + 1, np.int64),
-        gap_of=np.empty(0, np.int32),
-        gap_at=np.zeros(2, np.int64),
-        gap_ns=none,
-        gap_v0=none,
-        gap_to=np.empty(0, np.int32),
-        gap_f=np.empty((5, 0)),
-        gap_mv=none,
-        plan_k=np.empty(0, np.int64),
-        plan_i=np.empty(0, np.int32),
-        plan_pa=none,
-        noise_hz=np.zeros(1),
-        noise_weight=np.zeros(1),
-        noise_key=_key(manifest, Use.BACKGROUND, neuron),
+        coupling=uncoupled(len(ids), 1),
+        currents=Currents.none(),
+        background=Background(np.zeros(1), np.zeros(1), _key(manifest, Use.BACKGROUND, neuron)),
         watched=np.empty(0, np.int32),
         potential_delta_mv=1.0,
         potential_interval=1,
-        gap_delta_mv=np.full(1, np.inf),
         sample_delay=1,
-        owned=owned,
+        stateful=owned,
         remembering=None if owned is None else np.ones(owned.n, np.bool_),
     )

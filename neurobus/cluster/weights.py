@@ -23,7 +23,8 @@ from neurobus.events import Control, Report
 from neurobus.model import Array, Model
 from neurobus.network import Network
 from neurobus.node.snapshot import read_snapshot
-from neurobus.placement import NeuronPart, Plan
+from neurobus.parts import NeuronPart
+from neurobus.placement import Plan
 from neurobus.wire import bus as wire
 
 PATIENCE_S = 10.0
@@ -38,10 +39,10 @@ def numbered(network: Network, run: Run) -> Plan:
 def gather(part: NeuronPart, core: dict[str, Any], into: Array) -> None:
     """Put a process's weights, from its dumped core, where `part` (of `numbered`) says."""
     into[part.weight.astype(np.int64)] = np.frombuffer(core["weight"], np.float64)
-    if part.owned is not None:
-        n, buffer = part.owned.n, np.frombuffer(core["buffer"], np.float64)
-        first = len(buffer) - len(part.owned.start)
-        into[part.owned.start[:n].astype(np.int64)] = buffer[first : first + n]
+    if part.stateful is not None:
+        n, buffer = part.stateful.n, np.frombuffer(core["buffer"], np.float64)
+        first = len(buffer) - len(part.stateful.start)
+        into[part.stateful.start[:n].astype(np.int64)] = buffer[first : first + n]
 
 
 def read_weights(state: Path, network: Network, run: Run) -> Array:

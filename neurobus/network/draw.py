@@ -46,7 +46,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Owned:
+class Owners:
     """Things that draw numbers: each is thing `number` of neuron `owner`. `tags` (N,), the others (n,).
 
     `numbers` is asked for once something is drawn; None: each owner has one.

@@ -32,7 +32,7 @@ from neurobus.loading import fault_in
 from neurobus.loading import load as load_model
 from neurobus.model import Array, Model, Node, Param, Shown, Source
 from neurobus.model import Encoder as EncoderModel
-from neurobus.network.draw import Owned
+from neurobus.network.draw import Owners
 from neurobus.network.held import too_fast
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
@@ -110,10 +110,10 @@ class Population:
             raise self.error((*place, "rate"), f"rate must be <= {most}; not '{written}'")
         return hz
 
-    def _owned(self, n: int) -> Owned:
+    def _owners(self, n: int) -> Owners:
         """The n members entered last, to draw a number for each."""
         tags = self._tags[-1][:n]
-        return Owned(tags, np.arange(tags.size, dtype=np.int32))
+        return Owners(tags, np.arange(tags.size, dtype=np.int32))
 
     def _claim(self, name: str, place: Place) -> None:
         if name in self._declared:
@@ -376,7 +376,7 @@ class Population:
                 values[name] = columns[name]
             elif name in given:
                 values[name] = self.read.values(
-                    (*place, name), given[name], param.unit, Use.PARAMETER, name, self._owned(n)
+                    (*place, name), given[name], param.unit, Use.PARAMETER, name, self._owners(n)
                 )
                 for value in (values[name].min(), values[name].max()):
                     if not param.admits(value):

@@ -14,7 +14,7 @@ from neurobus.config.tables import CsvTable
 from neurobus.errors import InputError
 from neurobus.grid import whole_ns
 from neurobus.model import Array
-from neurobus.network.draw import Owned, Stream, sample
+from neurobus.network.draw import Owners, Stream, sample
 from neurobus.streams import Use, Words, key, keys
 
 CLIPPED_UNTOLD = 0.01
@@ -83,7 +83,7 @@ class Quantities:
         self.drew.add(use)
         return keys(self.seed, use, tag, label)
 
-    def values(self, place: Place, value: Value, unit: str, use: Use, label: str, of: Owned) -> Array:
+    def values(self, place: Place, value: Value, unit: str, use: Use, label: str, of: Owners) -> Array:
         """A constant or distribution as a number in `unit` for each `of`."""
         if not isinstance(value, Distribution):
             return np.full(of.n, self.number(place, value, unit))

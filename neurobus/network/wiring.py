@@ -30,7 +30,7 @@ from neurobus.grid import nearest_step
 from neurobus.loading import load_synapse
 from neurobus.model import Array, Model, Synapse
 from neurobus.network import rules
-from neurobus.network.draw import Owned
+from neurobus.network.draw import Owners
 from neurobus.network.held import fault, params_of
 from neurobus.network.population import Int32s, Population, Steps, out_of_bounds
 from neurobus.network.space import Space, kernel
@@ -142,7 +142,7 @@ class Kinds:
     _rows: dict[int, int] = field(default_factory=dict)
 
 
-Joined = tuple[Int32s, Int32s, Array, Int32s, list[str] | None, Owned]
+Joined = tuple[Int32s, Int32s, Array, Int32s, list[str] | None, Owners]
 """pre, post, weight, delay, the receptors named in a CSV, and what the synapses draw their numbers by."""
 Junctions = tuple[Int32s, Int32s, Array]
 """a, b, conductance (nS)."""
@@ -199,7 +199,7 @@ class Wiring:
             raise self.error((*place, "synapse"), str(error)) from error
 
     def _typed(self, place: Place, table: Synapses, label: str, pre: Int32s, post: Int32s, weight: Array,
-               delay: Int32s, names: Sequence[str] | None, of: Owned) -> Chemical:  # fmt: skip
+               delay: Int32s, names: Sequence[str] | None, of: Owners) -> Chemical:  # fmt: skip
         """With receptor, type and parameters of each synapse. `names`: a CSV's receptors."""
         kind = self._kind(place, table)
         receptor = self._receptors(place, table, post, weight, names)
@@ -226,7 +226,7 @@ class Wiring:
         return Chemical(pre, post, weight, delay.astype(np.int32), receptor, none + 1 + kind, row)
 
     def _parameters(
-        self, place: Place, table: Synapses, kind: type[Synapse], post: Int32s, label: str, of: Owned
+        self, place: Place, table: Synapses, kind: type[Synapse], post: Int32s, label: str, of: Owners
     ) -> tuple[dict[str, Array], bool]:
         """All parameters, each (synapses,), and whether any differs from synapse to synapse."""
         declared = kind.params()
@@ -330,11 +330,11 @@ class Wiring:
         delay = self._delays((*place, "delay"), table.delay, label, of, way)
         return pre, post, weight, delay, None, of
 
-    def _by_partner(self, pre: Int32s, post: Int32s) -> Owned:
+    def _by_partner(self, pre: Int32s, post: Int32s) -> Owners:
         """Synapses by rule: each is known by the place of its presynaptic neuron in its group."""
-        return Owned(self.who.tag, post, lambda: self.who.place_of[pre])
+        return Owners(self.who.tag, post, lambda: self.who.place_of[pre])
 
-    def _by_row(self, post: Int32s) -> Owned:
+    def _by_row(self, post: Int32s) -> Owners:
         """Synapses from a CSV: each is known by its row among those of its postsynaptic neuron."""
 
         def nth() -> npt.NDArray[np.int64]:
@@ -343,7 +343,7 @@ class Wiring:
             number[order] = np.arange(post.size) - np.searchsorted(post[order], post[order])
             return number
 
-        return Owned(self.who.tag, post, nth)
+        return Owners(self.who.tag, post, nth)
 
     def _pairs(
         self, place: Place, table: Structure, ends: Ends, pre: Int32s, post: Int32s, label: str
@@ -620,7 +620,7 @@ class Wiring:
             yield "" if plain else model.weight_unit, mine
 
     def weights(
-        self, place: Place, value: Value, post: Int32s, label: str, of: Owned, receptor: str | None = None
+        self, place: Place, value: Value, post: Int32s, label: str, of: Owners, receptor: str | None = None
     ) -> Array:
         """One weight for each element of `post`, in the unit of that neuron's model."""
         weight = np.empty(post.size)
@@ -636,7 +636,7 @@ class Wiring:
         return weight
 
     def _delays(
-        self, place: Place, value: Value, label: str, of: Owned, way_ms: Array | float = 0.0
+        self, place: Place, value: Value, label: str, of: Owners, way_ms: Array | float = 0.0
     ) -> Int32s:
         """Delays and what the distance adds, in steps: the sum is rounded, once. None is below a step."""
         if isinstance(value, Distribution):
@@ -709,7 +709,7 @@ class Wiring:
         transfer = np.full(pre.size, TRANSFERS.index(table.transfer), np.int32)
         return Graded(pre, post, weight, transfer, threshold, slope, reversal)
 
-    def _strength(self, place: Place, table: GradedTable, label: str, post: Int32s, of: Owned,
+    def _strength(self, place: Place, table: GradedTable, label: str, post: Int32s, of: Owners,
                   csv: CsvTable | None = None, rows: Steps | None = None,
                   sections: Array | float = 1.0) -> tuple[Array, Array]:  # fmt: skip
         """`weight` and `reversal` of graded synapses on `post`, as in `Graded`; shape (synapses,) each."""

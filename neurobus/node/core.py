@@ -25,7 +25,7 @@ from neurobus.model import MOST_PER_STEP, Array
 from neurobus.node.kernel import layout as T
 from neurobus.node.kernel import loader
 from neurobus.node.kernel.loader import RAISED, RESULT
-from neurobus.placement import NeuronPart, SourcePart
+from neurobus.parts import NeuronPart, SourcePart
 from neurobus.wire.bus import EPOCH_BITS, NEVER
 
 Keys = npt.NDArray[np.int64]
@@ -285,14 +285,14 @@ class Core:
         self._constants = np.ascontiguousarray(
             np.array([np.broadcast_to(v, K) for v in constants.values()], np.float64)
         )
-        n_gaps = len(part.gap_ns)
+        n_gaps = len(part.coupling.weight)
         self._zero = part.params[model.potential_zero] if model.potential_zero else np.zeros(K)
         self._peak = part.params[model.peak] if model.peak else np.full(K, np.nan)
         self._shape = (len(states), K, self._receptors, slots, n_gaps, self.potential_row)
         body = len(states) * K
         self._ring_end = body + slots * self._receptors * K
-        owned = part.owned
-        self._gap_delta = np.where(np.isfinite(part.gap_delta_mv), self._delta_of(part), np.inf)
+        owned = part.stateful
+        self._gap_delta = np.where(np.isfinite(part.coupling.delta_mv), self._delta_of(part), np.inf)
         self._n_own = part.sample_delay if n_gaps and np.any(np.isfinite(self._gap_delta)) else 0
         self._lines_at = self._ring_end + 8 * K + 4 * n_gaps
         self._owned_at = self._lines_at + K * self._n_own
@@ -311,18 +311,19 @@ class Core:
             self.buffer[at + K : at + 2 * K] = np.nan  # to be summed by the first update
         self.buffer[at + 2 * K : at + 3 * K] = self.state[self.potential_row] + self._zero
         self.buffer[at + 3 * K : at + 4 * K] = -NEVER
-        self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.gap_f[3]
+        self.buffer[at + 4 * K : at + 4 * K + n_gaps] = part.coupling.transfer[3]
         self.buffer[at + 8 * K + 2 * n_gaps : at + 8 * K + 3 * n_gaps] = -NEVER
         self._level_lines()
-        noisy = np.any(part.noise_hz > 0)
-        mean = part.noise_hz * dt_ms * 1e-3
-        self._gaps = (part.gap_row, part.gap_of, part.gap_at, part.gap_ns, part.gap_mv)
+        noisy = np.any(part.background.rate_hz > 0)
+        mean = part.background.rate_hz * dt_ms * 1e-3
+        across = part.coupling
+        self._gaps = (across.row, across.order, across.at, across.weight, across.reversal_mv)
         told_at = model.potential_delta
         self._delta = part.params[told_at] if told_at else np.full(K, part.potential_delta_mv)
         grain = self._grain = model.grain(part.params)
-        background = part.noise_weight if grain is None else grain.stimulus(part.noise_weight)
+        background = part.background.weight if grain is None else grain.stimulus(part.background.weight)
         told = np.concatenate([mean, exp(-mean)]) if noisy else NO_MV
-        self._noise = (told, part.noise_key, background)
+        self._noise = (told, part.background.key, background)
         self._spare, self._scratch = self.buffer.copy(), np.empty_like(self.buffer)
         self._fired = np.zeros(K, np.uint8)
         self._new: Any = (ctypes.c_int64 * T.ROOM)()
@@ -342,9 +343,7 @@ class Core:
             owned and np.isin(owned.source, part.index).any()
         )
         self.has_junctions = bool(n_gaps)
-        self._recurrent_gaps = bool(
-            n_gaps and np.any(part.gap_row[part.index + 1] > part.gap_row[part.index])
-        )
+        self._recurrent_gaps = bool(n_gaps and np.any(across.row[part.index + 1] > across.row[part.index]))
 
         # The kernel's other entrance hands back what was emitted; it does not feed it to the neurons here.
         self._kernel_only = self.looks_ahead and not (self.recurrent or self._recurrent_gaps)
@@ -355,20 +354,22 @@ class Core:
         self._new_sample_keys: Any = (ctypes.c_int64 * room)()
         self._new_sample_mv: Any = (ctypes.c_double * room)()
         self._table[T.ROOM_NEW_MV] = room
-        self._plan_k = part.plan_k
-        self._plan_what = np.zeros(len(part.plan_k), np.uint8)
-        self._plan_i, self._plan_value = part.plan_i, part.plan_pa
+        self._plan_k = part.currents.step
+        self._plan_what = np.zeros(len(part.currents.step), np.uint8)
+        self._plan_i, self._plan_value = part.currents.neuron, part.currents.pa
         self._look_length, self._far = T.FIRST_LOOK, 0
         self._outdate()
         self._table[T.FEEDS_ITSELF] = self.recurrent or self._recurrent_gaps
 
     def _delta_of(self, part: NeuronPart) -> Array:
         """How far the line of each neuron with junctions may be off, in the unit of its potential."""
-        return part.params[part.model.potential_delta] if part.model.potential_delta else part.gap_delta_mv
+        return (
+            part.params[part.model.potential_delta] if part.model.potential_delta else part.coupling.delta_mv
+        )
 
     def _level_lines(self) -> None:
         """Partners take every neuron here for being where it is, and staying there."""
-        K, at, n_gaps = self.K, self._ring_end, len(self.part.gap_ns)
+        K, at, n_gaps = self.K, self._ring_end, len(self.part.coupling.weight)
         self.buffer[at + 6 * K + n_gaps : at + 8 * K + n_gaps] = 0.0
         lines = self.buffer[self._lines_at : self._owned_at].reshape(K, self._n_own)
         lines[:] = (self.state[self.potential_row] + self._zero)[:, None]
@@ -410,7 +411,7 @@ class Core:
     def in_time(self, keys: Keys, k: int) -> Keys:
         """Keys as they can be admitted at step `k`. Where synapses have memory, how far each delay has got
         among the keys follows from k; so a late spike is stamped anew, and all it does is as late."""
-        if not self.part.owned:
+        if not self.part.stateful:
             return keys
         first = k - self.part.min_delay + 1
         return np.sort(np.maximum(keys >> STEP_BITS, first) << STEP_BITS | keys & NEURON_MASK)
@@ -846,8 +847,8 @@ class Core:
         self._table[T.SCALARS : T.SCALARS + len(arrays)] = [array.ctypes.data for array in arrays]
         assert len(arrays) <= T.GAP_TO
         self._table[T.SCALARS + T.GAP_DELTA] = self._gap_delta.ctypes.data
-        self._table[T.SCALARS + T.GAP_TO] = part.gap_to.ctypes.data
-        self._table[T.SCALARS + T.GAP_F] = part.gap_f.ctypes.data
+        self._table[T.SCALARS + T.GAP_TO] = part.coupling.target.ctypes.data
+        self._table[T.SCALARS + T.GAP_F] = part.coupling.transfer.ctypes.data
         self._table[T.SCALARS + T.SCRATCH] = self._scratch.ctypes.data
         self._table[T.SCALARS + T.NEW] = ctypes.addressof(self._new)
         self._table[T.ROOM_SAMPLES] = len(self._sample_keys)
@@ -904,8 +905,8 @@ class Core:
         """
         K, at, part = self.K, self._ring_end, self.part
         self.state[:] = state
-        if part.owned:
-            n = part.owned.n
+        if part.stateful:
+            n = part.stateful.n
             self.buffer[self._owned_at : self._owned_at + n] = weight
             self.synapse_states()[:] = synapses
         else:
@@ -922,7 +923,7 @@ class Core:
                     ring[update & (len(ring) - 1), part.target[j]] += part.weight[j]
         self._tell_anew()
         # Where synapses have memory, how far each delay has got among the keys follows from the step.
-        waiting = keys if part.owned else keys[poured:]
+        waiting = keys if part.stateful else keys[poured:]
         self._keys, self._n_keys, self._at_key = np.append(waiting, np.zeros(64, np.int64)), len(waiting), 0
         self._wait(NO_KEYS, NO_MV)
         self._outdate()
@@ -965,19 +966,19 @@ class Core:
             self._call(T.SETTLE, self.buffer.ctypes.data, self.k, 0, 0)
 
     def _owned_weights(self) -> Array:
-        """Weights of the synapses with memory at the committed step, in the order of `part.owned`."""
+        """Weights of the synapses with memory at the committed step, in the order of `part.stateful`."""
         self.settle()
         buffer = self.buffer
         if self._drifts:
             # On a copy: to be brought to now on the way would change the last bit of what comes of it.
             buffer = self.buffer.copy()
             self._call(T.SETTLE, buffer.ctypes.data, self.k, 1, 0)
-        n = self.part.owned.n if self.part.owned else 0
+        n = self.part.stateful.n if self.part.stateful else 0
         return buffer[self._owned_at : self._owned_at + n]
 
     def weights(self) -> Weights:
         """Every synapse of the neurons here, at the committed step, in the order (post, pre, declaration)."""
-        part, owned = self.part, self.part.owned
+        part, owned = self.part, self.part.stateful
         plain, remembering = len(part.weight), part.remembering
         pre = np.repeat(np.arange(len(part.row) - 1), np.diff(part.row))
         columns: list[tuple[npt.NDArray[Any], ...]] = [
@@ -1000,12 +1001,12 @@ class Core:
 
     def learnt(self) -> Array:
         """Weights of the synapses with memory, as of the committed step."""
-        n = self.part.owned.n if self.part.owned else 0
+        n = self.part.stateful.n if self.part.stateful else 0
         return self.buffer[self._owned_at : self._owned_at + n]
 
     def synapse_states(self) -> Array:
-        """States of the synapses with memory, in the order of `part.owned`: (states, synapses)."""
-        n, n_z = self.part.owned.integers[:2] if self.part.owned else (0, 0)
+        """States of the synapses with memory, in the order of `part.stateful`: (states, synapses)."""
+        n, n_z = self.part.stateful.integers[:2] if self.part.stateful else (0, 0)
         at = self._owned_at + n
         return self.buffer[at : at + n_z * n].reshape(n_z, n)
 

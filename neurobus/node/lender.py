@@ -35,7 +35,7 @@ from neurobus.loading import load
 from neurobus.network.held import fault
 from neurobus.node.core import STEP_BITS, Core, Emission
 from neurobus.node.loan import Keys, Loan, Stage
-from neurobus.owned import lay_out
+from neurobus.stateful_synapses import lay_out
 from neurobus.wire import bus as wire
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Lender:
             return f"'{name}' has electrical synapses, and a board hears spikes only"
         if core.recurrent:
             return f"'{name}' has a synapse onto itself, which a board does not hear"
-        if np.any(core.part.noise_hz > 0):
+        if np.any(core.part.background.rate_hz > 0):
             return f"'{name}' has background noise, which a board cannot draw; make it a source"
         if any(not what for _, what, _, _ in core.dump()["plan"]):
             return f"'{name}' has a current that changes with time, which a board does not know; use I_e"
@@ -201,7 +201,7 @@ class Lender:
         chip: Any = load(name)
         if not hasattr(chip, "adopt"):
             raise NeurobusError(f"this board is a {name}; '{part.ids[0]}' is a {part.model_name}")
-        if part.owned:
+        if part.stateful:
             raise NeurobusError(
                 f"'{part.ids[0]}' has synapses with memory of their own; use model = \"{name}\""
             )
@@ -219,7 +219,7 @@ class Lender:
             synapses.delay, synapses.weight, none - 1, none,
         )  # fmt: skip
         twin = replace(
-            part, model_name=name, model=chip, params=params, row=np.zeros_like(part.row), owned=owned,
+            part, model_name=name, model=chip, params=params, row=np.zeros_like(part.row), stateful=owned,
             target=part.target[:0], delay=part.delay[:0], weight=part.weight[:0],
         )  # fmt: skip
         return Core(twin), errors

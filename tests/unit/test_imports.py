@@ -18,8 +18,8 @@ LAYERS = [
     {"neurobus"},  # __init__.py: every import runs it, so it imports nothing
     {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "words", "names", "events", "model",
      "modelpath", "loading", "ledger", "led", "picture", "system", "guard"},
-    {"config", "network", "placement", "owned", "plausible", "catalogue", "describe", "structure",
-     "classroom"},
+    {"config", "network", "placement", "parts", "stateful_synapses", "plausible", "catalogue", "describe",
+     "structure", "classroom"},
     {"wire"},
     {"node"},
     {"bus"},
@@ -39,8 +39,8 @@ CIRCLES: set[tuple[str, str]] = {
 
 PURE = {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "words", "names", "events",
         "model", "modelpath", "loading", "ledger", "led", "picture", "config", "network", "placement",
-        "owned", "plausible", "catalogue", "describe", "structure", "wire", "classroom.data",
-        "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
+        "parts", "stateful_synapses", "plausible", "catalogue", "describe", "structure", "wire",
+        "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
         "classroom.pictures", "node.core", "node.kernel.loader", "node.loan", "bus.schedule",
         "cluster.policy", "cluster.live", "cluster.raster", "log.diff", "log.replay",
         "log.recorder", "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",

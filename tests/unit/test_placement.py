@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neurobus.errors import InputError
-from neurobus.placement import RECORDED, place, with_recorded
+from neurobus.network.recorded import RECORDED, with_recorded
+from neurobus.placement import place
 from tests.helpers import Ensemble, lock_step, net, same, table
 
 TEXT = """
@@ -130,15 +131,15 @@ def test_each_junction_acts_on_both_sides(network, per_process):
             continue
         part = plan.neuron_part(process.number)
         for other in range(len(network.ids)):
-            for m in range(part.gap_row[other], part.gap_row[other + 1]):
-                at = part.gap_of[m]
-                local = int(np.searchsorted(part.gap_at, at, side="right")) - 1
+            for m in range(part.coupling.row[other], part.coupling.row[other + 1]):
+                at = part.coupling.order[m]
+                local = int(np.searchsorted(part.coupling.at, at, side="right")) - 1
                 found.add(
                     (
                         network.ids[part.index[local]],
                         network.ids[other],
-                        float(part.gap_ns[at]),
-                        float(part.gap_v0[at]),
+                        float(part.coupling.weight[at]),
+                        float(part.coupling.transfer[3, at]),
                     )
                 )
     assert found == {
@@ -182,8 +183,8 @@ def test_potentials_are_watched_where_somebody_wants_them(network):
 
 def test_currents_go_on_and_off(network):
     part = place(network, 100).neuron_part(1)
-    here = [part.ids[i] for i in part.plan_i]
-    rows = list(zip(part.plan_k.tolist(), here, part.plan_pa.tolist(), strict=True))
+    here = [part.ids[i] for i in part.currents.neuron]
+    rows = list(zip(part.currents.step.tolist(), here, part.currents.pa.tolist(), strict=True))
     assert rows == [(20, "e.3", 10.0), (40, "e.3", -10.0)]
 
 

@@ -82,8 +82,8 @@ def weights(cores: list[Any]) -> dict[tuple[int, int], list[Any]]:
     """(source, neuron) → what its synapses with memory stand at: delay, weight, states."""
     found: dict[tuple[int, int], list[Any]] = {}
     for core in cores:
-        if isinstance(core, Core) and core.part.owned:
-            owned, w = core.part.owned, core.weights()
+        if isinstance(core, Core) and core.part.stateful:
+            owned, w = core.part.stateful, core.weights()
             for of in zip(w.pre, w.post, w.receptor, w.delay, w.weight, strict=True):
                 found.setdefault(of[:2], []).append(tuple(of[2:]))
             for source, i, z in zip(owned.source, owned.neuron, core.synapse_states().T, strict=True):

@@ -8,8 +8,8 @@ the ring in update stamp + min_delay - 1, the first at which they could act. By 
 stamp is known, so each ring slot sums in the order (stamp, source) whatever messages brought them:
 the same bits for any packing, scheduling or number of hosts.
 
-Synapses with memory (`neurobus.owned`) act through their hooks (`kernel.synapse_codegen`), in update stamp +
-delay - 1 itself, in the order (stamp, source, declaration), after the static ones. Their keys are kept until
+Synapses with memory (`stateful_synapses`) act through their hooks (`kernel.synapse_codegen`), in update stamp
++ delay - 1 itself, in order (stamp, source, declaration), after the static ones. Their keys are kept until
 the longest delay is over; how far each delay has got among the keys follows from k alone, so there is no such
 state to save. A late spike is stamped anew, to the first stamp that is still in time.
 """

@@ -1,6 +1,6 @@
 """The kernel's part for synapses with memory: written for a model and a set of synapse types, then compiled.
 
-It works on `neurobus.owned.Owned`: `integers` (array 32 of the table), `constants` (33), and, in the state,
+It works on `StatefulSynapses`: `integers` (array 32 of the table), `constants` (33), and, in the state,
 behind all that every neuron has, weights, states of synapses, and what each site remembers: its traces, and a
 ring of the neuron's last spikes with the traces right after each. A synapse knows how many of these spikes it
 was told (`seen`); it is told the others when it needs to know, or when the ring must make room.
@@ -17,7 +17,7 @@ from numba import njit
 from neurobus.loading import load_synapse
 from neurobus.model import Model, Synapse
 from neurobus.node.kernel import layout as T
-from neurobus.owned import HEAD, modulators_of
+from neurobus.stateful_synapses import HEAD, modulators_of
 
 _SIZES = """
     at = t[T.SCALARS + 32]

@@ -20,15 +20,15 @@ from neurobus.model import Array, Model, Synapse
 Ints = npt.NDArray[np.int64]
 
 HEAD = 16
-"""Integers at the front of `Owned.integers`: the sizes of all that follows, a count of what acted, and where
-delays and cursors begin."""
+"""Integers at the front of `StatefulSynapses.integers`: the sizes of all that follows, a count of what acted,
+and where delays and cursors begin."""
 SHORTEST_HISTORY = 64
 SEVERAL = 8
 """Spikes a step, on average over two delays, that a site remembers where the model may have several."""
 
 
 @dataclass(frozen=True)
-class Owned:
+class StatefulSynapses:
     """Synapses with memory as the kernel is given them (`node.kernel.synapse_codegen`).
 
     `integers` and `constants` do not change; `start` is the part of the state that holds weights, states and
@@ -66,7 +66,7 @@ def lay_out(
     modulators: Sequence[str], source: npt.NDArray[Any], neuron: npt.NDArray[Any],
     receptor: npt.NDArray[Any], delay: npt.NDArray[Any], weight: Array, kind: npt.NDArray[Any],
     row: npt.NDArray[Any],
-) -> Owned:  # fmt: skip
+) -> StatefulSynapses:  # fmt: skip
     """Synapses of `n_neurons` neurons, in the order (source, declaration). `kind` is an index into `types`;
     -1 for those of a model that owns its synapses, and for a modulator's: `receptor` is then that many and
     its number in `modulators`."""
@@ -144,7 +144,7 @@ def lay_out(
     ]).astype(np.int64)  # fmt: skip
     floats = np.concatenate([[dt_ns / 1000, dt_ns / 1e6], constants.ravel()])
     as_ints = (a.astype(np.int64) for a in (order, source, neuron, receptor, delay, kind))
-    return Owned(tuple(t.name for t in mine), integers, floats, start, *as_ints)
+    return StatefulSynapses(tuple(t.name for t in mine), integers, floats, start, *as_ints)
 
 
 def modulators_of(kinds: Sequence[type[Synapse]]) -> list[str]:
