@@ -29,10 +29,11 @@ from neurobus.cli.common import (
 )
 from neurobus.cli.perform import perform
 from neurobus.cluster import folder as folders
-from neurobus.cluster import state as states
 from neurobus.cluster import weights as gathered
+from neurobus.cluster.build import network_of
 from neurobus.cluster.launcher import Launch
 from neurobus.cluster.options import Options, refuse_pace
+from neurobus.cluster.resume import resume_step
 from neurobus.cluster.summary import exit_code
 from neurobus.errors import one_line
 from neurobus.words import counted, number
@@ -71,17 +72,17 @@ def save(file: Path, state: Path | None, overwrite: bool, cluster: str | None, t
     find_models()
     brains.require_free(file, overwrite)
     if state is not None:
-        step = states.resume_step(state)
+        step = resume_step(state)
         options = Options.kept(state, trust)
         modelpath.look_in(options.python_path)
         modelpath.leave_out(options.left_out)
-        network = gathered.network_of(options)
+        network = network_of(options)
         weights = gathered.read_weights(state, network, network.config.run)
         origin = str(state)
     else:
         manifest = started(cluster)
         options = Options.read(folders.runtime_dir() / manifest.name)
-        network = gathered.network_of(options)
+        network = network_of(options)
         weights, step = gathered.ask_weights(manifest, network)
         origin = manifest.name
     config = network.config

@@ -22,8 +22,8 @@ from neurobus.cli.common import (
     trust_option,
 )
 from neurobus.cli.plain import CELLS, use_stand_ins
-from neurobus.cluster import state as states
 from neurobus.cluster.options import Options, refuse_pace
+from neurobus.cluster.resume import resume_step
 from neurobus.cluster.spawning import fork_server_ahead
 from neurobus.cluster.summary import exit_code
 from neurobus.errors import InputError, one_line
@@ -113,7 +113,7 @@ def command(
     Ctrl-C once stops politely, prints the summary and exits with 130.
     """
     if resume is not None:
-        states.resume_step(resume)
+        resume_step(resume)
     if config is None and resume is None:
         raise InputError("give a CONFIG, or --resume DIR")
     if (only is None) != (replayed is None):

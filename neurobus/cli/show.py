@@ -15,10 +15,10 @@ from neurobus.classroom.lesson import Room
 from neurobus.cli.clusters import started
 from neurobus.cli.common import cluster_option, find_models, json_option, print_json
 from neurobus.cluster import folder as folders
+from neurobus.cluster.build import network_of
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.observer import Observer
 from neurobus.cluster.options import Options
-from neurobus.cluster.weights import network_of
 from neurobus.config.locate import meant
 from neurobus.errors import InputError, RunError
 from neurobus.events import Spikes, Stimulus

@@ -31,10 +31,10 @@ from neurobus.cli.common import (
 )
 from neurobus.cli.perform import perform
 from neurobus.cluster import folder as folders
-from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.launcher import Launch
 from neurobus.cluster.options import Options, refuse_pace
+from neurobus.cluster.resume import resumable, resume_step
 from neurobus.cluster.summary import Summary, exit_code, resume_hint
 from neurobus.errors import InputError, RunError
 from neurobus.words import counted, number
@@ -153,7 +153,7 @@ def _begun(path: Path, overrides: list[str], seed: int | None, save: Path | None
 
 
 def _resumed(folder: Path, config: Path | None, trust: bool) -> tuple[Course, Options]:
-    if not (folder / states.RESUME).exists() or not (folder / courses.LESSON).exists():
+    if not resumable(folder) or not (folder / courses.LESSON).exists():
         raise InputError(f"{folder} holds no stopped course; a course prints its folder when it is stopped")
     from neurobus import config as configs
 
@@ -175,7 +175,7 @@ def _resumed(folder: Path, config: Path | None, trust: bool) -> tuple[Course, Op
 def _resume_step(options: Options) -> int | None:
     if options.resume is None:
         return None
-    return states.resume_step(Path(options.resume))
+    return resume_step(Path(options.resume))
 
 
 def _witness(course: Course, options: Options) -> tuple[str, dict[str, Any]]:

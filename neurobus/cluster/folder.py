@@ -150,6 +150,24 @@ class Manifest:
         return found
 
 
+@dataclass(frozen=True)
+class Built:
+    """What a launcher is told of the network it asked for. `begin`: the step at which the run begins;
+    `told`: lines for a person."""
+
+    manifest: Manifest
+    begin: int
+    restarts: int
+    snapshot_every_s: float
+    duration_ns: int | None
+    told: list[str]
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> Built:
+        """Back from `asdict`."""
+        return cls(**{**facts, "manifest": Manifest(**facts["manifest"])})
+
+
 def alive(pid: int) -> bool:
     """Whether a process of this number runs. 0, 1 and negative numbers name no process of a run: to signal
     them would reach a group, the init process or all."""

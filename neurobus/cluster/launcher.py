@@ -22,12 +22,10 @@ from typing import Any
 from neurobus.bounds import LAST_STEP, last_step
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
-from neurobus.cluster import guests, reports, spawning
-from neurobus.cluster import state as states
+from neurobus.cluster import guests, reports, resume, spawning
 from neurobus.cluster.options import Options, refuse_pace
 from neurobus.cluster.pipe import Pipe
 from neurobus.cluster.policy import RestartPolicy
-from neurobus.cluster.snapshots import Snapshots
 from neurobus.cluster.summary import RESUME, Summary, busiest, of_boards, resume_hint, total
 from neurobus.errors import InputError, NeurobusError, RunError
 from neurobus.events import Control, Report
@@ -151,7 +149,7 @@ class Launcher:
         loop.add_reader(self._peer.fd, self._read_bus)
         self._read_bus()
         self._streams = sorted({s for s in self.built["streams"]} - set(self.built["external"]))
-        self._snapshots = Snapshots(len(self._streams))
+        self._snapshots = resume.Snapshots(len(self._streams))
         everyone = len(self._streams) + len(self._programs)
         epoch = 1 if self.launch.options.resume else 0
         self._epochs = dict.fromkeys(self._streams, epoch)
@@ -299,7 +297,7 @@ class Launcher:
         summary.notes += [f"{some(who)}: {what}" for what, who in self._troubles.items()]
         if untold := self._untold + max(0, self._hands - reports.MOST_TOLD):
             summary.notes.append(f"{untold} more notes were not kept")
-        if self._saved_step is not None and Path(self.launch.options.state or "", states.RESUME).exists():
+        if self._saved_step is not None and resume.resumable(Path(self.launch.options.state or "")):
             summary.state = self.launch.options.state
 
     # -- news from the fork server and the bus ---------------------------------------------------------
@@ -321,11 +319,11 @@ class Launcher:
         elif "compiling" in news:
             self.launch.hooks.word(f"compiling {news['compiling']} (only this once)")
         elif "built" in news:
-            self.built = news["built"]
-            for word in self.built["told"]:
+            built = folders.Built.of(news["built"])
+            self.manifest = built.manifest
+            for word in built.told:
                 self.launch.hooks.word(word)
-            known = folders.Manifest.__dataclass_fields__
-            self.manifest = folders.Manifest(**{k: v for k, v in self.built.items() if k in known})
+            self.built = {**news["built"]["manifest"], **news["built"], "resume_step": built.begin}
             self._plan_end(self.launch.for_ns, self.built["duration_ns"], self.built["dt_ns"])
         elif "bound" in news:
             self._bound = news["bound"]
@@ -510,7 +508,9 @@ class Launcher:
             raise wire.Malformed("no snapshot of it is there")
         if self._snapshots.saved(name, step):
             try:
-                self._snapshots.keep(self.launch.options, step, self.built)
+                facts = {key: self.built[key] for key in ("clock", "name", "seed")}
+                resume.keep(self.launch.options, step, facts, self._snapshots.step is None)
+                self._snapshots.kept(step)
             except OSError as error:
                 self._troubled(NAME, f"snapshot not kept: {error.strerror}")
 

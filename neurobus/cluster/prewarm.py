@@ -1,4 +1,4 @@
-"""What the fork server does before it forks, so that its children share more memory with it.
+"""What the fork server does between building and forking, so that its children share more memory with it.
 
 CPython rewrites the bytecode it runs, in place (the specializing interpreter, PEP 659). A child of a process
 that has never run its code rewrites it in pages of its own. So the fork server runs that code first, on a bus
@@ -7,17 +7,28 @@ that follows a script. Free places in the pools of Python's allocator lie in sha
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from neurobus.bus.peer import Endpoints, Peer
+from neurobus.cluster import roles
+from neurobus.cluster.build import Build
+from neurobus.cluster.orphan import OrphanedError, undisturbed
+from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Control, Samples, Spikes
+from neurobus.loading import compiling_fault
+from neurobus.model import Model
 from neurobus.node.core import Core, SourceCore
+from neurobus.node.kernel import loader
 from neurobus.node.runtime import Role, Runtime, now_ns
 from neurobus.wire import bus as wire
 
@@ -100,7 +111,7 @@ class ScriptedBus:
         os.close(self._end)
 
 
-def prewarm(role: Role, grow: Callable[[], Core | SourceCore], times: int) -> None:
+def live(role: Role, grow: Callable[[], Core | SourceCore], times: int) -> None:
     """Run a whole life as this role with cores that `grow` makes, so many times.
     Nothing but warm code is left."""
     dt_ns = max(role.dt_ns, SHORTEST_NS) if role.wall else role.dt_ns
@@ -142,16 +153,75 @@ def _by_duties(role: Role) -> list[list[bytes]]:
     return [[topic + payload] for payload in [*duties, wire.duty(5, 50, b"", order="stop")]]
 
 
-def prewarm_peer(endpoints: Endpoints, times: int) -> None:
-    """Open and close a peer of a bus that is not there yet."""
+def compile_models(build: Build, tell: Callable[[str], None]) -> None:
+    """Load the kernels of the models in use. One that is new is compiled by a child, which ends then: the
+    compiler's memory would be inherited by every neuron. `tell` hears its name. Raises InputError."""
+    for process in build.one_of_each:
+        model, name = build.network.models[process.model], build.network.model_names[process.model]
+        if not issubclass(model, Model):
+            continue
+        if loader.read(loader.object_path(name, model, build.plan.types(process.number))) is None:
+            tell(name)
+            _compile_in_a_child(build, process.number)
+        try:
+            roles.core(build, process.number).advance(1)
+        except NeurobusError:
+            raise
+        except Exception as error:
+            fault = compiling_fault(model, error)
+            raise InputError(f"model '{name}' does not compile: {fault}", build.config.path) from error
+
+
+def _compile_in_a_child(build: Build, number: int) -> None:
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        with contextlib.suppress(Exception):
+            roles.core(build, number).advance(1)
+        os._exit(0)
+    try:
+        os.waitpid(pid, 0)
+    except OrphanedError:
+        os.kill(pid, signal.SIGKILL)
+        raise
+
+
+def grow(build: Build, troubles: Path) -> list[Runtime]:
+    """Every process's core and runtime, by number: a child that made its own would copy 850 shared pages on
+    the way. Raises InputError, with the neuron's id."""
+    runtimes = []
+    for process in build.plan.processes:
+        try:
+            runtime = Runtime(roles.role(build, process, troubles), roles.core(build, process.number))
+            runtime.prepare()
+            runtime.core.look()
+        except NeurobusError:
+            raise
+        except Exception as error:
+            word = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise InputError(f"neuron {process.name}: {word}") from error
+        runtimes.append(runtime)
+    return runtimes
+
+
+def prewarm(build: Build, endpoints: Endpoints, troubles: Path) -> None:
+    """Run what every process will run, for each kind once or more."""
+    times = repeats(len(build.plan.processes))
+    for process in build.one_of_each:
+        # What fails here will fail on the bus, where it is told.
+        with undisturbed(), contextlib.suppress(Exception):
+            live(roles.role(build, process, troubles), partial(roles.core, build, process.number), times)
     for _ in range(times):
-        peer = Peer(endpoints)
+        peer = Peer(endpoints)  # of a bus that is not there yet
         peer.subscribe(b"s/")
         peer.patience(0)
         peer.send(b"s/")
         peer.receive()
         peer.unsubscribe(b"s/")
         peer.close(0)
+    # What a life's event loop has set.
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def filling() -> list[list[object]]:

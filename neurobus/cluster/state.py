@@ -14,13 +14,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from neurobus.cluster import resume
 from neurobus.errors import InputError
 from neurobus.node.snapshot import step_of
 
 MARK = ".neurobus-state"
 """Says that the folder is a state folder, and whose; the run that uses it holds a lock on it."""
-RESUME, OPTIONS, LESSON, PROGRESS = "resume.json", "options", "lesson.json", "answers.npz"
-_OWN = {RESUME, ".resume.tmp", OPTIONS, ".options.tmp", LESSON, PROGRESS, "answers.tmp"}
+OPTIONS, LESSON, PROGRESS = "options", "lesson.json", "answers.npz"
+_OWN = {resume.FILE, resume.SCRATCH, OPTIONS, ".options.tmp", LESSON, PROGRESS, "answers.tmp"}
 _SCRATCH = re.compile(r"\..+\.\d+\.tmp")
 ANOTHER = "name another folder with --save or NEUROBUS_STATE_DIR"
 LOCK_PATIENCE_S = 3.0
@@ -87,23 +88,6 @@ def own_files(folder: Path) -> list[Path]:
             if name in _OWN or step_of(name) is not None or _SCRATCH.fullmatch(name)]  # fmt: skip
 
 
-def resume_step(folder: Path) -> int:
-    """The step from which the run in `folder` can go on. Raises InputError."""
-    path = folder / RESUME
-    try:
-        facts = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(
-            "holds no snapshots to resume from; a run prints its folder as 'state'", folder
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError("is damaged, or not of a run: it is no JSON", path) from error
-    step = facts.get("step") if isinstance(facts, dict) else None
-    if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < 1 << 62:
-        raise InputError("is damaged, or not of a run: it names no step", path)
-    return step
-
-
 def _mark(folder: Path) -> dict[str, Any] | None:
     try:
         mark = json.loads((folder / MARK).read_text())
@@ -117,7 +101,7 @@ def _unmarked(folder: Path, entries: list[str]) -> bool:
     if len(own_files(folder)) != len(entries) or OPTIONS not in entries:
         return False
     try:
-        resume_step(folder)
+        resume.resume_step(folder)
     except InputError:
         return False
     return True

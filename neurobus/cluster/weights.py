@@ -5,70 +5,39 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from neurobus import config, placement
-from neurobus import network as networks
+from neurobus import placement
 from neurobus.bus.peer import Peer
-from neurobus.cluster import state as states
 from neurobus.cluster.folder import Manifest
-from neurobus.cluster.options import Options
+from neurobus.cluster.resume import resume_step, state_at
 from neurobus.config.schema import Run
 from neurobus.errors import InputError, RunError
 from neurobus.events import Control, Report
 from neurobus.model import Array, Model
 from neurobus.network import Network
-from neurobus.node.snapshot import read_snapshot
-from neurobus.parts import NeuronPart
-from neurobus.placement import Plan
 from neurobus.wire import bus as wire
 
 PATIENCE_S = 10.0
 
 
-def numbered(network: Network, run: Run) -> Plan:
-    """The network's plan with each synapse's weight its number: it says where each has gone."""
-    labelled = replace(network, weight=np.arange(len(network.weight), dtype=np.float64))
-    return placement.place(labelled, run.neurons_per_process, run.processes)
-
-
-def gather(part: NeuronPart, core: dict[str, Any], into: Array) -> None:
-    """Put a process's weights, from its dumped core, where `part` (of `numbered`) says."""
-    into[part.weight.astype(np.int64)] = np.frombuffer(core["weight"], np.float64)
-    if part.stateful is not None:
-        n, buffer = part.stateful.n, np.frombuffer(core["buffer"], np.float64)
-        first = len(buffer) - len(part.stateful.start)
-        into[part.stateful.start[:n].astype(np.int64)] = buffer[first : first + n]
-
-
 def read_weights(state: Path, network: Network, run: Run) -> Array:
     """All weights (synapses,), from the snapshots in `state`. Raises InputError where one is missing."""
-    step = states.resume_step(state)
-    plan, found = numbered(network, run), network.weight.copy()
+    step = resume_step(state)
+    plan = placement.place(network, run.neurons_per_process, run.processes)
+    found = network.weight.copy()
     for process in plan.processes:
         if plan.is_source(process.number):
             continue
-        saved = read_snapshot(state, process.name, step)
-        if saved is None:
-            raise InputError(f"no snapshot of '{process.name}' at step {step}", state)
+        saved = state_at(state, process.name, step)
         try:
-            gather(plan.neuron_part(process.number), saved["core"], found)
+            synapses, weights = plan.weights_in(process.number, saved["core"])
+            found[synapses] = weights
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(f"the snapshot of '{process.name}' is of another network", state) from error
     return found
-
-
-def network_of(options: Options) -> Network:
-    """The network that a run's options describe. Raises InputError."""
-    if options.config_file:
-        read = config.load(options.config_file, options.overrides)
-    else:
-        read = config.loads(options.config_text or "", options.config_name, options.files, options.overrides)
-    return networks.build(read, options.seed)
 
 
 def ask_weights(manifest: Manifest, network: Network) -> tuple[Array, int]:

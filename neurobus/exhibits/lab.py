@@ -18,13 +18,12 @@ from neurobus import network as networks
 from neurobus.cluster.launcher import Hooks, Launch, Launcher
 from neurobus.cluster.options import Options
 from neurobus.cluster.summary import Summary
+from neurobus.cluster.weights import read_weights
 from neurobus.errors import InputError, RunError
 from neurobus.log import read
 from neurobus.log.format import Log
 from neurobus.model import Array
 from neurobus.network import Network
-from neurobus.node.snapshot import read_snapshot
-from neurobus.placement import place
 
 RECORDING = "neurobus.log.recording"
 PAPERS = Path("configs") / "papers"
@@ -94,19 +93,7 @@ class Run:
     def _final_weights(self) -> Array:
         if self.state is None:
             raise RunError("this run kept no state; ask with keep_state=True")
-        net, run = self.network, self.network.config.run
-        plan = place(net, run.neurons_per_process, run.processes)
-        final = np.full(net.pre.size, np.nan)
-        process_of_synapse = plan.process_of[net.post]
-        for process in plan.processes:
-            mine = process_of_synapse == process.number
-            if mine.any():
-                saved = read_snapshot(self.state, process.name)
-                if saved is None:
-                    raise RunError(f"no snapshot of '{process.name}'")
-                synapses, weights = plan.weights_in(process.number, saved["core"])
-                final[synapses] = weights
-        return final
+        return read_weights(self.state, self.network, self.network.config.run)
 
 
 class Lab:

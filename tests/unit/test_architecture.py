@@ -21,7 +21,6 @@ TOO_LARGE = {
     "neurobus.bridge.session.Session",
     "neurobus.bus.conductor.Conductor",
     "neurobus.cluster.launcher.Launcher",
-    "neurobus.cluster.fork_server.ForkServer",
     "neurobus.cluster.summary.Summary",
     "neurobus.network.builder.Network",
     "neurobus.network.wiring.Wiring",

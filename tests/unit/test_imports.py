@@ -42,7 +42,8 @@ PURE = {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "wo
         "parts", "stateful_synapses", "plausible", "catalogue", "describe", "structure", "wire",
         "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
         "classroom.pictures", "node.core", "node.kernel.loader", "node.loan", "bus.schedule",
-        "cluster.policy", "cluster.live", "cluster.raster", "log.diff", "log.replay",
+        "cluster.policy", "cluster.build", "cluster.resume", "cluster.live", "cluster.raster",
+        "log.diff", "log.replay",
         "log.recorder", "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
         "bridge.carrier"}  # fmt: skip
 IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subprocess", "threading"}

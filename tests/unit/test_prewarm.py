@@ -52,7 +52,7 @@ def test_every_life_is_lived_to_its_end(wall, monkeypatch):
 
     before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
     times = prewarm.REPEATS
-    prewarm.prewarm(role, grow, times)
+    prewarm.live(role, grow, times)
     after = os.listdir("/proc/self/fd") if before else []
     assert len(after) == len(before)
     assert len(grown) == times
@@ -73,7 +73,7 @@ def test_a_state_that_overflowed_is_told_at_the_end(wall, monkeypatch):
         core.state[0] = float("nan")
         return core
 
-    prewarm.prewarm(role, grow, 1)
+    prewarm.live(role, grow, 1)
     words = [report.data["what"] for report in told if report.verb == "trouble"]
     assert [word.split(" and ")[0] for word in words] == ["the state of b overflowed"]
 
@@ -88,7 +88,7 @@ def test_a_life_ends_whatever_a_step_lasts(dt):
     child = os.fork()
     if child == 0:  # who never ends is ended
         signal.alarm(60)
-        prewarm.prewarm(role, lambda: Core(plan.neuron_part(0)), prewarm.REPEATS)
+        prewarm.live(role, lambda: Core(plan.neuron_part(0)), prewarm.REPEATS)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

@@ -11,8 +11,8 @@ import pytest
 from neurobus import config
 from neurobus.classroom import brain, course, readout
 from neurobus.classroom.course import Choice, Course
-from neurobus.cluster.weights import gather, numbered
 from neurobus.node.core import NEURON_MASK, STEP_BITS
+from neurobus.placement import place
 from tests import compete, race
 from tests.bench.learning import referred
 from tests.helpers import Ensemble
@@ -45,20 +45,12 @@ def heard(lesson: Course, *ensembles: Ensemble) -> readout.Readout:
 
 
 def weights(lesson: Course, ensemble: Ensemble, neurons_per_process: int = 1) -> np.ndarray:
-    run = replace_run(lesson, neurons_per_process)
-    plan, found = numbered(lesson.network, run), lesson.network.weight.copy()
+    plan, found = place(lesson.network, neurons_per_process), lesson.network.weight.copy()
     for process, core in zip(plan.processes, ensemble.cores, strict=True):
         if not plan.is_source(process.number):
-            gather(plan.neuron_part(process.number), core.dump(), found)
+            synapses, at = plan.weights_in(process.number, core.dump())
+            found[synapses] = at
     return brain.picture(brain.with_weights(lesson.network, found), lesson.room.inputs, lesson.room.readers)
-
-
-def replace_run(lesson: Course, neurons_per_process: int) -> config.schema.Run:
-    from copy import copy
-
-    run = copy(lesson.config.run)
-    run.neurons_per_process = neurons_per_process
-    return run
 
 
 def reference(lesson: Course) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import pytest
 from neurobus.cluster import guests, reports
 from neurobus.cluster.launcher import Launch, Launcher
 from neurobus.cluster.options import Options
-from neurobus.cluster.snapshots import Snapshots
+from neurobus.cluster.resume import Snapshots
 from neurobus.cluster.summary import FIGURES, render
 from neurobus.events import Report
 from neurobus.wire.bus import MOST_EPOCHS, Malformed

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from neurobus.classroom import course, witness
-from neurobus.cluster import state
+from neurobus.cluster import resume, state
 from neurobus.cluster.options import Options
 from neurobus.errors import InputError
 
@@ -110,7 +110,7 @@ def test_a_state_folder_without_a_mark_is_known_by_what_it_holds(tmp_path):
 def test_a_damaged_resume_point_is_refused_in_one_line(tmp_path, text, word):
     (tmp_path / "resume.json").write_text(text)
     with pytest.raises(InputError, match=word) as caught:
-        state.resume_step(tmp_path)
+        resume.resume_step(tmp_path)
     assert "\n" not in str(caught.value)
 
 
