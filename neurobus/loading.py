@@ -13,13 +13,14 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from neurobus import modelpath
 from neurobus.model import Model, Node, Source, Synapse
 
+T = TypeVar("T")
 TRIAL_DT_MS = 0.1
 _STEP = 7
 _OWNING_STEP = 11
@@ -51,6 +52,12 @@ def load_synapse(name: str) -> type[Synapse]:
 def load_node(name: str) -> type[Node]:
     """The class behind a dotted name, whatever kind of node or synapse type it is. Raises ImportError."""
     modelpath.require_allowed(name)
+    return load_class(name, Node, "model")
+
+
+def load_class(name: str, base: type[T], what: str) -> type[T]:
+    """The class of kind `base` behind a module that has one, or `module.Class`; `what` it is, in errors.
+    Raises ImportError."""
     if not all(part.isidentifier() for part in name.split(".")):
         raise ImportError(f"'{name}' is no dotted name of a module{modelpath.meant(name)}")
     try:
@@ -58,28 +65,28 @@ def load_node(name: str) -> type[Node]:
     except ModuleNotFoundError as error:
         head, _, tail = name.rpartition(".")
         if error.name and not (name == error.name or name.startswith(error.name + ".")):
-            raise ImportError(f"model '{name}' does not import: {_where(error)}{error}") from error
+            raise ImportError(f"{what} '{name}' does not import: {_where(error)}{error}") from error
         try:
             module = getattr(_imported(head), tail) if head else None
         except (ImportError, AttributeError):
             module = None
         if module is None:
-            raise ImportError(f"model '{name}' does not import: {error}{modelpath.meant(name)}") from error
+            raise ImportError(f"{what} '{name}' does not import: {error}{modelpath.meant(name)}") from error
     except (Exception, SystemExit) as error:
         word = " ".join(f"{type(error).__name__}: {_message(error)}".split())
-        raise ImportError(f"model '{name}' does not import: {_where(error)}{word}") from error
+        raise ImportError(f"{what} '{name}' does not import: {_where(error)}{word}") from error
     if isinstance(module, ModuleType):
         own: list[type[Any]] = [value for value in vars(module).values() if isinstance(value, type)
-               and issubclass(value, Node) and value.__module__ == module.__name__]  # fmt: skip
+               and issubclass(value, base) and value.__module__ == module.__name__]  # fmt: skip
         if len(own) != 1:
-            hint = "; name one as" if own else "; a model is a class such as"
+            hint = "; name one as" if own else f"; a {what} is a class such as"
             which = f"module '{name}'" + (
                 "" if own else f" ({getattr(module, '__file__', 'built into Python')})"
             )
-            raise ImportError(f"{which} defines {len(own)} models{hint} '{name}.Class'")
+            raise ImportError(f"{which} defines {len(own)} {what}s{hint} '{name}.Class'")
         return own[0]
-    if not (isinstance(module, type) and issubclass(module, Node)):
-        raise ImportError(f"'{name}' is no neurobus Model or Source")
+    if not (isinstance(module, type) and issubclass(module, base)):
+        raise ImportError(f"'{name}' is no neurobus {'Model or Source' if base is Node else base.__name__}")
     return module
 
 

@@ -313,3 +313,17 @@ def inputs_of(core: Core, book: Loan, number: Any, at: int) -> tuple[dict[int, l
             if tick >= at:
                 inputs.setdefault(tick, []).append(int(number[j]))
     return inputs, pokes
+
+
+class NoPeer:
+    """A peer of no bus: it notes what it subscribes to."""
+
+    fd = -1
+
+    def __init__(self) -> None:
+        self.subscribed: list[bytes] = []
+
+    def subscribe(self, prefix: bytes) -> None:
+        self.subscribed.append(prefix)
+
+    def join(self, name: str) -> None: ...

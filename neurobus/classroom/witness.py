@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import select
-import signal
-import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from neurobus.bus.peer import Endpoints, Peer
 from neurobus.classroom.lesson import Timing
 from neurobus.classroom.readout import SILENT, Readout
 from neurobus.cluster.options import ObserverContext
-from neurobus.events import Control, Report, Spikes
-from neurobus.ledger import REFUSED, Ledger
-from neurobus.wire import bus as wire
+from neurobus.events import Report
+from neurobus.observer import Observer, Times, serve_program
 
 MODULE = "neurobus.classroom.witness"
 PROGRESS = "answers.npz"
@@ -54,64 +51,46 @@ def read(path: Path, timing: Timing, n_slots: int, before: int | None = None) ->
     return readout, done
 
 
+class Witness(Observer):
+    """Keeps the first to answer in each slot. `readers`: their ids; `begin`: a resumed run's step."""
+
+    tick_s = WRITE_EVERY_S
+
+    def __init__(self, timing: Timing, n_slots: int, readers: Sequence[str], path: Path, begin: int | None):
+        self.timing, self.n_slots, self.readers, self.path = timing, n_slots, readers, path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.readout, self.done = read(path, timing, n_slots, begin)
+        self.newest = 0
+
+    def wants(self) -> Sequence[str]:
+        return self.readers
+
+    def on_begin(self) -> None:
+        at = {name: n for n, name in enumerate(self.run.ids)}
+        self.number = {at[name]: n for n, name in enumerate(self.readers)}
+
+    def on_spikes(self, t_ns: Times, neurons: Times) -> None:
+        steps = (t_ns // self.run.dt_ns).tolist()
+        for neuron, step in zip(neurons.tolist(), steps, strict=True):
+            if neuron in self.number:
+                self.readout.hear(self.number[neuron], [step])
+        self.newest = max(self.newest, steps[-1])
+
+    def on_report(self, report: Report) -> None:
+        if report.verb == "snapshot":
+            self.on_tick()
+
+    def on_tick(self) -> None:
+        self.done = max(self.done, self.timing.slots_at(self.newest - 2 * self.timing.delay))
+        write(self.path, self.readout, min(self.done, self.n_slots))
+
+    def on_end(self) -> dict[str, Any]:
+        self.on_tick()
+        return {"path": str(self.path)}
+
+
 def main(context: ObserverContext) -> None:
     """Arguments: `timing`, `n_slots`, `readers` (ids), `path` of the file, `begin` (a step or None)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    arguments = context.arguments
-    timing, path = Timing(**arguments["timing"]), Path(arguments["path"])
-    ids = context.header["ids"]
-    at = {name: n for n, name in enumerate(ids)}
-    number = {at[name]: n for n, name in enumerate(arguments["readers"])}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    readout, done = read(path, timing, arguments["n_slots"], arguments["begin"])
-    peer, ledger = Peer(Endpoints(**context.endpoints)), Ledger(arguments["begin"] is None)
-    stream_of = {index: stream for stream, index in context.single.items()}
-    streams = {stream_of[i] for i in number if i in stream_of}
-    if len(streams) < len(number):  # packed: a stream carries several neurons
-        streams = {stream for stream in context.streams if stream.startswith("@")} | streams
-    for stream in sorted(streams):
-        peer.subscribe(wire.topic(wire.SPIKES, stream))
-    peer.subscribe(wire.topic(wire.REPORT, "conductor"))
-    peer.subscribe(wire.topic(wire.CONTROL, context.name))
-    peer.join(context.name)
-    peer.send(wire.encode(Report(context.name, "ready", {"pid": os.getpid()})))
-    dt, newest, malformed, due, stopped = context.header["dt_ns"], 0, 0, 0.0, False
-    while not stopped:
-        ready, _, _ = select.select([peer.fd, context.lifeline_fd], [], [], WRITE_EVERY_S)
-        if context.lifeline_fd in ready:
-            break
-        urgent = False
-        for data in peer.frames():
-            try:
-                event = wire.decode(data)
-            except wire.Malformed:
-                malformed += 1
-                continue
-            if isinstance(event, Control):
-                stopped |= event.verb == "stop"
-            elif isinstance(event, Report):
-                urgent |= event.verb == "snapshot"
-            elif isinstance(event, Spikes):
-                known = ledger.accept(event.stream, event.epoch, event.seq, len(event.t_ns), event.last)
-                if known == REFUSED:
-                    continue
-                steps = (np.asarray(event.t_ns, np.int64) // dt)[known:].tolist()
-                if not steps:
-                    continue
-                if event.neurons is None:
-                    who = [context.single[event.stream]] * len(steps)
-                else:
-                    who = np.asarray(event.neurons)[known:].tolist()
-                for neuron, step in zip(who, steps, strict=True):
-                    if neuron in number:
-                        readout.hear(number[neuron], [step])
-                newest = max(newest, steps[-1])
-        now = time.monotonic()
-        if urgent or stopped or now >= due:
-            done = max(done, timing.slots_at(newest - 2 * timing.delay))
-            write(path, readout, min(done, arguments["n_slots"]))
-            due = now + WRITE_EVERY_S
-    missed = ledger.totals()["lost"]
-    final = {"path": str(path), "lost": missed, "malformed": malformed, "notes": []}
-    peer.send(wire.encode(Report(context.name, "final", final)))
-    peer.close()
+    given = {name: context.arguments[name] for name in ("n_slots", "readers", "begin")}
+    witness = Witness(Timing(**context.arguments["timing"]), path=Path(context.arguments["path"]), **given)
+    serve_program(context, witness, patient=True, from_start=given["begin"] is None)

@@ -21,6 +21,7 @@ FAMILIES = {
     "Run and watch": {
         "run": "start a network, every neuron its own process",
         "top": "watch a running network: rates, potentials, losses",
+        "observe": "let an observer of your own hear a running network",
         "poke": "give neurons a push",
         "weights": "the synapses of a living neuron, as they are now",
         "ps": "list what runs",

@@ -40,6 +40,13 @@ def started(name: str | None) -> Manifest:
     return manifest
 
 
+def model_ns(manifest: Manifest) -> int | None:
+    """Model time now; None under the virtual clock, where only what is heard tells it."""
+    if manifest.clock != "wall" or manifest.t0_ns is None:
+        return None
+    return max(0, time.monotonic_ns() - manifest.t0_ns)
+
+
 def runs(manifest: Manifest) -> bool:
     """Whether the cluster still runs: its folder goes when it ends."""
     return folders.alive(manifest.pid) and (folders.runtime_dir() / manifest.name / "manifest.json").exists()

@@ -111,6 +111,16 @@ def recorder(record: Path | None, overwrite: bool) -> list[tuple[str, dict[str, 
     return [(RECORDING, {"path": str(record.absolute()), "overwrite": overwrite})]
 
 
+def with_option(function: F) -> F:
+    return click.option(
+        "--with",
+        "observers",
+        multiple=True,
+        metavar="MODULE[:CLASS][,KEY=VALUE]",
+        help="Let an observer of your own hear the run (neurobus observe --help). Repeatable.",
+    )(function)
+
+
 SEED = click.IntRange(0, MOST_SEED)
 
 

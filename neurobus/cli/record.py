@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import click
 
 from neurobus import config
 from neurobus.bounds import on_grid
-from neurobus.bus.peer import Peer
-from neurobus.cli.clusters import runs, started
-from neurobus.cli.common import TIME, cluster_option, json_option, on_interrupt, overwrite_option, print_json
+from neurobus.cli.clusters import model_ns, started
+from neurobus.cli.common import TIME, cluster_option, json_option, overwrite_option, print_json
+from neurobus.cli.observe import observe
 from neurobus.cluster import folder as folders
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.options import Options
@@ -21,8 +20,6 @@ from neurobus.errors import RunError
 from neurobus.log import Header
 from neurobus.log.place import require_free
 from neurobus.log.recording import Recording
-
-LOOK_S = 0.1
 
 
 @click.command(name="record")
@@ -45,30 +42,11 @@ def command(file: Path, for_ns: int | None, overwrite: bool, cluster: str | None
     if for_ns is not None:
         on_grid(for_ns, manifest.dt_ns, "--for")
     header, notes = _facts(manifest)
-    peer = Peer(manifest.bus, observer=True)
-    try:
-        joined_ns = _model_ns(manifest)
-        recording = Recording(
-            file,
-            header,
-            peer,
-            f"record-{os.getpid()}",
-            from_start=False,
-            observer=True,
-            joined_ns=joined_ns,
-            overwrite=overwrite,
-            begin_ns=manifest.options.get("start_ns", 0),
-        )
-        if not as_json:
-            click.echo(f"recording '{manifest.name}' into {file}; Ctrl-C ends it", err=True)
-        until = _Until(manifest, for_ns, recording)
-        with on_interrupt(until.end):
-            recording.serve(until.over, None)
-        if (end_ns := _model_ns(manifest)) is not None:
-            recording.stopped = {"end_ns": end_ns}
-        account = recording.close()
-    finally:
-        peer.close()
+    name, joined_ns = f"record-{os.getpid()}", model_ns(manifest)
+    recording = Recording(file, header, name, joined_ns, overwrite, manifest.options.get("start_ns", 0))
+    if not as_json:
+        click.echo(f"recording '{manifest.name}' into {file}; Ctrl-C ends it", err=True)
+    account = observe(recording, manifest, name, for_ns)
     account["notes"] = notes + account["notes"]
     if as_json:
         print_json(account)
@@ -76,42 +54,6 @@ def command(file: Path, for_ns: int | None, overwrite: bool, cluster: str | None
         click.echo(_render(account), err=True)
     if recording.failure is not None:
         raise RunError(str(recording.failure))
-
-
-class _Until:
-    """When to stop recording: told to, the cluster is gone, or its model time has gone on by `for_ns`."""
-
-    def __init__(self, manifest: Manifest, for_ns: int | None, recording: Recording):
-        self._manifest, self._for_ns, self._recording = manifest, for_ns, recording
-        self._begin_ns: int | None = None
-        self._ended = False
-        self._look_s = 0.0
-
-    def end(self) -> None:
-        self._ended = True
-
-    def over(self) -> bool:
-        now = time.monotonic()
-        if now >= self._look_s:
-            self._look_s = now + LOOK_S
-            self._ended = self._ended or not runs(self._manifest)
-        if self._for_ns is None or self._ended:
-            return self._ended
-        model_ns = _model_ns(self._manifest)
-        if model_ns is None:
-            model_ns = self._recording.collector.t_ns or None
-        if self._begin_ns is None:
-            self._begin_ns = model_ns
-        return (
-            self._begin_ns is not None and model_ns is not None and model_ns - self._begin_ns >= self._for_ns
-        )
-
-
-def _model_ns(manifest: Manifest) -> int | None:
-    """Model time now; None under the virtual clock, where only what is heard tells it."""
-    if manifest.clock != "wall" or manifest.t0_ns is None:
-        return None
-    return max(0, time.monotonic_ns() - manifest.t0_ns)
 
 
 def _facts(manifest: Manifest) -> tuple[Header, list[str]]:

@@ -20,6 +20,7 @@ from neurobus.cli.common import (
     recorder,
     recording_options,
     trust_option,
+    with_option,
 )
 from neurobus.cli.plain import CELLS, use_stand_ins
 from neurobus.cluster.options import Options, refuse_pace
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 @click.option("--top", "as_top", is_flag=True, help="Watch it in this terminal, as `neurobus top` does.")
 @click.option("--raster", is_flag=True, help="Draw its spikes in characters as they happen.")
 @click.option("--only", metavar="IDS", help="Which neurons of --replay are played back: a,exc,AV*,n.3..7.")
+@with_option
 @trust_option
 @json_option
 def command(
@@ -97,6 +99,7 @@ def command(
     only: str | None,
     as_top: bool,
     raster: bool,
+    observers: tuple[str, ...],
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -106,6 +109,7 @@ def command(
     neurobus run configs/first/ring.toml --for 2s --record ring.mcap
     neurobus run configs/balanced.toml --clock virtual --set groups.exc.count=200
     neurobus run configs/worm/worm.toml --set switches.touch_nose=true --raster
+    neurobus run configs/first/ring.toml --for 2s --with mine:Count,every=100
 
     To resume without naming CONFIG looks for models in the current folder alone; beside the config that DIR
     names only with --trust.
@@ -129,8 +133,9 @@ def command(
     with fork_server_ahead() as fork_server:  # it imports while we do
         from neurobus.cli.perform import perform
         from neurobus.cluster.launcher import Launch
+        from neurobus.observer import programs
 
-        options.programs = recorder(record, overwrite)
+        options.programs = [*recorder(record, overwrite), *programs(observers)]
         if replayed is not None:
             options.replaced = recorded_spikes(replayed, ids_of(only) or [])
         during = view(as_top, raster, for_ns)

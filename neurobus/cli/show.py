@@ -17,7 +17,7 @@ from neurobus.cli.common import cluster_option, find_models, json_option, print_
 from neurobus.cluster import folder as folders
 from neurobus.cluster.build import network_of
 from neurobus.cluster.folder import Manifest
-from neurobus.cluster.observer import Observer
+from neurobus.cluster.observer import LiveObserver
 from neurobus.cluster.options import Options
 from neurobus.config.locate import meant
 from neurobus.errors import InputError, RunError
@@ -142,7 +142,7 @@ def _begin(manifest: Manifest, name: str) -> int:
     if manifest.clock == "wall":
         assert manifest.t0_ns is not None
         return int((time.monotonic_ns() - manifest.t0_ns + LEAD_NS) // manifest.dt_ns)
-    observer = Observer(manifest, f"{name}-clock")
+    observer = LiveObserver(manifest, f"{name}-clock")
     try:
         observer.ask()
         give_up = time.monotonic() + PATIENCE_S

@@ -24,7 +24,7 @@ from neurobus.cli.plain import CELLS, use_stand_ins
 from neurobus.cli.topfigures import Depolarisation, figure, headline, spikes_per_s
 from neurobus.cluster import folder as folders
 from neurobus.cluster.live import Live
-from neurobus.cluster.observer import Observer
+from neurobus.cluster.observer import LiveObserver
 from neurobus.errors import InputError
 
 LISTEN_S = 1.2
@@ -62,7 +62,7 @@ def command(cluster: str | None, once: bool, only: str | None, as_json: bool) ->
     shown: Sequence[int] = [i for i, name in enumerate(manifest.ids) if name not in manifest.left]
     if only is not None:
         shown = picked(manifest, [only])
-    with closing(Observer(manifest, f"top-{os.getpid()}")) as observer:
+    with closing(LiveObserver(manifest, f"top-{os.getpid()}")) as observer:
         if once:
             _listen(observer)
             if as_json:
@@ -77,7 +77,7 @@ def command(cluster: str | None, once: bool, only: str | None, as_json: bool) ->
             click.echo(_farewell(observer.live))
 
 
-def _listen(observer: Observer) -> None:
+def _listen(observer: LiveObserver) -> None:
     """Until there is a rate and every process has answered, or has had its time, or the run has ended."""
     begun = asked = time.monotonic()
     observer.ask()

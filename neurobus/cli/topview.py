@@ -31,7 +31,7 @@ from neurobus.cli.clusters import picked
 from neurobus.cli.topfigures import Depolarisation, default_push, figure, headline, weight_picture
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.live import BIN_NS, BINS
-from neurobus.cluster.observer import Observer
+from neurobus.cluster.observer import LiveObserver
 from neurobus.errors import InputError, NeurobusError
 
 LISTEN_HZ, FIELD_HZ, LIST_HZ, SORT_HZ, ALIVE_HZ, WEIGHTS_HZ = 25, 10, 5, 1, 2, 3
@@ -117,7 +117,7 @@ def strip(rgb: bytes, width: int, back: led.RGB) -> Iterator[Segment]:
 class Lines(Widget):
     """A widget of lines that repaints those that changed."""
 
-    def __init__(self, observer: Observer, depolarisation: Depolarisation):
+    def __init__(self, observer: LiveObserver, depolarisation: Depolarisation):
         super().__init__()
         self.observer, self.live = observer, observer.live
         self.depolarisation = depolarisation
@@ -208,7 +208,7 @@ class Rows(Lines):
 
     can_focus = True
 
-    def __init__(self, observer: Observer, depolarisation: Depolarisation):
+    def __init__(self, observer: LiveObserver, depolarisation: Depolarisation):
         super().__init__(observer, depolarisation)
         self.order: list[int] = list(range(len(observer.manifest.ids)))
         self.at = self.first = 0
@@ -349,7 +349,7 @@ class Top(App[str]):
     ]
     SORTS = ("id", "rate")
 
-    def __init__(self, observer: Observer):
+    def __init__(self, observer: LiveObserver):
         super().__init__()
         self.observer, self._manifest = observer, observer.manifest
         depolarisation = Depolarisation(observer.manifest)

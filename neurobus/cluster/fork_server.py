@@ -36,7 +36,7 @@ from neurobus.cluster import folder as folders
 from neurobus.cluster import prewarm, roles, room
 from neurobus.cluster import state as states
 from neurobus.cluster.build import build
-from neurobus.cluster.options import ObserverContext, Options
+from neurobus.cluster.options import ObserverContext, Options, program_name
 from neurobus.cluster.orphan import OrphanedError, hung_up, work_while_held
 from neurobus.cluster.resume import resume_step, state_at
 from neurobus.errors import InputError, NeurobusError
@@ -65,7 +65,7 @@ class Prepared:
         self.manifest = roles.manifest(self.build, folder, os.getppid(), time.time_ns())
         self.programs: dict[str, Callable[[], None]] = {}
         for module, arguments in options.programs:
-            name = module.rpartition(".")[2]
+            name = program_name(module, arguments)
             main: Callable[[ObserverContext], None] = importlib.import_module(module).main
             context = roles.observer_context(self.build, name, arguments, self.manifest, folder, lifeline)
             self.programs[name] = partial(main, context)

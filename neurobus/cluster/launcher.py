@@ -23,7 +23,7 @@ from neurobus.bounds import LAST_STEP, last_step
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
 from neurobus.cluster import guests, reports, resume, spawning
-from neurobus.cluster.options import Options, refuse_pace
+from neurobus.cluster.options import Options, program_name, refuse_pace
 from neurobus.cluster.pipe import Pipe
 from neurobus.cluster.policy import RestartPolicy
 from neurobus.cluster.summary import RESUME, Summary, busiest, of_boards, resume_hint, total
@@ -88,7 +88,7 @@ class Launcher:
         self._ready: set[str] = set()
         self._pids: dict[str, int] = {}
         self._epochs: dict[str, int] = {}
-        self._programs = [module.rpartition(".")[2] for module, _ in launch.options.programs]
+        self._programs = [program_name(*program) for program in launch.options.programs]
         self._dead_programs: set[str] = set()
         self._guests: set[str] = set()
         self._seeing_off = False
@@ -287,6 +287,8 @@ class Launcher:
                 summary.record = final.get("path", summary.record)
                 told = [what for what, who in self._troubles.items() if name in who]
                 summary.notes += [note for note in final.get("notes", []) if note not in told]
+            elif name not in self._dead_programs:
+                summary.notes.append(f"{name} did not answer at the end; what it missed is not known")
         silent = sorted(self._guests - self._farewells.keys())
         if silent:
             missed = f"what {'it' if len(silent) == 1 else 'they'} missed is not known"
@@ -340,7 +342,7 @@ class Launcher:
             saved = self.launch.options.state if self._saved_step else None
             resume = resume_hint(saved, self.launch.resume_with, "; continue with: {}") if saved else ""
             if how and not started:
-                self._failure = InputError(f"{_who(name)}: {how}")
+                self._failure = InputError(f"{name if name in self._programs else _who(name)}: {how}")
             else:
                 self._failure = RunError(f"{name} died: {cause}{resume}")
             return

@@ -1,4 +1,4 @@
-"""An observer of a running cluster: listens on the tap, asks for figures, pokes. Costs the run little."""
+"""What `neurobus top` observes: a running cluster, as `Live` has it. It also asks for figures, and pokes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.cluster.live import CONDUCTOR, Live
-from neurobus.events import Control, Stimulus
-from neurobus.guard import Guard, file_of
+from neurobus.events import Control, Event, Stimulus
+from neurobus.observer import Listening, Observer, Run
 from neurobus.wire import bus as wire
 
 ASK_S = 0.25
@@ -19,22 +19,17 @@ POKE_LEAD_NS = 5_000_000
 """Under the wall clock a poke is stamped this far ahead, to be in time."""
 
 
-class Observer:
+class LiveObserver(Observer):
     """One cluster, watched: `live` is what is known of it. Raises RunError when its bus does not answer."""
 
     def __init__(self, manifest: folders.Manifest, name: str):
         self.manifest, self.live = manifest, Live(manifest)
         self._edition = (0, 0)
         self.ask_every_s = max(ASK_S, manifest.processes / REPORTS_PER_S)
-        self._guard = Guard(lambda line: None, file_of(folders.state_dir(), name))
         self._peer = Peer(manifest.bus, observer=True)
         try:
-            self._peer.subscribe(wire.SPIKES + b"/")
-            if "replay" in manifest.options:
-                self._peer.subscribe(wire.SAMPLES + b"/")  # nobody there answers questions
-            self._peer.subscribe(wire.REPORT + b"/")
-            self._peer.subscribe(wire.LED + b"/")
-            self._peer.join(name)
+            run, peer = Run.of_manifest(manifest), self._peer
+            self._listening = Listening(self, run, peer, name, from_start=False, tell=lambda line: None)
         except BaseException:
             self._peer.close()
             raise
@@ -48,21 +43,17 @@ class Observer:
         if self.manifest.clock == "virtual":
             self._peer.send(wire.encode(Control(CONDUCTOR, "report")))
 
+    def hears(self) -> set[bytes]:
+        potentials = {wire.SAMPLES} if "replay" in self.manifest.options else set()  # nobody there is asked
+        return {wire.SPIKES, wire.REPORT, wire.LED} | potentials
+
+    def on_event(self, event: Event, receipt_ns: int) -> None:
+        self.live.hear(event, time.monotonic())
+
     def listen(self, budget_s: float) -> None:
         """Hear what has arrived, for at most about `budget_s`; the rest waits."""
         self._tick()
-        now = time.monotonic()
-        give_up = now + budget_s
-        for data in self._peer.frames():
-            try:
-                self.live.hear(wire.decode(data), now)
-            except wire.Malformed:
-                self.live.malformed += 1
-            except Exception as error:
-                self.live.malformed += 1
-                self._guard.caught(error)
-            if (now := time.monotonic()) > give_up:
-                return
+        self._listening.listen(budget_s)
 
     def _tick(self) -> None:
         """The wall clock's model time goes on in silence too."""

@@ -95,6 +95,12 @@ class Options:
         return found
 
 
+def program_name(module: str, arguments: dict[str, Any]) -> str:
+    """What a program of a run is called on the bus; there may be several of one module."""
+    name: str = arguments.get("name") or module.rpartition(".")[2]
+    return name
+
+
 def refuse_pace(pace: float | None, clock: str | None) -> None:
     """Raises InputError where a pace is asked of the wall clock. `clock` None: not known yet."""
     if pace is not None and clock == "wall":

@@ -110,6 +110,69 @@ def test_an_observer_that_stands_still_costs_the_run_nothing(config, run, launch
         assert spikes_in(log) == spikes_in(calm)
 
 
+# -- of a user's own -----------------------------------------------------------------------------------------
+
+OWN = """
+import os, time
+from neurobus.observer import Observer
+
+class Count(Observer):
+    def __init__(self, sleep: float = 0.0):
+        self.n, self.sleep = 0, sleep
+
+    def on_spikes(self, t_ns, neurons):
+        self.n += len(t_ns)
+        time.sleep(self.sleep)
+
+    def on_end(self):
+        return f"{self.n} spikes"
+
+class Dies(Observer):
+    def on_spikes(self, t_ns, neurons):
+        os.kill(os.getpid(), 9)
+
+class Raises(Observer):
+    def on_spikes(self, t_ns, neurons):
+        raise ValueError("no such thing")
+
+class Unborn(Observer):
+    def __init__(self):
+        raise ValueError("not today")
+"""
+
+
+@pytest.mark.parametrize("clock", ["wall", "virtual"])
+def test_observers_of_a_users_own_hear_all_and_cost_the_run_nothing(config, run, tmp_path, clock):
+    path, log = config(NETWORK, own__py=OWN), tmp_path / "log.mcap"
+    observers = [word for name in ("Count", "Dies", "Raises") for word in ("--with", f"own:{name}")]
+    done = run(path, "--clock", clock, "--for", "1s", "--record", log, *observers)
+    assert (done.summary["lost"], done.summary["late"], done.summary["restarts"]) == (0, 0, 0)
+    notes = "\n".join(done.summary["notes"])
+    assert f"observer:own: {len(spikes_in(log))} spikes" in notes
+    assert "observer:own#2 died (killed by SIGKILL); the run went on without it" in notes
+    assert "observer:own#3: dropped a frame: ValueError: no such thing (traceback in " in notes
+    assert done.summary["observers"]["observer:own"]["lost"] == 0
+
+
+def test_one_that_cannot_begin_is_one_line_before_the_start(config, neurobus):
+    path = config(NETWORK, own__py=OWN)
+    for word, says in (("own:Unborn", "observer:own: ValueError: not today (traceback in "),
+                       ("own:Nobody", "observer:own: observer 'own.Nobody' does not import")):  # fmt: skip
+        done = neurobus("run", path, "--for", "1s", "--with", word)
+        assert done.returncode == 2
+        assert done.stderr.startswith(says) and done.stderr.count("\n") == 1
+
+
+def test_one_that_joins_a_run_under_way(config, launch, neurobus, tmp_path):
+    cluster = launch(config(NETWORK, own__py=OWN), "--clock", "wall")
+    neurobus.cwd = tmp_path
+    done = neurobus("observe", "own:Count", "--for", "300ms", "--json")
+    account = json.loads(done.stdout)
+    assert (done.returncode, account["lost"], account["malformed"]) == (0, 0, 0)
+    assert account["spikes"] > 0 and account["notes"][0].endswith(f": {account['spikes']} spikes")
+    assert cluster.stop().summary["lost"] == 0
+
+
 # -- garbage ------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ LAYERS = [
     {"wire"},
     {"node"},
     {"bus"},
-    {"cluster"},
+    {"cluster", "observer"},
     {"log", "bridge", "classroom.witness"},
     {"exhibits"},
     {"cli", "__main__"},

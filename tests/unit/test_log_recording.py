@@ -10,29 +10,25 @@ from neurobus.events import Samples, Spikes
 from neurobus.log import Log, read
 from neurobus.log.info import describe, render
 from neurobus.log.recording import Recording
+from neurobus.observer import Listening, Run
 from neurobus.wire import bus as wire
+from tests.helpers import NoPeer
 from tests.mutants import HEADER
 
 MS = 1_000_000
 
 
-class Bus:
-    """A peer that is told nothing by anybody."""
-
-    fd = -1
-
-    def subscribe(self, prefix: bytes) -> None: ...
-
-    def join(self, name: str) -> None: ...
+RUN = Run("x", HEADER.clock, HEADER.seed, HEADER.dt_ns, HEADER.ids, 0, {}, {}, 0)
 
 
 def recorded(path: Path, events: list[Spikes | Samples], joined_ns: int | None = None, begin_ns: int = 0,
              end_ns: int = 40 * MS) -> tuple[Log, dict[str, object]]:  # fmt: skip
-    recording = Recording(path, HEADER, Bus(), "record-1", False, True, joined_ns, begin_ns=begin_ns)  # type: ignore[arg-type]
+    recording = Recording(path, HEADER, "record-1", joined_ns, begin_ns=begin_ns)
+    listening = Listening(recording, RUN, NoPeer(), "record-1", False, print)  # type: ignore[arg-type]
     for event in events:
-        recording.take(wire.encode(event), 5)
-    recording.stopped = {"end_ns": end_ns}
-    account = recording.close()
+        listening.take(wire.encode(event), 5)
+    listening.accounts.end_ns = end_ns
+    account = listening.close()
     return read(path), account
 
 
