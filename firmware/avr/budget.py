@@ -12,11 +12,11 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
-FLASH = {"atmega8": 8192, "atmega328p": 32768}
-BOOT = {"atmega8": 0, "atmega328p": 512}
-"""Bytes of a boot loader (optiboot) at the end of the flash."""
-RAM = {"atmega8": 1024, "atmega328p": 2048}
+sys.path.append(str(Path(__file__).parents[2]))
+from neurobus.wire.mcus import MCUS
+
 RETURN = 2
 """Bytes of a return address."""
 
@@ -92,20 +92,21 @@ def deepest(found: dict[str, Function], name: str, way: tuple[str, ...] = ()) ->
 
 
 def main() -> int:
-    objdump, elf, mcu = sys.argv[1:]
+    objdump, elf, name = sys.argv[1:]
+    mcu = MCUS[name]
     listing = subprocess.run([objdump, "-d", elf], check=True, capture_output=True, text=True).stdout
     sections = subprocess.run([objdump, "-h", elf], check=True, capture_output=True, text=True).stdout
     size = {m[1]: int(m[2], 16) for m in re.finditer(r"^ *\d+ (\.\w+) +([0-9a-f]{8})", sections, re.M)}
-    found = functions(listing, FLASH[mcu])
+    found = functions(listing, mcu.flash)
     stack, path = deepest(found, "main")
     interrupt, handler = max(deepest(found, n) for n in found if re.fullmatch(r"__vector_\d+", n))
     stack += RETURN + RETURN + interrupt  # main is called; the interrupt pushes where it was
     flash, ram = size[".text"] + size[".data"], sum(size.get(s, 0) for s in (".data", ".bss", ".noinit"))
-    room = FLASH[mcu] - BOOT[mcu]
-    print(f"{elf}: flash {flash} of {room} bytes, RAM {ram} + deepest stack {stack} of {RAM[mcu]}")
+    room = mcu.flash - mcu.boot
+    print(f"{elf}: flash {flash} of {room} bytes, RAM {ram} + deepest stack {stack} of {mcu.ram}")
     print(f"  deepest: {' → '.join(path)}, interrupted by {' → '.join(handler)}")
-    if flash > room or ram + stack > RAM[mcu]:
-        print(f"budget: {elf} does not fit the {mcu}", file=sys.stderr)
+    if flash > room or ram + stack > mcu.ram:
+        print(f"budget: {elf} does not fit the {name}", file=sys.stderr)
         return 1
     return 0
 

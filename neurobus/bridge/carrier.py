@@ -31,6 +31,7 @@ import numpy as np
 
 from neurobus import led
 from neurobus.bridge import session as link_session
+from neurobus.bridge.hardware import REFLASH
 from neurobus.bridge.image import CHIPS, Chip, State, chip_for
 from neurobus.bridge.session import Hello, Session
 from neurobus.errors import InputError
@@ -608,7 +609,7 @@ class Carrier:
         return (
             f"'{self.neuron}' is a {model}, which the chip '{needed.kind}' can be; this board runs "
             f"'{self.hello.chip}': make firmware CHIP={needed.kind} && "
-            f"neurobus flash PORT --board uno|nano|atmega8 --chip {needed.kind}"
+            f"{REFLASH} --chip {needed.kind}"
         )
 
     def _on_lent(self, data: dict[str, Any], now: float) -> None:

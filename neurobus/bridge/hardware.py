@@ -4,46 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from neurobus.wire.mcus import MCUS, Kind
+
 
 @dataclass(frozen=True)
-class Hardware:
-    """`part`, `programmer`, `flash_baud`: avrdude's -p, -c and -b; no baud rate for a programmer of its own.
+class Hardware(Kind):
+    """`mcu`: its microcontroller's name; `part`: avrdude's -p."""
 
-    `firmware`: stem of the .elf and .hex that `make firmware` builds for it. `baud`: of the link.
-    """
-
-    name: str
     mcu: str
-    clock_hz: int
-    baud: int
-    firmware: str
     part: str
-    programmer: str
-    flash_baud: int | None
-    doc: str
 
 
 BOARDS = {
-    board.name: board
-    for board in (
-        Hardware("uno", "atmega328p", 16_000_000, 500_000, "uno", "m328p", "arduino", 115_200, "Arduino Uno"),
-        Hardware(
-            "nano", "atmega328p", 16_000_000, 500_000, "uno", "m328p", "arduino", 115_200, "Arduino Nano"
-        ),
-        Hardware(
-            "nano-old", "atmega328p", 16_000_000, 500_000, "uno", "m328p", "arduino", 57_600,
-            "Arduino Nano with the bootloader of before 2018, as most clones have",
-        ),
-        Hardware(
-            "atmega8", "atmega8", 16_000_000, 500_000, "atmega8-16", "m8", "usbasp", None,
-            "bare ATmega8 with a 16 MHz crystal, by a USBasp",
-        ),
-        Hardware(
-            "atmega8-8mhz", "atmega8", 8_000_000, 250_000, "atmega8-8", "m8", "usbasp", None,
-            "bare ATmega8 at 8 MHz, by a USBasp",
-        ),
-    )
-}  # fmt: skip
+    kind.name: Hardware(**vars(kind), mcu=mcu.name, part=mcu.part)
+    for mcu in sorted(MCUS.values(), key=lambda mcu: -mcu.flash)
+    for kind in mcu.kinds
+}
+"""The largest first: who asks for any board gets that."""
+FIRMWARES = {board.firmware: board for board in reversed(BOARDS.values())}
+"""A kind of board for each firmware there is, the smallest first."""
+REFLASH = f"neurobus flash PORT --board {'|'.join(BOARDS)}"
 
 
 def flash_command(

@@ -23,6 +23,7 @@ from enum import Enum
 
 from neurobus import led
 from neurobus.bridge.clocksync import WRAP, ClockSync
+from neurobus.bridge.hardware import REFLASH
 from neurobus.bridge.transport import Foreign, Transport
 from neurobus.wire import link
 from neurobus.wire.framing import crc16
@@ -567,5 +568,5 @@ def _reflash(found: Foreign) -> str:
     return (
         f"the board speaks link version {found.version}, schema {found.schema:08x}; "
         f"this neurobus speaks {link.VERSION}, {link.SCHEMA:08x}: "
-        "reflash it with 'neurobus flash PORT --board uno|nano|atmega8'"
+        f"reflash it with '{REFLASH}'"
     )

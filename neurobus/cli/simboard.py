@@ -18,6 +18,7 @@ from neurobus.bridge.image import CHIPS
 from neurobus.bridge.simboard import Rig, RigError, SimBoard
 from neurobus.cli.common import json_option, on_interrupt, print_json
 from neurobus.errors import InputError, RunError
+from neurobus.wire.mcus import MCUS
 
 STRIPS = ("ws2811", "ws2812", "ws2813", "ws2815", "ws2818")
 LOOK_S = 0.2
@@ -28,7 +29,7 @@ FIRST_SERIAL = 0x51B00000
 @click.command(name="simboard")
 @click.option("-n", "number", type=click.IntRange(1, 200), default=1, help="How many. Default: 1.")
 @click.option("--board", "kind", type=click.Choice(list(hardware.BOARDS)), help="Which kind. Default: uno.")
-@click.option("--mcu", type=click.Choice(["atmega8", "atmega328p"]), help="Choose the kind by its chip,")
+@click.option("--mcu", type=click.Choice(list(MCUS)), help="Choose the kind by its chip,")
 @click.option("--clock", metavar="HZ", help="and by its clock: 16M or 8M.")
 @click.option(
     "--led", "chip", type=click.Choice(STRIPS), default="ws2812", help="The strip. Default: ws2812."

@@ -71,7 +71,7 @@ def test_recursion_and_pointers_have_no_bound() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("kind", ["uno", "atmega8", "atmega8-8mhz"])
+@pytest.mark.parametrize("kind", [board.name for board in hardware.FIRMWARES.values()])
 def test_no_board_is_deeper_than_the_budget_says(tools: None, start: Start, kind: str) -> None:
     one = hardware.BOARDS[kind]
     elf = simboard.firmware(one)

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from neurobus.bridge import hardware, simboard
 from neurobus.bridge import port as ports
-from neurobus.bridge import simboard
 from neurobus.bridge.port import Port, Unplugged
 from neurobus.bridge.simboard import Rig, RigError
 from neurobus.errors import InputError
@@ -27,7 +27,7 @@ from tests.helpers import until
 
 pytestmark = pytest.mark.process
 
-KINDS = [("atmega328p", 16_000_000), ("atmega8", 16_000_000), ("atmega8", 8_000_000)]
+KINDS = [(board.mcu, board.clock_hz) for board in hardware.FIRMWARES.values()]
 LEDS, DEAF, STORE, CAUSE, HANG, BUTTON, LOOP, FAINT, FLAGS = range(0x80, 0x89)
 
 
@@ -320,7 +320,10 @@ def test_the_button(probe: Probe, start: Start) -> None:
 # -- EEPROM -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mcu", "clock_hz", "ms"), [(*KINDS[0], 3.4), (*KINDS[1], 8.5), (*KINDS[2], 8.5)])
+@pytest.mark.parametrize(
+    ("mcu", "clock_hz", "ms"),
+    [("atmega328p", 16_000_000, 3.4), ("atmega8", 16_000_000, 8.5), ("atmega8", 8_000_000, 8.5)],
+)
 def test_eeprom_takes_its_time(probe: Probe, start: Start, mcu: str, clock_hz: int, ms: float) -> None:
     rig = start(probe(mcu, clock_hz))
     with opened(rig, baud=BAUD[clock_hz]) as port:

@@ -50,7 +50,7 @@ class Bench:
 
     def cycles(self, mcu: str, name: str, *sources: object) -> int:
         elf = self.folder / f"{name}.elf"
-        flags = ("-mmcu=" + mcu, "-Os", *WARNINGS, "-DF_CPU=16000000UL", '-DBOARD="boards/uno.h"',
+        flags = ("-mmcu=" + mcu, "-Os", *WARNINGS, "-DF_CPU=16000000UL", '-DBOARD="boards/atmega328p.h"',
                  '-DCHIP="chip_race.h"', f"-I{AVR}", f"-I{self.folder}")  # fmt: skip
         build("avr-gcc", *flags, "-o", elf, *sources)
         done = subprocess.run([self.counter, mcu, elf, "1000"], capture_output=True, text=True)
