@@ -8,6 +8,8 @@ LONGEST_RUN = 1 << 30
 """Steps. A key on the wire is `step << 32 | source` in an int64, and no step is as large as this one: 29 h of
 model time at dt = 0.1 ms, 18 min at 1 µs."""
 LAST_STEP = LONGEST_RUN - 1
+MOST_NS = 1 << 62
+"""No time of a model, and no count, lies beyond."""
 LONGEST_DELAY = 1 << 20
 """Steps. Each neuron keeps what is under way to it by step: 17 MB a receptor for as long a delay."""
 

@@ -1,8 +1,10 @@
-"""What travels on the bus, as plain values. Times are integer nanoseconds of model time."""
+"""Spikes, potentials, pokes and strips as plain values. Times are integer nanoseconds of model time.
+
+The rest of what travels on the bus, controls and reports, is declared in `neurobus.wire`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,30 +54,9 @@ class Stimulus:
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
-    """A word to nodes: `verb` and its arguments. `to` is "*" or a stream."""
-
-    to: str
-    verb: str
-    args: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A word from a node, or from the conductor, recorder or launcher."""
-
-    origin: str
-    verb: str
-    data: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Led:
     """What the strip on a neuron's board shows: red, green, blue of each LED, 3 bytes a LED."""
 
     neuron: str
     t_ns: int
     rgb: bytes
-
-
-Event = Spikes | Samples | Stimulus | Control | Report | Led

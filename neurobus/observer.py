@@ -42,11 +42,14 @@ from neurobus.cluster import guests
 from neurobus.cluster.options import ObserverContext
 from neurobus.config.schema import wrong_id
 from neurobus.errors import InputError
-from neurobus.events import Control, Event, Led, Report, Samples, Spikes, Stimulus
+from neurobus.events import Led, Samples, Spikes, Stimulus
 from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Ledger
 from neurobus.loading import load_class
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.bus import Event
+from neurobus.wire.message import Control, Report, ReportMessage
 
 Times = npt.NDArray[np.int64]
 """Integer ns of model time."""
@@ -177,7 +180,7 @@ class Observer:
         """A poke, once it is stamped."""
 
     def on_report(self, report: Report) -> None:
-        """What a process says of itself, `neurobus.wire` has the list."""
+        """What a process says of itself: `report.message` is one of `neurobus.wire.verbs` or `lease`."""
 
     def on_lights(self, led: Led) -> None:
         """What the strip of a board shows."""
@@ -282,8 +285,8 @@ class Listening:
         try:
             event: Event | None = wire.decode(data)
             if isinstance(event, Control):
-                if event.verb == "stop":
-                    self.stopped, self.accounts.end_ns = True, event.args.get("end_ns")
+                if isinstance(event.message, verbs.Stop):
+                    self.stopped, self.accounts.end_ns = True, event.message.end_ns
                 return
             if isinstance(event, (Spikes, Samples)):
                 event = self.accounts.fresh(event)
@@ -339,19 +342,19 @@ def serve_program(
     """Be a program of a run to its end. `patient`: with a queue without limit, as nothing may be missed."""
     peer = Peer(Endpoints(**context.endpoints), observer=not patient)
 
-    def say(verb: str, data: dict[str, Any]) -> None:
-        peer.send(wire.encode(Report(context.name, verb, data)))
+    def say(message: ReportMessage) -> None:
+        peer.send(wire.encode(Report(context.name, message)))
 
-    def tell(what: str, **more: Any) -> None:
-        say("trouble", {"what": what, **more})
+    def tell(what: str, stop: bool = False) -> None:
+        say(verbs.Trouble(what, stop))
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listening = Listening(
         observer, Run.of_context(context), peer, context.name, from_start, tell, context.streams
     )
-    say("ready", {"pid": os.getpid()})
+    say(verbs.Ready(pid=os.getpid()))
     listening.serve(lambda: False, context.lifeline_fd)
-    say("final", listening.close())
+    say(verbs.Farewell(listening.close()))
     peer.close()
 
 

@@ -21,7 +21,6 @@ from neurobus.bus.peer import Peer
 from neurobus.bus.schedule import Schedule
 from neurobus.cluster import folder as folders
 from neurobus.config import loads
-from neurobus.events import Control, Report
 from neurobus.log import read
 from neurobus.network import Network, build
 from neurobus.node.core import Core, Emission, SourceCore, joined
@@ -29,6 +28,8 @@ from neurobus.node.kernel import layout as T
 from neurobus.node.loan import STEP_BITS, Loan
 from neurobus.placement import Plan, place
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Control, Report, fields
 
 AHEAD = 1000
 """Steps that sources run ahead, as under the conductor."""
@@ -293,13 +294,35 @@ class Cluster:
         with self.peer() as peer:
             peer.subscribe(wire.REPORT + b"/")
             peer.join("test-status")
-            peer.send(wire.encode(Control(wire.EVERYONE, "report")))
+            peer.send(wire.encode(Control(wire.EVERYONE, verbs.AskStatus())))
             give_up = time.monotonic() + 10
             while streams - heard.keys() and time.monotonic() < give_up:
-                event = wire.decode(peer.wait(0.2) or wire.encode(Report("nobody", "")))
-                if isinstance(event, Report) and event.verb == "status":
-                    heard[event.origin] = event.data
+                data = peer.wait(0.2)
+                event = wire.decode(data) if data is not None else None
+                if isinstance(event, Report) and isinstance(event.message, verbs.Status):
+                    heard[event.origin] = fields(event.message)
         return heard
+
+
+def word(kind: bytes, name: str, verb: str, args: Any) -> bytes:
+    """The frame of a control or report that may be none."""
+    return wire.frame(wire.topic(kind, name), [verb, args])
+
+
+FIGURES = dict.fromkeys(
+    ("step", "agreed", "disagreements", "returned", "spikes", "deliveries", "samples", "late", "lost",
+     "duplicates", "stale", "malformed", "cpu_s"), 0)  # fmt: skip
+
+
+def status(counts: list[int], mv: list[float], **figures: Any) -> verbs.Status:
+    """The answer of a process that counts nothing but `figures`."""
+    return verbs.Status(**{"owner": None, **FIGURES, **figures}, counts=counts, mv=mv)
+
+
+def final(**figures: Any) -> verbs.Final:
+    """The last word of a process that counts nothing but `figures`."""
+    none = {"owner": None, "counts": [], "gaps": {}, "unended": {}, "sent": (0, 0, 0)}
+    return verbs.Final(**{**FIGURES, **none, **figures})
 
 
 def inputs_of(core: Core, book: Loan, number: Any, at: int) -> tuple[dict[int, list[int]], Any]:

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from neurobus.bridge import port as ports
 from neurobus.bridge.carrier import Carrier, Stage, World, refuse
 from neurobus.bridge.holders import holder
@@ -25,10 +27,12 @@ from neurobus.bridge.port import Found, Line, Port, PortError, Unplugged, Why
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, NeurobusError
-from neurobus.events import Control, Report, Spikes, Stimulus
+from neurobus.events import Spikes, Stimulus
 from neurobus.guard import Guard, file_of, one_line
 from neurobus.wire import bus as wire
-from neurobus.wire import link
+from neurobus.wire import lease, link, verbs
+from neurobus.wire.message import Control, ControlMessage, Report, ReportMessage
+from neurobus.wire.reasons import Reason
 
 NAME = "bridge"
 BAUD = 500_000
@@ -132,7 +136,7 @@ class Bridge:
             self._guard = Guard(self._troubled, file_of(folders.state_dir(), NAME))
             self._guard.watch(self._loop, self._again)
             self._loop.add_reader(self._peer.fd, self._readable)
-            self._report("ready", {"pid": os.getpid(), "epoch": 0, "next_step": 0})
+            self._report(verbs.Ready(pid=os.getpid(), epoch=0, next_step=0))
             self._idle_s = self._loop.time()
             self._spawn(self._beats())
             self._spawn(self._watch())
@@ -167,7 +171,7 @@ class Bridge:
 
     def _troubled(self, line: str) -> None:
         self._log(line)
-        self._report("trouble", {"what": f"passed over an error: {line}"})
+        self._report(verbs.Trouble(f"passed over an error: {line}"))
 
     async def _beats(self) -> None:
         """Each neuron on loan is told that we live, and how far its board has come."""
@@ -175,7 +179,7 @@ class Bridge:
             await asyncio.sleep(BEAT_S)
             if self.carriers:
                 at = {c.neuron: c.horizon for c in self.carriers if c.horizon is not None}
-                self._send(wire.encode(Control(NAME, "beat", {"at": at})))
+                self._send(wire.encode(Control(NAME, lease.Heartbeat(at))))
 
     async def _watch(self) -> None:
         folder = folders.runtime_dir() / self.manifest.name
@@ -206,15 +210,15 @@ class Bridge:
             self._farewell = True
             boards = [*self._gone, *map(self.describe, self.carriers)]
             lost = sum(board["missed"] for board in boards)
-            self._report("final", {"lost": lost, "boards": boards, "malformed": self.malformed})
+            self._report(verbs.Farewell({"lost": lost, "boards": boards, "malformed": self.malformed}))
 
     # -- the bus --------------------------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
         self._peer.send(data)
 
-    def _report(self, verb: str, data: dict[str, Any]) -> None:
-        self._send(wire.encode(Report(NAME, verb, data)))
+    def _report(self, message: ReportMessage) -> None:
+        self._send(wire.encode(Report(NAME, message)))
 
     def _listen(self, streams: list[str], then: Callable[[], None]) -> None:
         """Subscribe, and say hello until we hear ourselves: then all subscriptions before are in force."""
@@ -256,9 +260,7 @@ class Bridge:
         now = self._loop.time()
         if data[:1] == wire.DUTY:
             _, name, payload = wire.split(data)
-            row = wire.unpack(payload)
-            if not isinstance(row, list) or len(row) != 7:
-                raise wire.Malformed("not a duty")
+            row = wire.read_duty(payload)
             for carrier in self.carriers:
                 if carrier.neuron == name:
                     self._touch(carrier).duty(row, now)
@@ -282,29 +284,28 @@ class Bridge:
         elif isinstance(event, Report):
             for carrier in list(self.carriers):
                 if carrier.neuron == event.origin:
-                    self._touch(carrier).report(event, now)
+                    self._touch(carrier).report(event.message, now)
         elif isinstance(event, Control):
             if event.to == NAME:
-                self._asked(event)
+                self._asked(event.message)
             elif event.to == wire.EVERYONE:
-                self._everyone(event)
+                self._everyone(event.message)
             else:
                 for carrier in self.carriers:
                     if carrier.neuron == event.to:
-                        self._touch(carrier).control(event)
+                        self._touch(carrier).control(event.message)
 
-    def _everyone(self, event: Control) -> None:
-        if event.verb in ("start", "stop"):
-            step = event.args.get("stop_step" if event.verb == "start" else "step")
-            if type(step) is int and self.wall:
+    def _everyone(self, message: ControlMessage) -> None:
+        match message:
+            case verbs.Start(stop_step=int(step)) | verbs.Stop(step=int(step)) if self.wall:
                 self._limit = step if self._limit is None else min(step, self._limit)
                 when = self._t0_s() + self._limit * self.manifest.dt_ns * 1e-9 + END_S
                 self._loop.call_at(when, self._run_over)
-        elif event.verb == "exit":
-            self._done.set()
+            case verbs.Exit():
+                self._done.set()
 
     def _run_over(self) -> None:
-        self._end("the run has ended")
+        self._end(Reason.RUN_ENDED.value)
 
     # -- boards ---------------------------------------------------------------------------------------
 
@@ -439,7 +440,7 @@ class Bridge:
             return
         request = self._requests.pop(id(carrier), None)
         if request is not None:
-            self._report("answer", {"request": request, "done": True, "error": why})
+            self._report(verbs.Answer(request, True, error=why))
         self._word(carrier, f"{carrier.neuron}: {why}")
         row = self.describe(carrier)
         line = self._lines.pop(id(carrier), None)
@@ -465,50 +466,60 @@ class Bridge:
 
     def _word(self, carrier: Carrier, text: str) -> None:
         self._log(text)
-        self._report("word", {"neuron": carrier.neuron, "text": text})
+        self._report(verbs.Word(carrier.neuron, text))
         request = self._requests.get(id(carrier))
         if request is not None and carrier.stage is Stage.OWNING:
             self._requests.pop(id(carrier))
-            self._report("answer", {"request": request, "done": True, "text": text,
-                                    "board": self.describe(carrier)})  # fmt: skip
+            self._report(verbs.Answer(request, True, text=text, board=self.describe(carrier)))
 
     # -- what the verbs ask ---------------------------------------------------------------------------
 
-    def _asked(self, event: Control) -> None:
-        args = event.args
-        if event.verb == "start":
-            self._everyone(event)
-            return
-        if event.verb == "beat":
-            return
-        if event.verb == "farewell":
-            self._say_farewell()
-            return
-        request = str(args.get("request", ""))
-        try:
-            answer = getattr(self, f"_do_{event.verb}", self._do_nothing)(request, args)
-        except NeurobusError as error:
-            answer = {"done": True, "error": str(error)}
-        if answer is not None:
-            self._report("answer", {"request": request, **answer})
-        self._flush()
+    def _asked(self, message: ControlMessage) -> None:
+        match message:
+            case verbs.Start():
+                self._everyone(message)
+            case verbs.AskFarewell():
+                self._say_farewell()
+            case verbs.Request(request=request):
+                try:
+                    answer = self._answer(message)
+                except NeurobusError as error:
+                    answer = verbs.Answer(request, True, error=str(error))
+                if answer is not None:
+                    self._report(answer)
+                self._flush()
 
-    def _do_nothing(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
-        raise wire.Malformed("nothing a bridge can do")
+    def _answer(self, asked: verbs.Request) -> verbs.Answer | None:
+        """None: the answer comes later."""
+        now, done = self._loop.time(), verbs.Answer(asked.request, True)
+        match asked:
+            case verbs.Attach():
+                self._begin_attach(asked)
+                return None
+            case verbs.Detach():
+                for carrier in (chosen := self._chosen(asked.which)):
+                    self._touch(carrier).detach(now)
+                return replace(done, detached=[self.describe(c) for c in chosen])
+            case verbs.ListBoards():
+                return replace(done, boards=[self.describe(c) for c in self.carriers])
+            case verbs.Identify():
+                for carrier in self._chosen(asked.which):
+                    self._touch(carrier).session.send(link.IDENTIFY, now, seconds=asked.seconds)
+            case verbs.SetPalette():
+                for carrier in self._chosen(asked.which):
+                    self._touch(carrier).palette(asked.colours, now)
+        return done
 
-    def _do_attach(self, request: str, args: dict[str, Any]) -> dict[str, Any] | None:
+    def _begin_attach(self, asked: verbs.Attach) -> None:
         """Open the port and begin; the answer comes when the board owns the neuron, or why it does not."""
-        neuron, name = str(args.get("neuron")), str(args.get("port"))
         manifest = self.manifest
-        refuse(neuron, manifest.ids, manifest.n_neurons, manifest.streams)
+        refuse(asked.neuron, manifest.ids, manifest.n_neurons, manifest.streams)
         if self._ending:
             raise InputError("the run is at its end")
-        self._require_free(name)
-        baud = args.get("baud") if type(args.get("baud")) is int else BAUD
-        lag_ms = args.get("lag_ms")
-        lag_s = float(lag_ms) * 1e-3 if isinstance(lag_ms, (int, float)) else None
-        self._spawn(self._attach(request, neuron, name, int(baud), lag_s))  # type: ignore[arg-type]
-        return None
+        self._require_free(asked.port)
+        baud = BAUD if asked.baud is None else asked.baud
+        lag_s = None if asked.lag_ms is None else asked.lag_ms * 1e-3
+        self._spawn(self._attach(asked.request, asked.neuron, asked.port, baud, lag_s))
 
     def _require_free(self, name: str) -> None:
         for other in self.carriers:
@@ -524,7 +535,7 @@ class Bridge:
             self._require_free(name)
             port = Port(name, baud)
         except NeurobusError as error:
-            self._report("answer", {"request": request, "done": True, "error": str(error)})
+            self._report(verbs.Answer(request, True, error=str(error)))
             return
         for kind in (wire.CONTROL, wire.REPORT, wire.STIMULUS, *(() if self.wall else (wire.DUTY,))):
             self._peer.subscribe(wire.topic(kind, neuron))
@@ -536,39 +547,13 @@ class Bridge:
         self._requests[id(carrier)] = request
         self._open(carrier, port)
 
-    def _chosen(self, args: dict[str, Any]) -> list[Carrier]:
-        which = args.get("which")
+    def _chosen(self, which: str | None) -> list[Carrier]:
         if which is None:
             return list(self.carriers)
         found = [c for c in self.carriers if which in (c.neuron, c.port, os.path.basename(c.port))]
         if not found:
             raise InputError(f"no board carries '{which}'; 'neurobus boards' lists those that are attached")
         return found
-
-    def _do_detach(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
-        now, chosen = self._loop.time(), self._chosen(args)
-        for carrier in chosen:
-            self._touch(carrier).detach(now)
-        return {"done": True, "detached": [self.describe(c) for c in chosen]}
-
-    def _do_boards(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
-        return {"done": True, "boards": [self.describe(c) for c in self.carriers]}
-
-    def _do_identify(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
-        seconds = min(max(int(args.get("seconds", 3)), 0), 255)
-        for carrier in self._chosen(args):
-            self._touch(carrier).session.send(link.IDENTIFY, self._loop.time(), seconds=seconds)
-        return {"done": True}
-
-    def _do_palette(self, request: str, args: dict[str, Any]) -> dict[str, Any]:
-        """`colours`: of rest, warm, cool, flash, three numbers each."""
-        colours: Any = tuple(tuple(int(value) for value in part) for part in args.get("colours", ()))
-        of_bytes = all(0 <= value <= 255 for part in colours for value in part)
-        if [len(part) for part in colours] != [3] * 4 or not of_bytes:
-            raise InputError("a palette is four colours: rest, warm, cool, flash")
-        for carrier in self._chosen(args):
-            self._touch(carrier).palette(colours, self._loop.time())
-        return {"done": True}
 
     def describe(self, carrier: Carrier) -> dict[str, Any]:
         """One row of `neurobus boards`."""

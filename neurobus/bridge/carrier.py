@@ -35,12 +35,14 @@ from neurobus.bridge.hardware import REFLASH
 from neurobus.bridge.image import CHIPS, Chip, State, chip_for
 from neurobus.bridge.session import Hello, Session
 from neurobus.errors import InputError
-from neurobus.events import Control, Led, Report, Spikes, Stimulus
+from neurobus.events import Led, Spikes, Stimulus
 from neurobus.ledger import Ledger
 from neurobus.loading import load
 from neurobus.model import Model
 from neurobus.wire import bus as wire
-from neurobus.wire import link
+from neurobus.wire import lease, link, verbs
+from neurobus.wire.message import Control, ControlMessage, ReportMessage
+from neurobus.wire.reasons import Reason
 
 BLINK_S = 2
 MIRROR_EVERY = 5
@@ -195,7 +197,7 @@ class Carrier:
         self._duties: deque[list[Any]] = deque()
         self._doing: list[Any] | None = None
         self._done_keys: list[int] = []
-        self._shadow: dict[int, dict[str, Any]] = {}
+        self._shadow: dict[int, lease.ShadowAnswer] = {}
         self._duties_agreed = 0
         self._cede_marked = False
         self._leaving: str | None = None
@@ -207,8 +209,8 @@ class Carrier:
 
     # -- to the bus -----------------------------------------------------------------------------------
 
-    def _control(self, verb: str, **args: Any) -> None:
-        self.world.bus(wire.encode(Control(self.neuron, verb, {"claim": self._claim, **args})))
+    def _control(self, message: ControlMessage) -> None:
+        self.world.bus(wire.encode(Control(self.neuron, message)))
 
     def _step_of(self, now: float) -> int:
         return int((now - self.world.t0_s()) * 1e9) // self.world.dt_ns
@@ -237,7 +239,7 @@ class Carrier:
         self._return_by = now + link_session.ASK_PATIENCE_S
         assert self.hello is not None
         model = CHIPS[self.hello.chip].model
-        self._control("lend", board=self.board, model=model, beat=self.world.name)
+        self._control(lease.RequestLease(self._claim, self.board, model, self.world.name))
 
     def _ask_state(self, now: float) -> None:
         self.stage, self._ask_at = Stage.COPYING, None
@@ -247,7 +249,7 @@ class Carrier:
         self._doing = None
         self._duties_agreed = 0
         self._return_by = now + link_session.ASK_PATIENCE_S
-        self._control("state")
+        self._control(lease.AskState(self._claim))
 
     # -- from the board -------------------------------------------------------------------------------
 
@@ -332,7 +334,7 @@ class Carrier:
 
     def _refused(self, why: str, now: float) -> None:
         """No session. A board that was ours once may be slow to come back."""
-        if self.stage is Stage.AWAY and "no board answers" in why:
+        if self.stage is Stage.AWAY and Reason.of(why) is Reason.NO_BOARD:
             self.world.lost(self, why)
         else:
             self._over(why)
@@ -397,7 +399,8 @@ class Carrier:
         self.stage = Stage.CEDING
         self._held = list(self._board_spikes)
         self._return_by = now + link_session.ASK_PATIENCE_S
-        self._control("cede", step=self._step_of(now + CEDE_LEAD_S) if self.world.wall else 0)
+        step = self._step_of(now + CEDE_LEAD_S) if self.world.wall else 0
+        self._control(lease.Cede(self._claim, step))
 
     def _disturbed(self, now: float, spikes: int = 0) -> None:
         """The board is not where its shadow is: an input came late, or they fired differently."""
@@ -442,7 +445,7 @@ class Carrier:
         state = self.lent.chip.unpack(data, self._state.weight)
         if self._weighing:
             self._on_scales = state
-            self._control("weigh", step=state.tick)
+            self._control(lease.AskWeights(self._claim, state.tick))
             return
         if state.waiting:
             # Inputs of the next update stand in it already: the shadow would feel them twice. Once more.
@@ -451,10 +454,8 @@ class Carrier:
             return
         self.figures.mended += 1
         self._mended_to = state.tick
-        self._control(
-            "mend", step=state.tick, state=state.rows.tobytes(), weight=state.weight.tobytes(),
-            synapses=state.marks.tobytes(),
-        )  # fmt: skip
+        columns = (column.tobytes() for column in (state.rows, state.weight, state.marks))
+        self._control(lease.Resync(self._claim, state.tick, *columns))
 
     def _fired(self, tick: int) -> None:
         self.figures.spikes += self.stage is Stage.OWNING and self.world.wall
@@ -555,54 +556,56 @@ class Carrier:
         elif self._state is not None:
             self.session.kick(max(tick, self._state.tick), self.lent.chip.kick(event.weight))
 
-    def control(self, event: Control) -> None:
+    def control(self, message: ControlMessage) -> None:
         """A control to this neuron: our own come back to us, and mark a place in the order of all frames."""
-        if event.args.get("claim") != self._claim:
-            return
-        if event.verb == "state":
-            self._marked, self._since, self._state = True, [], None
-        elif event.verb == "cede" and not self.world.wall:
-            self._cede_marked = True
+        match message:
+            case lease.AskState(claim) if claim == self._claim:
+                self._marked, self._since, self._state = True, [], None
+            case lease.Cede(claim) if claim == self._claim and not self.world.wall:
+                self._cede_marked = True
 
-    def report(self, event: Report, now: float) -> None:
+    def report(self, message: ReportMessage, now: float) -> None:
         """A word from this neuron's process."""
-        data = event.data
-        if event.verb == "ready" and self.stage not in (Stage.IDENTIFYING, Stage.AWAY, Stage.OVER):
-            self._lose("the process was restarted", now)
+        if isinstance(message, verbs.Ready):
+            if self.stage not in (Stage.IDENTIFYING, Stage.AWAY, Stage.OVER):
+                self._lose("the process was restarted", now)
             return
-        if data.get("claim") != self._claim:
+        if getattr(message, "claim", None) != self._claim:
             return
-        if event.verb == "lent" and self.stage is Stage.LENDING:
-            self._on_lent(data, now)
-        elif event.verb == "state" and self.stage is Stage.COPYING:
-            self._on_state(data, now)
-        elif event.verb == "ceded" and self.stage is Stage.CEDING:
-            self._on_ceded(data, now)
-        elif event.verb == "refused":
-            if self.stage is Stage.RETURNING:
-                self._over(self.why)
-            elif self.stage is not Stage.AWAY:
-                self._give_up(self._refusal(data), now, told=False)
-        elif event.verb == "disagreed" and self.stage is Stage.OWNING:
-            alone = [*data.get("shadow", ()), *data.get("board", ())]
-            if max(alone, default=0) > self._mended_to:
-                self._disturbed(now, len(alone))
-            else:
-                self.figures.disagreements += len(alone)
-        elif event.verb == "mended":
-            self._mending = False
-        elif event.verb == "weighed" and self._weighing:
-            self._compare_weights(data)
-            self._go_on(now)
-        elif event.verb == "shadow":
-            self._shadow[wire.integer(data, "number")] = data
-            self._maybe_answer(now)
-        elif event.verb == "owner":
-            self._returned(data, now)
+        match message:
+            case lease.Granted() if self.stage is Stage.LENDING:
+                self._on_lent(message, now)
+            case lease.StateCopy(step=int(tick)) if self.stage is Stage.COPYING and self._marked:
+                self._on_state(message, tick, now)
+            case lease.StateCopy() if self.stage is Stage.COPYING:
+                self._ask_at = now + ASK_AGAIN_S
+            case lease.Ceded() if self.stage is Stage.CEDING:
+                self._on_ceded(message, now)
+            case lease.Refused():
+                if self.stage is Stage.RETURNING:
+                    self._over(self.why)
+                elif self.stage is not Stage.AWAY:
+                    self._give_up(self._refusal(message), now, told=False)
+            case lease.Disagreed() if self.stage is Stage.OWNING:
+                alone = [*message.shadow, *message.board]
+                if max(alone, default=0) > self._mended_to:
+                    self._disturbed(now, len(alone))
+                else:
+                    self.figures.disagreements += len(alone)
+            case lease.Resynced():
+                self._mending = False
+            case lease.ShadowWeights() if self._weighing:
+                self._compare_weights(message)
+                self._go_on(now)
+            case lease.ShadowAnswer():
+                self._shadow[message.number] = message
+                self._maybe_answer(now)
+            case lease.Owner():
+                self._returned(message.why, now)
 
-    def _refusal(self, data: dict[str, Any]) -> str:
-        """Why there is no loan, and what to flash where another chip could be this neuron."""
-        model, why = str(data.get("model")), str(data.get("why"))
+    def _refusal(self, refused: lease.Refused) -> str:
+        """Why there is no lease, and what to flash where another chip could be this neuron."""
+        model, why = refused.model, refused.why
         needed = chip_for(model)
         if self.hello is None or needed is None or needed.kind == self.hello.chip:
             return why
@@ -612,9 +615,9 @@ class Carrier:
             f"{REFLASH} --chip {needed.kind}"
         )
 
-    def _on_lent(self, data: dict[str, Any], now: float) -> None:
+    def _on_lent(self, leased: lease.Granted, now: float) -> None:
         try:
-            lent = self._read_lent(data)
+            lent = self._read_lent(leased)
         except (KeyError, TypeError, ValueError) as error:
             self._give_up(str(error), now)
             return
@@ -633,32 +636,28 @@ class Carrier:
         if self._claim == claim and self.stage is Stage.LENDING:
             self.stage, self._ask_at = Stage.COPYING, 0.0
 
-    def _read_lent(self, data: dict[str, Any]) -> Lent:
-        model = load(str(data["model"]))
+    def _read_lent(self, leased: lease.Granted) -> Lent:
+        model = load(leased.model)
         assert issubclass(model, Model) and self.hello is not None
-        params = {name: np.array([value]) for name, value in data["params"].items()}
-        constants = model.prepare(params, data["dt_ns"] / 1e6)
-        source, delay, receptor = (np.frombuffer(data[k], np.int64) for k in ("source", "delay", "receptor"))
+        params = {name: np.array([value]) for name, value in leased.params.items()}
+        constants = model.prepare(params, leased.dt_ns / 1e6)
+        columns = (leased.source, leased.delay, leased.receptor)
+        source, delay, receptor = (np.frombuffer(column, np.int64) for column in columns)
         chip = CHIPS[self.hello.chip](constants, receptor)
         synapses: dict[int, list[tuple[int, int]]] = {}
         for pre, steps, number in zip(source.tolist(), delay.tolist(), chip.number.tolist(), strict=True):
             synapses.setdefault(pre, []).append((steps - 1, number))
-        return Lent(synapses, chip, data["index"], list(data["heard"]),
-                    data["min_delay"], data["epoch"], dict(data["errors"]))  # fmt: skip
+        return Lent(synapses, chip, leased.index, leased.heard,
+                    leased.min_delay, leased.epoch, leased.errors)  # fmt: skip
 
-    def _on_state(self, data: dict[str, Any], now: float) -> None:
+    def _on_state(self, told: lease.StateCopy, tick: int, now: float) -> None:
         """The neuron at t0. What came since our own question waits in `_since`, or in the duties."""
         assert self.lent is not None
-        if data.get("step") is None or not self._marked:
-            self._ask_at = now + ASK_AGAIN_S
-            return
         n = self.lent.chip.n
-        tick = wire.integer(data, "step")
-        rows = np.frombuffer(data["state"], np.float64)
-        state = State(tick, rows, np.frombuffer(data["weight"], np.float64),
-                      np.frombuffer(data["synapses"], np.float64)[:n])  # fmt: skip
-        if errors := data.get("errors"):
-            self.lent.errors.update(errors)
+        rows = np.frombuffer(told.state, np.float64)
+        state = State(tick, rows, np.frombuffer(told.weight, np.float64),
+                      np.frombuffer(told.synapses, np.float64)[:n])  # fmt: skip
+        self.lent.errors.update(told.errors)
         try:
             image = self.lent.chip.pack(state)
         except (KeyError, ValueError) as error:
@@ -666,10 +665,10 @@ class Carrier:
             return
         self._state = state
         self.session.load(image, link.CHIP[self.lent.chip.kind], now)
-        keys = np.frombuffer(data["keys"], np.int64)
+        keys = np.frombuffer(told.keys, np.int64)
         self._feel([(key >> STEP_BITS, key & 0xFFFFFFFF) for key in keys.tolist()])
-        for update, _, weight in data["pokes"]:
-            self.session.kick(int(update), self.lent.chip.kick(float(weight)))
+        for update, _, weight in told.pokes:
+            self.session.kick(update, self.lent.chip.kick(weight))
         since, self._since = self._since, []
         for what, *rest in since:
             if what == "spikes":
@@ -678,8 +677,8 @@ class Carrier:
                 self.session.kick(max(rest[0], tick), self.lent.chip.kick(rest[1]))
         self._owner_spikes = []
 
-    def _on_ceded(self, data: dict[str, Any], now: float) -> None:
-        self._from_step = wire.integer(data, "step")
+    def _on_ceded(self, ceded: lease.Ceded, now: float) -> None:
+        self._from_step = ceded.step
         self.stage, self._return_by = Stage.OWNING, None
         self.figures.hand_overs += 1
         self.figures.attempts = 0
@@ -698,11 +697,11 @@ class Carrier:
 
     # -- under the virtual clock --------------------------------------------------------------------
 
-    def duty(self, row: list[Any], now: float) -> None:
+    def duty(self, row: wire.Duty, now: float) -> None:
         """A duty of the conductor to our neuron's process. The last element tells whether it is ours."""
         if not self._marked or self.stage in (Stage.AWAY, Stage.OVER, Stage.LENDING):
             return
-        if row[6] == "catch-up":
+        if row.order is wire.Order.CATCH_UP:
             return
         self._duties.append([*row, self._cede_marked])
         self._next_duty(now)
@@ -731,7 +730,7 @@ class Carrier:
         # Not ours: the process answers, and what it fired is heard as anybody hears it.
         self._board_spikes += self._done_keys
         number, self._doing = self._doing[0], None
-        self._control("consent", number=number)
+        self._control(lease.Acknowledge(self._claim, number))
         self._shadow.pop(number, None)
         self._duties_agreed += 1
         if self.stage is Stage.CATCHING_UP and not self._duties:
@@ -752,26 +751,28 @@ class Carrier:
         shadow = self._shadow.get(number)
         if shadow is None or self._weighing:
             return
-        if (doing[6] == "stop" or self._leaving is not None) and not (self._weighed or self._mending):
+        if (doing[6] is wire.Order.STOP or self._leaving is not None) and not (
+            self._weighed or self._mending
+        ):
             # Both stand at the end of this duty, and get no other before it is answered.
             self._weigh(now)
             return
         del self._shadow[number]
         index = self.lent.index
         keys = np.array([tick << STEP_BITS | index for tick in self._done_keys], np.int64).tobytes()
-        next_step = wire.integer(shadow, "next_step")
-        if keys != shadow["keys"]:
-            alone = np.setxor1d(np.frombuffer(keys, np.int64), np.frombuffer(shadow["keys"], np.int64))
+        next_step = shadow.next_step
+        if keys != shadow.keys:
+            alone = np.setxor1d(np.frombuffer(keys, np.int64), np.frombuffer(shadow.keys, np.int64))
             next_step = min(next_step, doing[1] + 1)
             self._disturbed(now, len(alone))
-        sample_keys = shadow["sample_keys"]
+        sample_keys = shadow.sample_keys
         firsts = [int(np.frombuffer(k, np.int64)[0]) >> STEP_BITS for k in (keys, sample_keys) if k]
         answer = wire.Answer(number, self.lent.epoch, next_step, min(firsts, default=-1), self._seq, keys,
-                             self._sample_seq, sample_keys, shadow["sample_mv"])  # fmt: skip
+                             self._sample_seq, sample_keys, shadow.sample_mv)  # fmt: skip
         self._seq += len(self._done_keys)
         self._sample_seq += len(sample_keys) // 8
         self.figures.spikes += len(self._done_keys)
-        if doing[6] == "stop":
+        if doing[6] is wire.Order.STOP:
             self.world.last(self)
         self.world.bus(wire.frame(wire.topic(wire.ANSWER, self.neuron), tuple(answer)))
         self._doing = None
@@ -793,7 +794,7 @@ class Carrier:
         self.why = why
         self.figures.losses += owned
         if told and self.stage is not Stage.IDENTIFYING:
-            self._control("release", horizon=self.horizon or 0, why=why)
+            self._control(lease.Release(self._claim, self.horizon or 0, why))
         self.stage, self._state, self._marked = Stage.AWAY, None, False
         if self._leaving is not None:
             self._over(why)
@@ -829,7 +830,7 @@ class Carrier:
         self.why, self._after_return = self._leaving, Stage.OVER
         f, horizon = self.figures, self.horizon or 0
         self.stage, self._return_by = Stage.RETURNING, now + RETURN_S
-        self._control("release", horizon=horizon, why=self.why, weighed=f.weighed, off=f.weights_off)
+        self._control(lease.Release(self._claim, horizon, self.why, f.weighed, f.weights_off))
 
     # Spikes tell nothing of a weight that no sample has asked for since it was learnt.
 
@@ -839,13 +840,13 @@ class Carrier:
         self._on_scales, self._return_by = None, now + RETURN_S
         self._read_board(now)
 
-    def _compare_weights(self, data: dict[str, Any]) -> None:
+    def _compare_weights(self, told: lease.ShadowWeights) -> None:
         mine, lent = self._on_scales, self.lent
         if mine is None or lent is None:
             return
-        theirs = np.frombuffer(data["weight"], np.float64)
+        theirs = np.frombuffer(told.weight, np.float64)
         off = int(np.count_nonzero(lent.chip.whole(mine.weight) != lent.chip.whole(theirs)))
-        if off and (wire.integer(data, "step") != mine.tick or mine.waiting):
+        if off and (told.step != mine.tick or mine.waiting):
             return  # by the wall clock the shadow may have learnt on already: that tells nothing
         self.figures.weighed += len(lent.chip.whole(theirs))
         self.figures.weights_off += off
@@ -860,7 +861,7 @@ class Carrier:
         elif self._leaving is not None:
             self._release(now)
 
-    def _returned(self, data: dict[str, Any], now: float) -> None:
+    def _returned(self, why: str, now: float) -> None:
         """The process owns its neuron."""
         if self.stage is Stage.RETURNING:
             if self.session.stage is link_session.Stage.RUNNING:
@@ -868,11 +869,11 @@ class Carrier:
             self._over(self.why)
         elif self.stage is not Stage.AWAY:
             # It took the neuron back by itself: it had not heard us for too long.
-            self._lose(str(data.get("why")), now, told=False)
+            self._lose(why, now, told=False)
 
     def _give_up(self, why: str, now: float, told: bool = True) -> None:
         if told:
-            self._control("release", horizon=self.horizon or 0, why=why)
+            self._control(lease.Release(self._claim, self.horizon or 0, why))
         self._over(why)
 
     def _over(self, why: str) -> None:

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from msgspec.structs import replace
 
 from neurobus.bridge.bridge import NAME
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import NeurobusError, RunError
-from neurobus.events import Control, Report
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Control, Report
 
 START_S = 15.0
 ANSWER_S = 3.0
@@ -57,11 +59,11 @@ class Client:
         self._peer, self._manifest, self._word, self._n = peer, manifest, word, 0
         self._asked: dict[str, bytes] = {}
 
-    def begin(self, verb: str, **args: Any) -> str:
+    def begin(self, message: verbs.Request) -> str:
         """Ask; returns the request's name."""
         self._n += 1
         request = f"{os.getpid()}-{self._n}"
-        self._asked[request] = wire.encode(Control(NAME, verb, {"request": request, **args}))
+        self._asked[request] = wire.encode(Control(NAME, replace(message, request=request)))
         self._peer.send(self._asked[request])
         return request
 
@@ -73,18 +75,18 @@ class Client:
             raise RunError(f"'{self._manifest.name}' has ended")
         _start(self._manifest)
         for event in self.events(START_S):
-            if event is not None and event.verb == "ready":
+            if event is not None and isinstance(event.message, verbs.Ready):
                 return
         raise RunError(f"the bridge did not start; see {_log(self._manifest)}")
 
-    def end(self, request: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+    def end(self, request: str, timeout_s: float = ANSWER_S) -> verbs.Answer:
         """The answer. Raises Refused with the reason, RunError when there is none."""
         (answer,) = self.all([request], timeout_s)
         return answer
 
-    def all(self, requests: list[str], timeout_s: float) -> list[dict[str, Any]]:
+    def all(self, requests: list[str], timeout_s: float) -> list[verbs.Answer]:
         """The answers to several requests, in their order. Raises Refused for the first that is none."""
-        answers: dict[str, dict[str, Any]] = {}
+        answers: dict[str, verbs.Answer] = {}
         looked = time.monotonic()
         for event in self.events(timeout_s):
             if event is None:
@@ -95,12 +97,13 @@ class Client:
                         for request in requests:
                             if request not in answers:
                                 self._peer.send(self._asked[request])
-            elif event.verb == "word":
-                self._word(str(event.data.get("text")))
-            elif event.verb == "answer" and event.data.get("request") in requests:
-                answers[str(event.data["request"])] = event.data
-                if event.data.get("error"):
-                    raise Refused(str(event.data["error"]))
+                continue
+            if isinstance(said := event.message, verbs.Word):
+                self._word(said.text)
+            elif isinstance(said, verbs.Answer) and said.request in requests:
+                answers[said.request] = said
+                if said.error:
+                    raise Refused(said.error)
                 if all(request in answers for request in requests):
                     return [answers[request] for request in requests]
         raise RunError("the bridge does not answer; is the run at its end?")

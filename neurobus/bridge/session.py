@@ -28,6 +28,7 @@ from neurobus.bridge.transport import Foreign, Transport
 from neurobus.wire import link
 from neurobus.wire.framing import crc16
 from neurobus.wire.link import Message, Packet
+from neurobus.wire.reasons import Reason
 
 PING_S = 0.5
 FIRST_PINGS, FIRST_PING_S = 8, 0.01
@@ -510,7 +511,7 @@ class Session:
         if self.stage is Stage.ASKING and now >= self._give_up:
             self.stage = Stage.CLOSED
             self.transport.close()
-            events.append(Refused("no board answers; does it run our firmware, at this baud?"))
+            events.append(Refused(Reason.NO_BOARD.value))
         if self.stage in (Stage.CLOSED, Stage.ASKING):
             return events
         if now >= self._ping_due:

@@ -19,12 +19,13 @@ import zmq
 from neurobus.bounds import LAST_STEP
 from neurobus.bus.peer import OBSERVER_HWM, PATIENT_HWM, Endpoints, await_frame, receive
 from neurobus.bus.schedule import Schedule
-from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
+from neurobus.events import Led, Samples, Spikes, Stimulus
 from neurobus.guard import Guard
 from neurobus.ledger import REFUSED, Ledger
-from neurobus.node.weighing import ORDER as RECORD
 from neurobus.wire import bus as wire
-from neurobus.wire.bus import EPOCH_BITS, MOST_EPOCHS, MOST_FRAMES, MOST_NS, NEVER, Answer
+from neurobus.wire import verbs
+from neurobus.wire.bus import EPOCH_BITS, MOST_EPOCHS, MOST_FRAMES, MOST_NS, NEVER, Answer, Order
+from neurobus.wire.message import Control, ControlMessage, Report, ReportMessage
 from neurobus.words import some
 
 NAME = "conductor"
@@ -93,7 +94,7 @@ class Conductor:
         self._duty_topic = [wire.topic(wire.DUTY, name) for name in score.names]
         self._waiting: dict[int, bytes] = {}
         self._silent_told: set[str] = set()
-        self._catching_up: dict[int, tuple[int, str | None] | None] = {}
+        self._catching_up: dict[int, tuple[int, Order | None] | None] = {}
         """Processes back from the dead, with horizon and order of the duty that they still owe."""
         self._duty_number = [0] * len(score.names)
         self._history: list[list[tuple[bytes, bytes, bytes, Any]]] = [[] for _ in score.names]
@@ -125,6 +126,9 @@ class Conductor:
     def _publish(self, data: bytes) -> None:
         self._outward.send(data)
         self._tap.send(data)
+
+    def _report(self, message: ReportMessage) -> None:
+        self._publish(wire.encode(Report(NAME, message)))
 
     def _observe(self, data: bytes) -> None:
         """Spikes and samples go only where somebody listens to such."""
@@ -169,7 +173,7 @@ class Conductor:
             self._guard.caught(error)
 
     def _troubled(self, line: str) -> None:
-        self._publish(wire.encode(Report(NAME, "trouble", {"what": f"passed over an error: {line}"})))
+        self._report(verbs.Trouble(f"passed over an error: {line}"))
 
     def _other(self, data: bytes) -> None:
         event = wire.decode(data)
@@ -179,12 +183,12 @@ class Conductor:
             if event.origin == NAME:
                 raise wire.Malformed("somebody else speaks as the conductor")
             number = self._number.get(event.origin)
-            if event.verb == "ready" and number is not None:
-                self._joined(number, event.data)
+            if isinstance(event.message, verbs.Ready) and number is not None:
+                self._joined(number, event.message)
             self._publish(data)
         elif isinstance(event, Control):
             if event.to == NAME:
-                self._control(event)
+                self._control(event.message)
             else:
                 self._publish(data)
         elif isinstance(event, Led):
@@ -192,27 +196,25 @@ class Conductor:
         else:
             self.malformed += 1  # spikes reach the conductor in answers only
 
-    def _control(self, event: Control) -> None:
-        if event.verb == "start" and not self._started:
-            pace = event.args.get("pace")
-            if not isinstance(pace, (int, float, type(None))):
-                raise wire.Malformed("pace is no number")
-            if event.args.get("stop_step") is not None:
-                self._limit, self._endless = min(wire.integer(event.args, "stop_step"), LAST_STEP), False
-            self._pace = pace or 0.0
-            self._t0 = time.monotonic()
-            self._started = True
-            if self._score.snapshot_every_s:
-                self._snapshot_due = self._t0 + self._score.snapshot_every_s
-        elif event.verb == "report":
-            self._publish(wire.encode(Report(NAME, "status", self._figures())))
-        elif event.verb == "exit":
-            self._exit = True
-        elif event.verb == "stop":
-            self._endless = False
-            self._limit = min(
-                self._limit, max(self._schedule.horizon, self._source_horizon, self._model_step())
-            )
+    def _control(self, message: ControlMessage) -> None:
+        match message:
+            case verbs.Start() if not self._started:
+                if message.stop_step is not None:
+                    self._limit, self._endless = min(message.stop_step, LAST_STEP), False
+                self._pace = message.pace or 0.0
+                self._t0 = time.monotonic()
+                self._started = True
+                if self._score.snapshot_every_s:
+                    self._snapshot_due = self._t0 + self._score.snapshot_every_s
+            case verbs.AskStatus():
+                self._report(verbs.ConductorStatus(*self._figures(self._model_step())))
+            case verbs.Exit():
+                self._exit = True
+            case verbs.Stop():
+                self._endless = False
+                self._limit = min(
+                    self._limit, max(self._schedule.horizon, self._source_horizon, self._model_step())
+                )
 
     def _model_step(self) -> int:
         """Where model time stands: the horizon, or under a pace the clock on the wall, which in silence
@@ -237,10 +239,10 @@ class Conductor:
         stamped = Stimulus(event.neuron, step * self._score.dt_ns, event.weight, event.origin)
         self._publish(wire.encode(stamped))
 
-    def _joined(self, p: int, data: dict[str, Any]) -> None:
+    def _joined(self, p: int, ready: verbs.Ready) -> None:
         """A process has joined for the first time, or again after a restart: tell it what it missed."""
-        next_step, epoch = wire.integer(data, "next_step"), wire.integer(data, "epoch")
-        if not self._epoch[p] < epoch <= MOST_EPOCHS:
+        next_step, epoch = ready.next_step, ready.epoch
+        if next_step is None or epoch is None or not self._epoch[p] < epoch <= MOST_EPOCHS:
             raise wire.Malformed("a process of an epoch that is over, or that no run comes to")
         self._epoch[p] = epoch
         # Numbers of an epoch are greater than all of those before it: what is sent to a process that is
@@ -257,11 +259,11 @@ class Conductor:
         # again while it catches up still has that duty before it.
         outstanding = self._waiting.pop(p, None)
         if p not in self._catching_up:
-            order = wire.Duty(*wire.unpack(wire.split(outstanding)[2])).order if outstanding else None
+            order = wire.read_duty(wire.split(outstanding)[2]).order if outstanding else None
             self._catching_up[p] = (self._duty_horizon[p], order) if outstanding else None
         keys, sample_keys, sample_mv = (b"".join(part[i] for part in self._history[p]) for i in range(3))
         stimuli = [row for part in self._history[p] for row in part[3] or ()]
-        self._send(p, self._done_to[p], keys, sample_keys, sample_mv, stimuli or None, "catch-up")
+        self._send(p, self._done_to[p], keys, sample_keys, sample_mv, stimuli or None, Order.CATCH_UP)
 
     # -- duties and answers -----------------------------------------------------------------------
 
@@ -273,7 +275,7 @@ class Conductor:
         sample_keys: bytes,
         sample_mv: bytes,
         stimuli: Any,
-        order: str | None,
+        order: Order | None,
     ) -> None:
         self.duties += 1
         number = self._duty_number[p] = self._duty_number[p] + 1
@@ -283,7 +285,7 @@ class Conductor:
         self._duty_horizon[p] = horizon
         self._outward.send(data)
 
-    def _dispatch(self, p: int, horizon: int, order: str | None = None) -> None:
+    def _dispatch(self, p: int, horizon: int, order: Order | None = None) -> None:
         taken = self._schedule.take(p)
         if taken[0] or taken[1] or taken[3]:
             self._history[p].append(taken)
@@ -370,7 +372,7 @@ class Conductor:
         if names and not self._silent_told.issuperset(names):
             self._silent_told.update(names)
             word = f"no answer from {some(names)} for {SILENT_S:g} s, and the run waits (is it stopped?)"
-            self._publish(wire.encode(Report(NAME, "trouble", {"what": word})))
+            self._report(verbs.Trouble(word))
 
     # -- the run ------------------------------------------------------------------------------------
 
@@ -398,7 +400,7 @@ class Conductor:
                     self._weigh()
                     continue
                 if self._endless and self._over:
-                    self._publish(wire.encode(Report(NAME, "trouble", {"what": THE_END})))
+                    self._report(verbs.Trouble(THE_END))
                     break
                 if not self._endless:
                     break
@@ -430,7 +432,7 @@ class Conductor:
             self._handle(data)
         return False
 
-    def _everyone(self, horizon: int, order: str) -> None:
+    def _everyone(self, horizon: int, order: Order) -> None:
         for p in range(len(self._score.names)):
             self._dispatch(p, max(horizon, self._done_to[p]), order)
         self._collect()
@@ -443,7 +445,7 @@ class Conductor:
     def _weigh(self) -> None:
         """Have the weights told that are recorded, all at one step: nothing happens before it any more."""
         for p in self._score.weighed:
-            self._dispatch(p, self._weigh_at, RECORD)
+            self._dispatch(p, self._weigh_at, Order.RECORD)
         self._collect()
         self._schedule.horizon = max(self._schedule.horizon, self._weigh_at)
         self._weigh_at += self._score.weigh_every
@@ -455,34 +457,30 @@ class Conductor:
             for p in active:
                 self._dispatch(p, self._schedule.horizon)
             self._collect()
-        self._everyone(step, "snapshot")
+        self._everyone(step, Order.SNAPSHOT)
         self._history = [[] for _ in self._history]
         self._snapshot_due = time.monotonic() + self._score.snapshot_every_s
-        self._publish(wire.encode(Report(NAME, "snapshot", {"step": step})))
+        self._report(verbs.SnapshotTaken(step))
 
     def _finish(self) -> None:
         if not self._alive():
             return
         if self._score.snapshot_every_s:
             self._snapshot()
-        self._everyone(self._limit, "stop")
+        self._everyone(self._limit, Order.STOP)
         for p, name in enumerate(self._score.names):
             end = self._ledger.accounts[name]
             last = Spikes(name, end.epoch, end.expected, [], None if self._score.single[p] else [], True)
             self._observe(wire.encode(last))
-        self._publish(wire.encode(Report(NAME, "final", {**self._figures(), "step": self._limit})))
+        self._report(verbs.ConductorFinal(*self._figures(self._limit)))
 
-    def _figures(self) -> dict[str, Any]:
-        """For live views and for the summary."""
-        return {
-            "step": min(self._model_step(), self._limit),
-            "rounds": self._schedule.rounds,
-            "duties": self.duties,
-            "malformed": self.malformed,
-            "ledger": self._ledger.totals(),
-            "gaps": self._ledger.gaps(),
-            "samples": self._sample_ledger.totals(),
-        }
+    def _figures(self, step: int) -> tuple[Any, ...]:
+        """`verbs.ConductorFigures`, for live views and for the summary."""
+        return (
+            min(step, self._limit), self._schedule.rounds, self.duties, self.malformed,
+            verbs.Totals(**self._ledger.totals()), self._ledger.gaps(),
+            verbs.Totals(**self._sample_ledger.totals()),
+        )  # fmt: skip
 
     def serve_until_exit(self) -> None:
         """Go on forwarding (reports, farewells) until told to exit."""

@@ -13,8 +13,9 @@ import numpy as np
 from neurobus.classroom.lesson import Timing
 from neurobus.classroom.readout import SILENT, Readout
 from neurobus.cluster.options import ObserverContext
-from neurobus.events import Report
 from neurobus.observer import Observer, Times, serve_program
+from neurobus.wire import verbs
+from neurobus.wire.message import Report
 
 MODULE = "neurobus.classroom.witness"
 PROGRESS = "answers.npz"
@@ -77,7 +78,7 @@ class Witness(Observer):
         self.newest = max(self.newest, steps[-1])
 
     def on_report(self, report: Report) -> None:
-        if report.verb == "snapshot":
+        if isinstance(report.message, verbs.SnapshotTaken):
             self.on_tick()
 
     def on_tick(self) -> None:

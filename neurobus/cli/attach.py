@@ -11,6 +11,7 @@ from neurobus.bridge.port import resolve
 from neurobus.cli.clusters import chosen, started
 from neurobus.cli.common import TIME, cluster_option, json_option, print_rows
 from neurobus.errors import InputError
+from neurobus.wire import verbs
 from neurobus.words import counted
 
 
@@ -60,16 +61,14 @@ def command(
     with client.connected(manifest, start=True, word=word) as bridge:
         requests = [
             bridge.begin(
-                "attach",
-                port=name,
-                neuron=neuron,
-                baud=baud,
-                lag_ms=None if lag_ns is None else lag_ns * 1e-6,
+                verbs.Attach(
+                    port=name, neuron=neuron, baud=baud, lag_ms=None if lag_ns is None else lag_ns * 1e-6
+                )
             )
             for name, neuron in zip(names, neurons, strict=True)
         ]
         answers = bridge.all(requests, client.ATTACH_S)
-    boards = [answer["board"] for answer in answers]
+    boards = [answer.board or {} for answer in answers]
     if as_json:
         print_rows(boards)
         return

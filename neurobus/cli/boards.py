@@ -13,6 +13,7 @@ from neurobus.bridge import client
 from neurobus.cli.clusters import started
 from neurobus.cli.common import at_most, cluster_option, json_option, print_json
 from neurobus.errors import InputError
+from neurobus.wire import verbs
 
 MOST_S = 30.0
 """No answer is waited for longer; each wait has a limit of its own, and ends sooner."""
@@ -48,10 +49,10 @@ def command(blink: str | None, palette: str | None, cluster: str | None, as_json
         return
     with at_most(MOST_S, "the bridge does not answer"), client.connected(manifest) as bridge:
         if blink is not None:
-            bridge.end(bridge.begin("identify", which=blink, seconds=3))
+            bridge.end(bridge.begin(verbs.Identify(which=blink, seconds=3)))
         if colours is not None:
-            bridge.end(bridge.begin("palette", colours=colours))
-        boards = bridge.end(bridge.begin("boards"))["boards"]
+            bridge.end(bridge.begin(verbs.SetPalette(colours=colours)))
+        boards = bridge.end(bridge.begin(verbs.ListBoards())).boards or []
     if as_json:
         print_json(boards)
         return
@@ -82,7 +83,7 @@ def _row(board: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def _colours(text: str) -> list[list[int]]:
+def _colours(text: str) -> Any:
     parts = [part.strip().removeprefix("#") for part in text.split(",")]
     try:
         colours = [list(bytes.fromhex(part)) for part in parts]

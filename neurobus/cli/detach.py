@@ -7,6 +7,7 @@ import click
 from neurobus.bridge import client
 from neurobus.cli.clusters import started
 from neurobus.cli.common import at_most, cluster_option, json_option, print_json
+from neurobus.wire import verbs
 
 MOST_S = 60.0
 """No answer is waited for longer, however many boards there are."""
@@ -24,8 +25,8 @@ def command(which: tuple[str, ...], cluster: str | None, as_json: bool) -> None:
     """
     manifest = started(cluster)
     with at_most(MOST_S, "the bridge does not answer"), client.connected(manifest) as bridge:
-        answers = [bridge.end(bridge.begin("detach", which=name)) for name in which or (None,)]
-    boards = [board for answer in answers for board in answer["detached"]]
+        answers = [bridge.end(bridge.begin(verbs.Detach(which=name))) for name in which or (None,)]
+    boards = [board for answer in answers for board in answer.detached or ()]
     if as_json:
         print_json(boards)
         return

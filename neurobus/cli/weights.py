@@ -14,12 +14,12 @@ from neurobus.cli.clusters import chosen, started
 from neurobus.cli.common import cluster_option, json_option, print_json
 from neurobus.cluster.folder import Manifest
 from neurobus.errors import InputError, RunError
-from neurobus.events import Control, Report
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Control, Report
 from neurobus.words import counted
 
 PATIENCE_S = 5.0
-COLUMNS = ("pre", "weight", "delay", "receptor", "kind")
 
 
 @click.command(name="weights")
@@ -66,25 +66,25 @@ def _asked(manifest: Manifest, neuron: str) -> tuple[list[dict[str, Any]], int]:
     try:
         peer.subscribe(wire.topic(wire.REPORT, stream))
         peer.join(f"weights-{os.getpid()}")
-        peer.send(wire.encode(Control(stream, "weights", {"neuron": neuron})))
+        peer.send(wire.encode(Control(stream, verbs.AskWeights(neuron))))
         give_up = time.monotonic() + PATIENCE_S
         while (left := give_up - time.monotonic()) > 0:
             data = peer.wait(left)
             if data is None:
                 break
-            with contextlib.suppress(wire.Malformed, KeyError, IndexError, TypeError):
+            with contextlib.suppress(wire.Malformed, IndexError):
                 event = wire.decode(data)
-                if isinstance(event, Report) and event.verb == "weights":
-                    return _rows(manifest, event.data), wire.integer(event.data, "step")
+                if isinstance(event, Report) and isinstance(event.message, verbs.Weights):
+                    return _rows(manifest, event.message), event.message.step
     finally:
         peer.close()
     raise RunError(f"'{neuron}' did not answer; is the run at its end?")
 
 
-def _rows(manifest: Manifest, data: dict[str, Any]) -> list[dict[str, Any]]:
-    columns = zip(*(data[name] for name in COLUMNS), strict=True)
+def _rows(manifest: Manifest, told: verbs.Weights) -> list[dict[str, Any]]:
+    columns = zip(told.pre, told.weight, told.delay, told.receptor, told.kind, strict=True)
     return [
         {"pre": manifest.ids[pre], "weight": weight, "delay_ms": delay * manifest.dt_ns / 1e6,
-         "receptor": receptor, "type": data["types"][kind]}
+         "receptor": receptor, "type": told.types[kind]}
         for pre, weight, delay, receptor, kind in columns
     ]  # fmt: skip

@@ -7,9 +7,9 @@ whole run: who has left keeps it, and has it again when it comes back, so that n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
+from neurobus.wire.verbs import Guest
 
 if TYPE_CHECKING:
     from neurobus.cluster.folder import Manifest
@@ -18,28 +18,9 @@ T = TypeVar("T")
 MOST = 100
 """Ids beyond those of the config, in one run."""
 TOO_MANY = f"more than {MOST} neurons were started by hand; those beyond are not let in"
-TOLD = "guest"
-"""Under this name a guest's "ready" says what it is."""
 
 
-class Presence(msgspec.Struct):
-    """What a guest tells of itself: as `Manifest.weight_units`, `levels_mv` and `grains` have it."""
-
-    neuron: bool
-    unit: str = ""
-    level_mv: tuple[float, float] | None = None
-    grain: tuple[float, int] | None = None
-
-
-def read(told: Any) -> Presence:
-    """Raises ValueError for what no guest says."""
-    try:
-        return msgspec.convert(told, Presence)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"no guest: {error}") from error
-
-
-def join(manifest: Manifest, name: str, presence: Presence) -> str | None:
+def join(manifest: Manifest, name: str, guest: Guest) -> str | None:
     """Enter a guest into a manifest. Returns why it cannot be, or None. Lists are replaced, never changed."""
     from neurobus.config.schema import wrong_id  # most launchers never read a config
 
@@ -53,10 +34,10 @@ def join(manifest: Manifest, name: str, presence: Presence) -> str | None:
     elif own and name not in manifest.external:
         return f"'{name}' joined from outside, but is alive in this run"
     index = manifest.ids.index(name)
-    manifest.weight_units = _with(manifest.weight_units, index, presence.unit, "")
-    manifest.levels_mv = _with(manifest.levels_mv, index, presence.level_mv, None)
-    manifest.grains = _with(manifest.grains, index, presence.grain, None)
-    manifest.guests = {**manifest.guests, name: presence.neuron}
+    manifest.weight_units = _with(manifest.weight_units, index, guest.unit, "")
+    manifest.levels_mv = _with(manifest.levels_mv, index, guest.level_mv, None)
+    manifest.grains = _with(manifest.grains, index, guest.grain, None)
+    manifest.guests = {**manifest.guests, name: guest.neuron}
     manifest.left = [other for other in manifest.left if other != name]
     return None
 

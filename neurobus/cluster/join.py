@@ -23,11 +23,9 @@ import numpy as np
 from neurobus import units
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.cluster import folder as folders
-from neurobus.cluster import guests
-from neurobus.cluster.levels import presence
+from neurobus.cluster.levels import as_guest
 from neurobus.config.schema import wrong_id
 from neurobus.errors import InputError, NeurobusError
-from neurobus.events import Control, Report
 from neurobus.grid import off_grid_ms, steps_up
 from neurobus.loading import load
 from neurobus.model import Array, Model, Param, Source
@@ -38,6 +36,8 @@ from neurobus.parts import Background, Currents, NeuronPart, SourcePart, uncoupl
 from neurobus.stateful_synapses import lay_out
 from neurobus.streams import Use, Words, keys, tags
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Control, Report
 
 ANSWER_S = 0.5
 
@@ -119,7 +119,7 @@ def join(
         index_of=index_of,
         n_ids=len(ids),
         late_start=True,
-        told={guests.TOLD: presence(model, core.part.params)},
+        guest=as_guest(model, core.part.params),
     )
     interrupted = False
 
@@ -145,7 +145,7 @@ def _answers(manifest: folders.Manifest, neuron: str) -> bool:
     try:
         peer.subscribe(wire.topic(wire.REPORT, neuron))
         peer.join(f"who-is-{os.getpid()}")
-        peer.send(wire.encode(Control(neuron, "report")))
+        peer.send(wire.encode(Control(neuron, verbs.AskStatus())))
         give_up = time.monotonic() + ANSWER_S
         while (left := give_up - time.monotonic()) > 0:
             data = peer.wait(left)

@@ -28,10 +28,12 @@ from neurobus.cluster.pipe import Pipe
 from neurobus.cluster.policy import RestartPolicy
 from neurobus.cluster.summary import RESUME, Summary, busiest, of_boards, resume_hint, total
 from neurobus.errors import InputError, NeurobusError, RunError
-from neurobus.events import Control, Report
 from neurobus.guard import Guard, file_of
 from neurobus.node.snapshot import path_of
 from neurobus.wire import bus as wire
+from neurobus.wire import lease, verbs
+from neurobus.wire.message import Control, ControlMessage, Report, fields
+from neurobus.wire.reasons import Reason
 from neurobus.words import some
 
 NAME = "launcher"
@@ -46,8 +48,6 @@ BRIDGE, BRIDGE_TIMEOUT_S = "bridge", 1.0
 PSS_SAMPLE = 64
 GUESTS_EVERY_S = 1.0
 """How often it is seen whether neurons started by hand are still there."""
-RUN_OVER = "the run has ended"
-"""Why every board gives its neuron back at the end; not worth a note."""
 
 
 @dataclass
@@ -82,9 +82,9 @@ class Launcher:
         self.launch, self._given = launch, fork_server
         self.summary = Summary()
         self.manifest: folders.Manifest
-        self._finals: dict[str, dict[str, Any]] = {}
+        self._finals: dict[str, verbs.Final] = {}
         self._farewells: dict[str, dict[str, Any]] = {}
-        self._conductor: dict[str, Any] | None = None
+        self._conductor: verbs.ConductorFinal | None = None
         self._ready: set[str] = set()
         self._pids: dict[str, int] = {}
         self._epochs: dict[str, int] = {}
@@ -176,10 +176,10 @@ class Launcher:
         self.manifest.t0_ns = self._t0_ns
         self.manifest.pace = launch.pace
         self.manifest.write(self.folder)
-        start = {"t0_ns": self._t0_ns, "stop_step": self._stop_step, "pace": launch.pace}
-        self._control(wire.EVERYONE, "start", start)
+        start = verbs.Start(self._t0_ns, self._stop_step, launch.pace)
+        self._control(wire.EVERYONE, start)
         if not self._wall:
-            self._control(CONDUCTOR, "start", start)
+            self._control(CONDUCTOR, start)
         launch.hooks.started(self.manifest)
         every = built["snapshot_every_s"]
         if self._wall and every and launch.options.snapshots:
@@ -187,16 +187,16 @@ class Launcher:
         await self._until(self._finished, None)
         self.summary.wall_s = time.monotonic() - started
         end = (
-            self._conductor["step"]
+            self._conductor.step
             if self._conductor
-            else max((f["step"] for f in self._finals.values()), default=begin)
+            else max((final.step for final in self._finals.values()), default=begin)
         )
         self.summary.model_s = (end - begin) * dt_ns * 1e-9
         self._measure_memory()
         if self._wall and launch.options.snapshots and every and self._finals:
             await self._last_snapshot(end)
         for name in set(self._programs) - self._dead_programs:
-            self._control(name, "stop", {"end_ns": end * dt_ns})
+            self._control(name, verbs.Stop(end_ns=end * dt_ns))
         with contextlib.suppress(RunError):
             await self._until(
                 lambda: all(
@@ -205,7 +205,7 @@ class Launcher:
                 FINAL_TIMEOUT_S if self._finals else BRIDGE_TIMEOUT_S,
             )
         if BRIDGE in self._guests and BRIDGE not in self._farewells:
-            self._control(BRIDGE, "farewell", {})
+            self._control(BRIDGE, verbs.AskFarewell())
             with contextlib.suppress(RunError):
                 await self._until(lambda: BRIDGE in self._farewells, BRIDGE_TIMEOUT_S)
         self._sum_up()
@@ -255,9 +255,9 @@ class Launcher:
         self._stopping, self._stopped_at = True, time.monotonic()
         if self._wall:
             step = (time.monotonic_ns() - self._t0_ns + STOP_LEAD_NS) // self.built["dt_ns"]
-            self._control(wire.EVERYONE, "stop", {"step": max(step, 1)})
+            self._control(wire.EVERYONE, verbs.Stop(step=max(step, 1)))
         else:
-            self._control(CONDUCTOR, "stop", {})
+            self._control(CONDUCTOR, verbs.Stop())
 
     def kill(self) -> None:
         """Stop at once."""
@@ -401,40 +401,41 @@ class Launcher:
             self.launch.hooks.word(f"{name}: {what}")
 
     def _report(self, event: Report) -> None:
-        name, data = event.origin, event.data
-        ours = name in self._epochs
-        if event.verb == "ready":
-            pid = wire.integer(data, "pid")
-            if ours and wire.integer(data, "epoch") != self._epochs[name]:
-                raise wire.Malformed("a process of another epoch")
-            if not ours and name not in self._programs:
-                self._admit(name)
-                self._welcome(name, pid, data)
-            self._ready.add(name)
-            self._pids[name] = pid
-            if hasattr(self, "_t0_ns") and self._wall:
-                self._control(
-                    name, "start", {"t0_ns": self._t0_ns, "stop_step": self._stop_step, "pace": None}
-                )
-        elif event.verb == "final":
-            if name == CONDUCTOR and not self._wall:
-                self._conductor = data
-            elif ours:
-                self._finals[name] = reports.summable(name, data)
-            elif name in (*self._programs, *self._guests):
-                self._farewells[name] = reports.farewell(data)
+        name, ours = event.origin, event.origin in self._epochs
+        match event.message:
+            case verbs.Ready() as ready:
+                self._joined(name, ready)
+            case verbs.ConductorFinal() as final if name == CONDUCTOR and not self._wall:
+                self._conductor = final
+            case verbs.Final() as final if ours:
+                self._finals[name] = final
+            case verbs.Final() | verbs.Farewell() as final if name in (*self._programs, *self._guests):
+                self._farewells[name] = reports.farewell(fields(final))
                 if name in self._guests:
                     self._see_off(name)
-            else:
+            case verbs.Final() | verbs.ConductorFinal() | verbs.Farewell():
                 raise wire.Malformed("a farewell of nobody")
-        elif event.verb == "saved" and ours:
-            self._note_saved(name, wire.integer(data, "step"))
-        elif event.verb in ("ceded", "owner") and ours:
-            self._changed_hands(name, event.verb, data)
-        elif event.verb == "trouble" and (ours or name in (*self._programs, *self._guests, CONDUCTOR)):
-            self._troubled(name, reports.text(data, "what"))
-            if data.get("stop") is True:
-                self.stop()
+            case verbs.Saved(step) if ours:
+                self._note_saved(name, step)
+            case lease.Ceded() | lease.Owner() as changed if ours:
+                self._changed_hands(name, changed)
+            case verbs.Trouble(what, stop) if ours or name in (*self._programs, *self._guests, CONDUCTOR):
+                self._troubled(name, reports.line(what))
+                if stop:
+                    self.stop()
+
+    def _joined(self, name: str, ready: verbs.Ready) -> None:
+        ours = name in self._epochs
+        if ours and ready.epoch != self._epochs[name]:
+            raise wire.Malformed("a process of another epoch")
+        if not ours and name not in self._programs:
+            self._admit(name)
+            if ready.guest is not None:  # not so the bridge
+                self._welcome(name, ready.pid, ready.guest)
+        self._ready.add(name)
+        self._pids[name] = ready.pid
+        if hasattr(self, "_t0_ns") and self._wall:
+            self._control(name, verbs.Start(self._t0_ns, self._stop_step, None))
 
     def _admit(self, name: str) -> None:
         """A peer that is none of the run's: the bridge, or a neuron started by hand. Raises Malformed."""
@@ -444,15 +445,9 @@ class Launcher:
             raise wire.Malformed("more guests than a run can have")
         self._guests.add(reports.named(name))
 
-    def _welcome(self, name: str, pid: int, data: dict[str, Any]) -> None:
+    def _welcome(self, name: str, pid: int, guest: verbs.Guest) -> None:
         """A neuron started by hand is entered into the manifest, where all verbs look."""
-        if guests.TOLD not in data:
-            return  # the bridge
-        try:
-            presence = guests.read(data[guests.TOLD])
-        except ValueError as error:
-            raise wire.Malformed(str(error)) from error
-        if (why := guests.join(self.manifest, name, presence)) is not None:
+        if (why := guests.join(self.manifest, name, guest)) is not None:
             self._troubled(NAME, why)
             return
         self._pids[name] = pid
@@ -473,13 +468,14 @@ class Launcher:
                 if not folders.alive(self._pids[name]):
                     self._see_off(name)
 
-    def _changed_hands(self, name: str, verb: str, data: dict[str, Any]) -> None:
+    def _changed_hands(self, name: str, changed: lease.Ceded | lease.Owner) -> None:
         """A board took a neuron, or its process took it back: when, why, and what it cost."""
-        epoch = reports.epoch(data)
-        told = verb == "ceded" or (data.get("owned") and data.get("why") != RUN_OVER)
-        note = f"{name} {reports.hands(verb, data, self.built['dt_ns'])}" if told else ""
-        self._epochs[name] = max(self._epochs[name], epoch)
-        if not note:
+        self._epochs[name] = max(self._epochs[name], reports.epoch(changed.epoch))
+        if isinstance(changed, lease.Ceded):
+            note = f"{name} {reports.taken(changed, self.built['dt_ns'])}"
+        elif changed.owned and Reason.of(changed.why) is not Reason.RUN_ENDED:
+            note = f"{name} {reports.returned(changed, self.built['dt_ns'])}"
+        else:
             return
         self._hands += 1
         if self._hands <= reports.MOST_TOLD:
@@ -497,10 +493,10 @@ class Launcher:
             step = (time.monotonic_ns() - self._t0_ns + STOP_LEAD_NS) // self.built["dt_ns"]
             if self._stop_step is not None and step > self._stop_step:
                 return  # that of the end is still to come; nobody goes beyond it
-            self._control(wire.EVERYONE, "snapshot", {"step": step})
+            self._control(wire.EVERYONE, verbs.TakeSnapshot(step))
 
     async def _last_snapshot(self, step: int) -> None:
-        self._control(wire.EVERYONE, "snapshot", {"step": step})
+        self._control(wire.EVERYONE, verbs.TakeSnapshot(step))
         with contextlib.suppress(RunError):
             await self._until(lambda: self._saved_step == step, FINAL_TIMEOUT_S)
 
@@ -533,9 +529,9 @@ class Launcher:
         assert self._pipe is not None
         self._pipe.tell(**command)
 
-    def _control(self, to: str, verb: str, args: dict[str, Any]) -> None:
+    def _control(self, to: str, message: ControlMessage) -> None:
         assert self._peer is not None
-        self._peer.send(wire.encode(Control(to, verb, args)))
+        self._peer.send(wire.encode(Control(to, message)))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -569,8 +565,8 @@ class Launcher:
             task.cancel()
         if self._peer is not None:
             asyncio.get_running_loop().remove_reader(self._peer.fd)
-            self._control(wire.EVERYONE, "exit", {})
-            self._control(CONDUCTOR, "exit", {})
+            self._control(wire.EVERYONE, verbs.Exit())
+            self._control(CONDUCTOR, verbs.Exit())
             self._peer.close()
         if self._pipe is not None:
             self._tell(do="end")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from neurobus.model import Array, Model, Source
 from neurobus.network import Network
+from neurobus.wire.verbs import Guest
 
 Level = tuple[float, float]
 
@@ -34,14 +33,10 @@ def _levels(model: type[Model], p: dict[str, Array], n: int) -> list[Level]:
     return list(zip(rest.tolist(), threshold.tolist(), strict=True))
 
 
-def presence(model: type[Model] | type[Source], p: dict[str, Array]) -> dict[str, Any]:
-    """What a neuron started by hand tells of itself, as `guests.Presence`. `p`: name → (1,)."""
+def as_guest(model: type[Model] | type[Source], p: dict[str, Array]) -> Guest:
+    """What a neuron started by hand tells of itself. `p`: name → (1,)."""
     if not issubclass(model, Model):
-        return {"neuron": False}
+        return Guest(neuron=False)
     grain = model.grain(p)
-    return {
-        "neuron": True,
-        "unit": model.weight_unit,
-        "level_mv": _levels(model, p, 1)[0],
-        "grain": None if grain is None else (float(grain.unit[0]), int(grain.felt)),
-    }
+    felt = None if grain is None else (float(grain.unit[0]), int(grain.felt))
+    return Guest(neuron=True, unit=model.weight_unit, level_mv=_levels(model, p, 1)[0], grain=felt)

@@ -5,13 +5,16 @@ A figure that nobody has measured yet is None (nan in an array), never zero.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neurobus.events import Event, Led, Report, Samples, Spikes
+from neurobus.events import Led, Samples, Spikes
 from neurobus.ledger import REFUSED, Ledger
+from neurobus.wire import verbs
+from neurobus.wire.bus import Event
+from neurobus.wire.message import Report, ReportMessage
 
 if TYPE_CHECKING:
     from neurobus.cluster.folder import Manifest
@@ -109,25 +112,23 @@ class Live:
                 self._spikes(event, now_s)
             elif isinstance(event, Samples):
                 self._samples(event)
-            elif isinstance(event, Report) and event.verb == "status":
-                self._report(event, now_s)
-            elif isinstance(event, Report) and event.verb == "weights":
-                self._weights(event)
+            elif isinstance(event, Report):
+                self._report(event.origin, event.message, now_s)
             elif isinstance(event, Led):
                 self.strips[self._index[event.neuron]] = event.rgb
         except (KeyError, IndexError, TypeError, ValueError):
             self.malformed += 1
 
-    def _weights(self, event: Report) -> None:
+    def _weights(self, origin: str, told: verbs.Weights) -> None:
         """Of each neuron told of: its synapses at the receptor that has most of them, in order of sources."""
-        post, receptor, weight = (np.asarray(event.data[key]) for key in ("post", "receptor", "weight"))
+        post, receptor, weight = map(np.asarray, (told.post, told.receptor, told.weight))
         if not (post.shape == receptor.shape == weight.shape):
             raise ValueError("columns of different length")
-        if event.origin in self.manifest.guests:  # of two that came at once each may count itself the next
-            post = np.full(post.shape, self._index[event.origin])
+        if origin in self.manifest.guests:  # of two that came at once each may count itself the next
+            post = np.full(post.shape, self._index[origin])
         for neuron in np.unique(post).tolist():
             mine = post == neuron
-            if self.manifest.streams[neuron] != event.origin:
+            if self.manifest.streams[neuron] != origin:
                 raise ValueError("weights of somebody else's")
             usual = np.bincount(receptor[mine]).argmax()
             self.weights[neuron] = weight[mine & (receptor == usual)].astype(np.float64)
@@ -162,30 +163,35 @@ class Live:
         self.mv[neurons] = event.v_mv  # of several of one neuron the last one holds
         self.tick(max(map(int, event.t_ns), default=0))
 
-    def _report(self, event: Report, now_s: float) -> None:
-        data = event.data
-        if event.origin == CONDUCTOR:
-            ledgers = [data["ledger"], data["samples"]]
-            self.status[CONDUCTOR] = {key: sum(int(ledger[key]) for ledger in ledgers)
-                                      for key in ("lost", "duplicates", "stale")}  # fmt: skip
-            self.status[CONDUCTOR]["malformed"] = int(data["malformed"])
-            self.tick(int(data["step"]) * self.manifest.dt_ns)
-            return
-        figures = {key: int(data[key]) for keys in FIGURES.values() for key in keys}
-        members = self._members[event.origin]
-        counts, mv = data["counts"], data["mv"]
+    def _report(self, origin: str, said: ReportMessage, now_s: float) -> None:
+        match said:
+            case verbs.Status():
+                self._status(origin, said, now_s)
+            case verbs.ConductorStatus() if origin == CONDUCTOR:
+                self.status[CONDUCTOR] = {key: getattr(said.ledger, key) + getattr(said.samples, key)
+                                          for key in ("lost", "duplicates", "stale")}  # fmt: skip
+                self.status[CONDUCTOR]["malformed"] = said.malformed
+                self.tick(said.step * self.manifest.dt_ns)
+            case verbs.Weights():
+                self._weights(origin, said)
+
+    def _status(self, origin: str, said: verbs.Status, now_s: float) -> None:
+        figures = {key: getattr(said, key) for keys in FIGURES.values() for key in keys}
+        members = self._members[origin]
+        counts: Any = said.counts
+        mv: Any = said.mv
         if len(members) == 1:  # most reports: no arrays for one number
             members = members[0]
             (counts,), (mv,) = counts, mv
         self.counts[members] = counts
         self.mv[members] = np.where(self._membrane[members], mv, np.nan)
         self.heard_s[members] = now_s
-        if (board := data.get("owner")) is not None:
-            self.boards[int(members)] = str(board)
+        if said.owner is not None:
+            self.boards[int(members)] = said.owner
         elif self.boards and isinstance(members, np.integer):
             self.boards.pop(int(members), None)
             self.strips.pop(int(members), None)
-        self.status[event.origin] = figures
+        self.status[origin] = figures
 
     def tick(self, model_ns: int) -> None:
         """Model time is (at least) this."""

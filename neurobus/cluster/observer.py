@@ -8,9 +8,12 @@ import time
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.cluster.live import CONDUCTOR, Live
-from neurobus.events import Control, Event, Stimulus
+from neurobus.events import Stimulus
 from neurobus.observer import Listening, Observer, Run
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.bus import Event
+from neurobus.wire.message import Control
 
 ASK_S = 0.25
 REPORTS_PER_S = 600
@@ -39,9 +42,9 @@ class LiveObserver(Observer):
         """Ask every process, and the conductor, for its figures, potentials as of now."""
         self._tick()
         step = (self.live.model_ns or 0) // self.manifest.dt_ns
-        self._peer.send(wire.encode(Control(wire.EVERYONE, "report", {"step": step})))
+        self._peer.send(wire.encode(Control(wire.EVERYONE, verbs.AskStatus(step))))
         if self.manifest.clock == "virtual":
-            self._peer.send(wire.encode(Control(CONDUCTOR, "report")))
+            self._peer.send(wire.encode(Control(CONDUCTOR, verbs.AskStatus())))
 
     def hears(self) -> set[bytes]:
         potentials = {wire.SAMPLES} if "replay" in self.manifest.options else set()  # nobody there is asked
@@ -64,7 +67,7 @@ class LiveObserver(Observer):
         """Ask a neuron for the weights of its synapses."""
         ids, streams = self.manifest.ids, self.manifest.streams
         if self.manifest.is_neuron(index) and self.manifest.lives(index):
-            self._peer.send(wire.encode(Control(streams[index], "weights", {"neuron": ids[index]})))
+            self._peer.send(wire.encode(Control(streams[index], verbs.AskWeights(ids[index]))))
 
     def poke(self, neuron: str, weight: float) -> None:
         """Give a neuron a push, in its own weight unit."""

@@ -24,13 +24,15 @@ from neurobus.cluster import roles
 from neurobus.cluster.build import Build
 from neurobus.cluster.orphan import OrphanedError, undisturbed
 from neurobus.errors import InputError, NeurobusError
-from neurobus.events import Control, Samples, Spikes
+from neurobus.events import Samples, Spikes
 from neurobus.loading import compiling_fault
 from neurobus.model import Model
 from neurobus.node.core import Core, SourceCore
 from neurobus.node.kernel import loader
 from neurobus.node.runtime import Role, Runtime, now_ns
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Control
 
 REPEATS = 12
 """CPython specializes what has run eight times."""
@@ -116,10 +118,10 @@ def live(role: Role, grow: Callable[[], Core | SourceCore], times: int) -> None:
     Nothing but warm code is left."""
     dt_ns = max(role.dt_ns, SHORTEST_NS) if role.wall else role.dt_ns
     role = replace(role, snapshots=None, keeps=False, grace_ns=0, dt_ns=dt_ns)
-    exit = wire.encode(Control(role.name, "exit"))
-    start = {"t0_ns": now_ns() - BEGUN * role.dt_ns, "stop_step": None} if role.wall else {}
-    begin = wire.encode(Control(wire.EVERYONE, "start", start))
-    ask = wire.encode(Control(wire.EVERYONE, "report", {"step": 1}))
+    exit = wire.encode(Control(role.name, verbs.Exit()))
+    t0_ns = now_ns() - BEGUN * role.dt_ns
+    begin = wire.encode(Control(wire.EVERYONE, verbs.Start(t0_ns, None, None)))
+    ask = wire.encode(Control(wire.EVERYONE, verbs.AskStatus(1)))
     for _ in range(times):
         play = _by_the_wall(role) if role.wall else _by_duties(role)
         script = [[], [begin], *play, [ask], [exit]]
@@ -141,7 +143,7 @@ def _by_the_wall(role: Role) -> list[list[bytes]]:
         *(wire.encode(Spikes(name, 0, 3, [], None, True)) for name in role.spikes_heard),
         *(wire.encode(Samples(name, 0, 3, [], [], None, True)) for name in role.samples_heard),
     ]
-    return [*play, [wire.encode(Control(wire.EVERYONE, "stop", {"step": 1}))], [], ends]
+    return [*play, [wire.encode(Control(wire.EVERYONE, verbs.Stop(step=1)))], [], ends]
 
 
 def _by_duties(role: Role) -> list[list[bytes]]:
@@ -150,7 +152,7 @@ def _by_duties(role: Role) -> list[list[bytes]]:
     duties = [wire.duty(n, 10 * n, key if n % 2 else b"") for n in range(1, 4)]
     if role.samples_heard:
         duties.append(wire.duty(4, 40, b"", key, np.array([-60.0]).tobytes()))
-    return [[topic + payload] for payload in [*duties, wire.duty(5, 50, b"", order="stop")]]
+    return [[topic + payload] for payload in [*duties, wire.duty(5, 50, b"", order=wire.Order.STOP)]]
 
 
 def compile_models(build: Build, tell: Callable[[str], None]) -> None:

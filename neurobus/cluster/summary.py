@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from neurobus.cluster.unheard import unheard
+from neurobus.wire.verbs import ConductorFinal, Final
 from neurobus.words import counted, number, some
 
 RESUME = "neurobus run --resume"
@@ -92,14 +93,14 @@ def of_boards(boards: object) -> list[str]:
     return notes
 
 
-def busiest(finals: Mapping[str, Mapping[str, Any]], ids: Sequence[str], streams: Sequence[str],
+def busiest(finals: Mapping[str, Final], ids: Sequence[str], streams: Sequence[str],
             n_neurons: int, most: int = MOST) -> dict[str, int]:  # fmt: skip
     """Spikes of the neurons that fired most, as their processes counted, the most first.
 
     `streams[i]`: the process of `ids[i]`, which counts its neurons in the order of `ids`. Sources, which
     stand behind the `n_neurons` neurons, do not compete.
     """
-    told = {name: iter(final.get("counts", ())) for name, final in finals.items()}
+    told = {name: iter(final.counts) for name, final in finals.items()}
     spikes = [next(told.get(stream, iter(())), 0) for stream in streams[:n_neurons]]
     order = sorted((i for i, n in enumerate(spikes) if n), key=lambda i: -spikes[i])
     return {ids[i]: spikes[i] for i in order[:most]}
@@ -111,7 +112,7 @@ def resume_hint(state: str, resume_with: str | None, form: str) -> str:
 
 
 def total(
-    summary: Summary, finals: dict[str, dict[str, Any]], streams: list[str], conductor: dict[str, Any] | None,
+    summary: Summary, finals: Mapping[str, Final], streams: list[str], conductor: ConductorFinal | None,
     reborn: bool = False,
 ) -> None:  # fmt: skip
     """Sum the final reports of the processes (`streams` names them all) into `summary`. `reborn`: some were
@@ -127,20 +128,19 @@ def total(
     if not heard:
         return
     for name, keys in FIGURES.items():
-        setattr(summary, name, sum(final[key] for final in heard for key in keys))
-    summary.cpu_s = round(sum(final["cpu_s"] for final in heard), 3)
+        setattr(summary, name, sum(getattr(final, key) for final in heard for key in keys))
+    summary.cpu_s = round(sum(final.cpu_s for final in heard), 3)
     if conductor is not None:
-        ledger, samples = conductor["ledger"], conductor["samples"]
-        summary.rounds, summary.duties = conductor["rounds"], conductor["duties"]
+        ledger, samples = conductor.ledger, conductor.samples
+        summary.rounds, summary.duties = conductor.rounds, conductor.duties
         # A process back from the dead counts from its snapshot on; the conductor has heard them all.
-        summary.spikes = ledger["received"]
-        summary.lost = (summary.lost or 0) + ledger["lost"] + samples["lost"]
-        summary.duplicates = (summary.duplicates or 0) + ledger["duplicates"] + samples["duplicates"]
-        summary.dropped = (summary.dropped or 0) + ledger["stale"] + samples["stale"] + conductor["malformed"]
+        summary.spikes = ledger.received
+        summary.lost = (summary.lost or 0) + ledger.lost + samples.lost
+        summary.duplicates = (summary.duplicates or 0) + ledger.duplicates + samples.duplicates
+        summary.dropped = (summary.dropped or 0) + ledger.stale + samples.stale + conductor.malformed
     for name in streams:
-        final = finals.get(name, {})
-        if final.get("gaps"):
-            summary.gaps[name] = final["gaps"]
+        if name in finals and finals[name].gaps:
+            summary.gaps[name] = finals[name].gaps
     missed = list(unheard(finals, streams))
     summary.lost = (summary.lost or 0) + sum(row.lost for row in missed)
     summary.notes += map(str, missed)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from neurobus.wire.verbs import Final
 
 KINDS = ("spikes", "samples")
 
@@ -28,11 +29,11 @@ class Unheard:
         return f"{self.name} never heard the end of {', '.join(self.streams[:5])}{lost}{more}"
 
 
-def unheard(finals: Mapping[str, Mapping[str, Any]], streams: list[str]) -> Iterator[Unheard]:
+def unheard(finals: Mapping[str, Final], streams: list[str]) -> Iterator[Unheard]:
     """By final reports of processes: `sent` [epoch, spikes, samples] in it; `unended`
     {kind: {stream: [epoch, next seq]}}."""
     for name in streams:
-        unended = finals.get(name, {}).get("unended") or {}
+        unended = finals[name].unended if name in finals else {}
         open_streams = {kind: unended.get(kind, {}) for kind in KINDS}
         if not any(open_streams.values()):
             continue
@@ -41,7 +42,7 @@ def unheard(finals: Mapping[str, Mapping[str, Any]], streams: list[str]) -> Iter
             for stream, (epoch, expected) in open_streams[kind].items():
                 if stream not in streams:
                     continue  # nobody of ours: where it is not there, nothing was sent
-                sent = finals.get(stream, {}).get("sent")
+                sent = finals[stream].sent if stream in finals else None
                 if sent is None or sent[0] < epoch:
                     known = False
                     continue

@@ -15,10 +15,11 @@ from neurobus.cluster.folder import Manifest
 from neurobus.cluster.resume import resume_step, state_at
 from neurobus.config.schema import Run
 from neurobus.errors import InputError, RunError
-from neurobus.events import Control, Report
 from neurobus.model import Array, Model
 from neurobus.network import Network
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Control, Report
 
 PATIENCE_S = 10.0
 
@@ -49,18 +50,18 @@ def ask_weights(manifest: Manifest, network: Network) -> tuple[Array, int]:
     try:
         peer.subscribe(wire.REPORT + b"/")
         peer.join(f"weights-{os.getpid()}")
-        peer.send(wire.encode(Control(wire.EVERYONE, "weights")))
+        peer.send(wire.encode(Control(wire.EVERYONE, verbs.AskWeights())))
         give_up = time.monotonic() + PATIENCE_S
         while waiting:
             data = peer.wait(max(0.0, give_up - time.monotonic()))
             if data is None:
                 raise RunError(f"{len(waiting)} neurons did not say their weights, {min(waiting)} among them")
-            with contextlib.suppress(wire.Malformed, ValueError, KeyError):
-                event = wire.decode(data)
-                if isinstance(event, Report) and event.verb == "weights" and event.origin in waiting:
-                    rows.append(np.array([event.data[key] for key in ("post", "pre", "weight")], np.float64))
-                    step = max(step, wire.integer(event.data, "step"))
-                    waiting.remove(event.origin)
+            with contextlib.suppress(wire.Malformed, ValueError):
+                match wire.decode(data):
+                    case Report(origin, verbs.Weights() as told) if origin in waiting:
+                        rows.append(np.array([told.post, told.pre, told.weight], np.float64))
+                        step = max(step, told.step)
+                        waiting.remove(origin)
     finally:
         peer.close()
     return ordered(network, np.concatenate(rows, axis=1)), step

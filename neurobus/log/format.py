@@ -41,7 +41,7 @@ from msgspec import Meta
 import neurobus
 from neurobus.config.schema import ID_PATTERN
 from neurobus.errors import NeurobusError
-from neurobus.events import Report, Stimulus
+from neurobus.events import Stimulus
 from neurobus.versions import STREAMS
 
 GROUP_PATTERN = ID_PATTERN.replace("_.-", "_.#-")
@@ -279,8 +279,17 @@ class End:
 
 
 @dataclass(frozen=True)
+class LogEvent:
+    """A report as a log keeps it, or what the log says of itself: where it begins, whom it declares."""
+
+    origin: str
+    verb: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A stimulus or report with the model time at which it took place and its time of receipt."""
+    """A stimulus or event with the model time at which it took place and its time of receipt."""
 
     t_ns: int
     receipt_ns: int
@@ -374,7 +383,7 @@ class Log:
     samples: Potentials
     weights: Weights
     stimuli: list[Entry[Stimulus]]
-    events: list[Entry[Report]]
+    events: list[Entry[LogEvent]]
     end_ns: int
     complete: bool
     problems: list[str]

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from neurobus.events import Report, Stimulus
+from neurobus.events import Stimulus
 from neurobus.log.format import (
     EVENTS,
     LONGEST_NS,
@@ -23,6 +23,7 @@ from neurobus.log.format import (
     Floats,
     Indices,
     Int64s,
+    LogEvent,
     Weights,
     receipts,
     sound,
@@ -55,7 +56,7 @@ class _Stimulus(_Message):
     origin: str
 
 
-class _Report(_Message):
+class _Event(_Message):
     t: Signed
     origin: str
     verb: str
@@ -108,8 +109,8 @@ def _stimulus(m: _Stimulus) -> Entry[Stimulus]:
     return Entry(m.t, m.r, Stimulus(m.neuron, m.t, m.weight, m.origin))
 
 
-def _report(m: _Report) -> Entry[Report]:
-    return Entry(m.t, m.r, Report(m.origin, m.verb, m.data))
+def _event(m: _Event) -> Entry[LogEvent]:
+    return Entry(m.t, m.r, LogEvent(m.origin, m.verb, m.data))
 
 
 def _weights(m: _Weights) -> Weights:
@@ -124,6 +125,6 @@ _KINDS: dict[str, tuple[msgspec.msgpack.Decoder[Any], Callable[[Any], Any]]] = {
     SPIKES: (msgspec.msgpack.Decoder(_Spikes), _spikes),
     SAMPLES: (msgspec.msgpack.Decoder(_Samples), _samples),
     STIMULI: (msgspec.msgpack.Decoder(_Stimulus), _stimulus),
-    EVENTS: (msgspec.msgpack.Decoder(_Report), _report),
+    EVENTS: (msgspec.msgpack.Decoder(_Event), _event),
     WEIGHTS: (msgspec.msgpack.Decoder(_Weights), _weights),
 }

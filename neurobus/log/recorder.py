@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobus.events import Event, Report, Samples, Spikes, Stimulus
-from neurobus.node.weighing import VERB as RECORDED
-from neurobus.wire.bus import Malformed, integer
+from neurobus.events import Samples, Spikes, Stimulus
+from neurobus.log.format import LogEvent
+from neurobus.wire import message, verbs
+from neurobus.wire.bus import Event, Malformed
+from neurobus.wire.message import Report
 
 if TYPE_CHECKING:
     from neurobus.events import Numbers
@@ -54,33 +56,39 @@ class Collector:
         elif isinstance(event, Stimulus):
             self.stimuli += 1
             self.log.stimulus(event, receipt_ns)
-        elif isinstance(event, Report) and event.verb == RECORDED:
-            self._take_weights(event, receipt_ns)
         elif isinstance(event, Report):
-            self.events += 1
-            t_ns = event.data.get("t_ns")
-            self.log.event(event, t_ns if isinstance(t_ns, int) else self.t_ns, receipt_ns)
-            if (at := self.log.declare(event, self.t_ns, receipt_ns)) is not None:
-                self._index[event.origin] = at
+            self._report(event.origin, event.message, receipt_ns)
 
-    def _take_weights(self, event: Report, receipt_ns: int) -> None:
+    def note(self, event: LogEvent, receipt_ns: int, t_ns: int | None = None) -> None:
+        """An event, at the latest model time seen or at its own."""
+        self.events += 1
+        self.log.event(event, self.t_ns if t_ns is None else t_ns, receipt_ns)
+
+    def _report(self, origin: str, said: message.ReportMessage, receipt_ns: int) -> None:
+        if isinstance(said, verbs.RecordedWeights):
+            self._take_weights(origin, said, receipt_ns)
+            return
+        self.note(LogEvent(origin, said.verb, message.fields(said)), receipt_ns)
+        if isinstance(said, verbs.Ready) and said.guest is not None:
+            at = self.log.declare(origin, said.guest, self.t_ns, receipt_ns)
+            if at is not None:
+                self._index[origin] = at
+
+    def _take_weights(self, origin: str, told: verbs.RecordedWeights, receipt_ns: int) -> None:
         """Weights of a process at a time of its own. One restarted may tell again what it had told."""
-        t_ns = integer(event.data, "t_ns")
-        columns = [event.data.get(name, b"") for name in ("pre", "post", "weight")]
-        if not all(isinstance(column, bytes) for column in columns):
-            raise Malformed("weights are pre, post and weight as bytes")
+        t_ns, columns = told.t_ns, (told.pre, told.post, told.weight)
         if not 2 * len(columns[0]) == 2 * len(columns[1]) == len(columns[2]) or len(columns[2]) % 8:
             raise Malformed("columns of weights differ in length")
-        if t_ns <= self._weighed.get(event.origin, -1):
+        if t_ns <= self._weighed.get(origin, -1):
             return
-        if event.origin not in self._weighed and len(self._weighed) >= len(self._index):
+        if origin not in self._weighed and len(self._weighed) >= len(self._index):
             raise Malformed("weights of more processes than there are neurons")
-        self._weighed[event.origin] = t_ns
+        self._weighed[origin] = t_ns
         self.t_ns = max(self.t_ns, t_ns)
         pre, post, weight = (np.frombuffer(column, dtype) for column, dtype in
                              zip(columns, ("<u4", "<u4", "<f8"), strict=True))  # fmt: skip
         if weight.size and max(pre.max(), post.max()) >= self._n_wire:
-            self.unknown[event.origin] += weight.size
+            self.unknown[origin] += weight.size
             return
         self.weights += weight.size
         self.log.weights(t_ns, pre, post, weight, receipt_ns)

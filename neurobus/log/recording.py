@@ -13,15 +13,18 @@ from typing import Any
 
 from neurobus.cluster.options import ObserverContext
 from neurobus.errors import NeurobusError
-from neurobus.events import Event, Report, Stimulus
-from neurobus.log.format import Header, LogError
+from neurobus.events import Stimulus
+from neurobus.log.format import Header, LogError, LogEvent
 from neurobus.log.recorder import Collector
 from neurobus.log.writer import LogWriter
-from neurobus.node.weighing import VERB as RECORDED
 from neurobus.observer import LOOK_S, Observer, serve_program
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.bus import Event
+from neurobus.wire.message import Report
 
-KEPT_REPORTS = frozenset({"ready", "final", "snapshot", "trouble", RECORDED})
+KEPT_REPORTS = (verbs.Ready, verbs.Final, verbs.ConductorFinal, verbs.Farewell, verbs.SnapshotTaken,
+                verbs.Trouble, verbs.RecordedWeights)  # fmt: skip
 JOINED = "joined"
 """The event by which a log says that it began in the middle of a run."""
 LISTENED = "listened"
@@ -55,12 +58,12 @@ class Recording(Observer):
         return LOOK_S if due is None else max(0.0, (due - time.time_ns()) * 1e-9)
 
     def on_begin(self) -> None:
-        self._note(JOINED, {} if self.joined_ns is None else {"t_ns": self.joined_ns})
+        self._note(JOINED, {} if self.joined_ns is None else {"t_ns": self.joined_ns}, self.joined_ns)
 
     def on_event(self, event: Event, receipt_ns: int) -> None:
         if isinstance(event, Stimulus) and event.t_ns < 0:
             return  # not stamped yet; the conductor's stamped copy follows
-        if isinstance(event, Report) and event.verb not in KEPT_REPORTS:
+        if isinstance(event, Report) and not isinstance(event.message, KEPT_REPORTS):
             return
         self._write(lambda: self.collector.take(event, receipt_ns))
 
@@ -68,7 +71,7 @@ class Recording(Observer):
         self._write(lambda: self.collector.tick(time.time_ns()))
         if self.failure is not None and not self._told:
             self._told = True
-            self.tell(str(self.failure), **({"stop": True} if self._stop_run else {}))
+            self.tell(str(self.failure), stop=self._stop_run)
 
     @property
     def from_ns(self) -> int | None:
@@ -80,11 +83,11 @@ class Recording(Observer):
         begun_ns = self.accounts.begun_ns
         return self.begin_ns if begun_ns is not None and not self.accounts.before else begun_ns
 
-    def _note(self, verb: str, data: dict[str, Any]) -> None:
+    def _note(self, verb: str, data: dict[str, Any], t_ns: int | None = None) -> None:
         """Of one that joined: an event in the log about itself."""
         if self.name is not None:
-            report = Report(self.name, verb, data)
-            self._write(lambda: self.collector.take(report, time.time_ns()))
+            event = LogEvent(self.name, verb, data)
+            self._write(lambda: self.collector.note(event, time.time_ns(), t_ns))
 
     def _write(self, write: Callable[[], None]) -> None:
         try:

@@ -8,8 +8,7 @@ from neurobus import config, network
 from neurobus.classroom.brain import INITIAL_WEIGHTS, weights_from, with_weights
 from neurobus.cluster.options import Options
 from neurobus.errors import InputError
-from neurobus.events import Report
-from neurobus.log.format import Log
+from neurobus.log.format import Log, LogEvent
 from neurobus.log.recording import JOINED, LISTENED
 from neurobus.network.population import Population
 from neurobus.network.quantities import Quantities
@@ -82,7 +81,7 @@ def _ids(read: config.Config, seed: int) -> list[str]:
     return Population(Quantities(read, seed)).ids
 
 
-def _figure(report: Report, name: str) -> int:
-    """A count in a report; 0 where there is none."""
-    value = report.data.get(name, 0)
+def _figure(event: LogEvent, name: str) -> int:
+    """A count in an event; 0 where there is none."""
+    value = event.data.get(name, 0)
     return value if isinstance(value, int) else 0

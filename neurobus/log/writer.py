@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from mcap.writer import CompressionType, Writer
 
-from neurobus.events import Report, Stimulus
+from neurobus.events import Stimulus
 from neurobus.log.format import (
     CHANNELS,
     EVENTS,
@@ -24,12 +24,14 @@ from neurobus.log.format import (
     End,
     Header,
     LogError,
+    LogEvent,
     LogFull,
     pack,
 )  # fmt: skip
 from neurobus.log.guests import declaration, with_declared
 from neurobus.log.place import opened_to_write
 from neurobus.log.records import MESSAGE, LogFile, may_unpack_to
+from neurobus.wire.verbs import Guest
 
 CHUNK_SIZE = 64 * 1024
 """Small enough to find 10 ms of a long log in 3 ms, large enough to compress."""
@@ -80,15 +82,15 @@ class LogWriter:
                   "origin": stimulus.origin, "r": receipt_ns}  # fmt: skip
         self._write(STIMULI, stimulus.t_ns, stimulus.t_ns, receipt_ns, fields, 1)
 
-    def event(self, report: Report, t_ns: int, receipt_ns: int) -> None:
+    def event(self, event: LogEvent, t_ns: int, receipt_ns: int) -> None:
         """A restart, gap, summary or the like, at model time `t_ns`."""
-        fields = {"t": t_ns, "origin": report.origin, "verb": report.verb, "data": report.data,
+        fields = {"t": t_ns, "origin": event.origin, "verb": event.verb, "data": event.data,
                   "r": receipt_ns}  # fmt: skip
         self._write(EVENTS, t_ns, t_ns, receipt_ns, fields, 1)
 
-    def declare(self, event: Report, t_ns: int, receipt_ns: int) -> int | None:
-        """The index of who was started by hand and says so in `event`; None for anybody else."""
-        told = declaration(self.header, event)
+    def declare(self, name: str, guest: Guest, t_ns: int, receipt_ns: int) -> int | None:
+        """The index of who was started by hand and says so now; None for who has one, or can have none."""
+        told = declaration(self.header, name, guest)
         if told is None:
             return None
         self.event(told, t_ns, receipt_ns)

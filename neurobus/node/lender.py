@@ -4,16 +4,7 @@ The process stays the authority on its neuron: it grants one claim at a time, it
 when it hears nothing from the bridge for `SILENCE_S` (under the virtual clock `STALL_S`) it owns the neuron
 again, whatever has happened there.
 
-| control   | arguments           | is                                                             |
-|-----------|---------------------|----------------------------------------------------------------|
-| `lend`    | claim, board, model | begin to keep inputs; answers `lent` or `refused`              |
-| `state`   | claim               | answers `state`: the neuron at a step, what it has yet to feel |
-| `consent` | claim, number       | virtual clock: the board has done this duty too; answer it     |
-| `cede`    | claim, step         | publish no spike after `step`; answers `ceded`                 |
-| `beat`    | at: {neuron: step}  | these boards have told all they did up to that step            |
-| `mend`    | claim, step, state  | the board's state at a step, for a shadow that disagreed       |
-| `weigh`   | claim, step         | answers `weighed`: the weights of the shadow at that step      |
-| `release` | claim, horizon, why | the loan is over; answers `owner`                              |
+What the two say to each other stands in `neurobus.wire.lease`.
 
 All frames of a bus come to everybody in one order. So what a bridge hears after its own `state` is exactly
 what the state it is answered does not contain. And a process that takes its neuron back without a `release`
@@ -37,6 +28,9 @@ from neurobus.node.core import STEP_BITS, Core, Emission
 from neurobus.node.loan import Keys, Loan, Stage
 from neurobus.stateful_synapses import lay_out
 from neurobus.wire import bus as wire
+from neurobus.wire import lease
+from neurobus.wire.message import ControlMessage
+from neurobus.wire.reasons import Reason
 
 if TYPE_CHECKING:
     from neurobus.node.runtime import Runtime
@@ -51,14 +45,12 @@ def _longest(runtime: Runtime) -> int:
     return runtime.core.part.max_delay if isinstance(runtime.core, Core) else 0
 
 
-VERBS = {"lend", "state", "consent", "cede", "beat", "mend", "weigh", "release"}
 SILENCE_S = 0.1
 """A bridge that has not been heard for so long is dead, or as good as that."""
 STALL_S = 1.0
 """The same under the virtual clock, where all wait, and nothing comes late."""
 PATIENCE_S = 10.0
 """The same before anything has changed hands: a board may be slow to prepare."""
-ENDED = "the run has ended"
 
 
 class Lender:
@@ -104,43 +96,43 @@ class Lender:
 
     # -- controls ---------------------------------------------------------------------------------
 
-    def control(self, verb: str, args: dict[str, Any]) -> None:
-        """A control of `VERBS`. Raises Malformed."""
-        if verb == "beat":
-            self._hear_beat(args)
+    def control(self, message: ControlMessage) -> None:
+        """A control of `wire.lease`; others are nothing to it. Raises Malformed."""
+        if isinstance(message, lease.Heartbeat):
+            self._hear_beat(message.at)
             return
-        claim = args.get("claim")
-        if not isinstance(claim, str):
-            raise wire.Malformed("a claim without a name")
-        if verb == "lend":
-            self._lend(claim, args)
+        claim = getattr(message, "claim", None)
+        if claim is None:
+            return
+        if isinstance(message, lease.RequestLease):
+            self._lend(message)
         elif self.loan is None or self.loan.claim != claim:
             self._refuse(claim, "no such claim; the loan is over")
-        elif verb == "state":
-            self._give_state()
-        elif verb == "consent":
-            self._consent(wire.integer(args, "number"))
-        elif verb == "cede":
-            self._cede(wire.integer(args, "step"))
-        elif verb == "mend":
-            self._mend(args)
-        elif verb == "weigh":
-            self._weigh(wire.integer(args, "step"))
         else:
-            scales: dict[str, int] = {
-                name: wire.integer(args, name) for name in ("weighed", "off") if name in args
-            }
-            self._take_back(str(args.get("why", "")), wire.integer(args, "horizon"), scales)
+            self._of_loan(message)
+
+    def _of_loan(self, message: ControlMessage) -> None:
+        match message:
+            case lease.AskState():
+                self._give_state()
+            case lease.Acknowledge():
+                self._consent(message.number)
+            case lease.Cede():
+                self._cede(message.step)
+            case lease.Resync():
+                self._mend(message)
+            case lease.AskWeights():
+                self._weigh(message.step)
+            case lease.Release():
+                self._take_back(message.why, message.horizon, (message.weighed, message.off))
 
     def _refuse(self, claim: str, why: str) -> None:
         core = self._runtime.core
         model = core.part.model_name if isinstance(core, Core) else ""
-        self._runtime.report("refused", {"claim": claim, "why": why, "model": model})
+        self._runtime.report(lease.Refused(claim, why, model))
 
-    def _lend(self, claim: str, args: dict[str, Any]) -> None:
-        board, model, beat = args.get("board"), args.get("model"), args.get("beat")
-        if not (isinstance(board, str) and isinstance(model, str) and isinstance(beat, str)):
-            raise wire.Malformed("board, model and beat are names")
+    def _lend(self, asked: lease.RequestLease) -> None:
+        claim, board, model, beat = asked.claim, asked.board, asked.model, asked.beat
         runtime, loan = self._runtime, self.loan
         if loan is not None and loan.claim != claim and _borrower(loan.claim) == _borrower(claim):
             self._take_back("the board asks anew")
@@ -239,16 +231,15 @@ class Lender:
         loan, runtime, part = self.loan, self._runtime, core.part
         assert loan is not None
         synapses = core.weights()
-        data = {
-            "claim": loan.claim, "epoch": loan.epoch, "model": part.model_name,
-            "params": {name: float(values[0]) for name, values in part.params.items()},
-            "source": synapses.pre.astype(np.int64).tobytes(),
-            "delay": synapses.delay.astype(np.int64).tobytes(),
-            "receptor": synapses.receptor.astype(np.int64).tobytes(),
-            "min_delay": part.min_delay, "max_delay": part.max_delay, "dt_ns": part.dt_ns,
-            "index": int(part.index[0]), "heard": runtime.role.spikes_heard, "errors": self._errors,
-        }  # fmt: skip
-        runtime.report("lent", data)
+        runtime.report(lease.Granted(
+            claim=loan.claim, epoch=loan.epoch, model=part.model_name,
+            params={name: float(values[0]) for name, values in part.params.items()},
+            source=synapses.pre.astype(np.int64).tobytes(),
+            delay=synapses.delay.astype(np.int64).tobytes(),
+            receptor=synapses.receptor.astype(np.int64).tobytes(),
+            min_delay=part.min_delay, max_delay=part.max_delay, dt_ns=part.dt_ns,
+            index=int(part.index[0]), heard=runtime.role.spikes_heard, errors=self._errors,
+        ))  # fmt: skip
 
     def _give_state(self) -> None:
         """The state at the step committed. A float neuron becomes its twin here."""
@@ -261,17 +252,17 @@ class Lender:
         core = runtime.core
         assert isinstance(core, Core)
         if core.k < loan.since + core.part.max_delay:
-            runtime.report("state", {"claim": loan.claim, "step": None})
+            runtime.report(lease.StateCopy(loan.claim, None))
             return
         if self._twin is not None:
             core = self._become_twin(core)
         keys, pokes = loan.inputs(core.k, core.part.max_delay)
         loan.beside = True
-        runtime.report("state", {
-            "claim": loan.claim, "step": core.k, "state": core.state.tobytes(),
-            "weight": core.weights().weight.tobytes(), "synapses": core.synapse_states().tobytes(),
-            "keys": keys.tobytes(), "pokes": [list(poke) for poke in pokes], "errors": self._errors,
-        })  # fmt: skip
+        runtime.report(lease.StateCopy(
+            claim=loan.claim, step=core.k, state=core.state.tobytes(),
+            weight=core.weights().weight.tobytes(), synapses=core.synapse_states().tobytes(),
+            keys=keys.tobytes(), pokes=pokes, errors=self._errors,
+        ))  # fmt: skip
 
     def _become_twin(self, core: Core) -> Core:
         loan, runtime, twin = self.loan, self._runtime, self._twin
@@ -320,10 +311,10 @@ class Lender:
         loan, runtime = self.loan, self._runtime
         assert loan is not None
         loan.stage, self.shadow = Stage.SHADOW, True
-        runtime.report("ceded", {"claim": loan.claim, "board": loan.board, "epoch": loan.epoch,
-                                 "step": loan.from_step, "errors": self._errors})  # fmt: skip
+        runtime.report(lease.Ceded(loan.claim, loan.board, loan.epoch, loan.from_step, self._errors))
 
-    def _take_back(self, why: str, horizon: int | None = None, scales: dict[str, int] | None = None) -> None:
+    def _take_back(self, why: str, horizon: int | None = None,
+                   scales: tuple[int | None, int | None] = (None, None)) -> None:  # fmt: skip
         """Own the neuron again, now and from the exact state. Without a `horizon`: as far as we know it.
         `scales`: how many weights the bridge has compared, and how many were not the same."""
         loan, runtime = self.loan, self._runtime
@@ -331,8 +322,8 @@ class Lender:
         if not self.shadow:
             self._publish(loan.withheld())  # after the last step that was ours, and no board has it now
             self._over()
-            runtime.report("owner", {"epoch": runtime.role.epoch, "by": "process", "board": loan.board,
-                                     "claim": loan.claim, "why": why, "owned": False})  # fmt: skip
+            runtime.report(lease.Owner(
+                runtime.role.epoch, "process", loan.board, loan.claim, why, owned=False))  # fmt: skip
             return
         runtime.take_in()
         late: list[int] = []
@@ -356,11 +347,11 @@ class Lender:
         waited_ms = (now - late[0]) * runtime.role.dt_ns * 1e-6 if late else 0.0
         self._returned += 1
         self._over()
-        runtime.report("owner", {
-            "epoch": runtime.role.epoch, "by": "process", "board": loan.board, "claim": loan.claim,
-            "why": why, "owned": True, "step": now, "late": len(late), "waited_ms": round(waited_ms, 3),
-            "agreed": loan.agreed, "disagreements": loan.disagreements, **(scales or {}),
-        })  # fmt: skip
+        runtime.report(lease.Owner(
+            epoch=runtime.role.epoch, by="process", board=loan.board, claim=loan.claim, why=why, owned=True,
+            step=now, late=len(late), waited_ms=round(waited_ms, 3), agreed=loan.agreed,
+            disagreements=loan.disagreements, weighed=scales[0], off=scales[1],
+        ))  # fmt: skip
         runtime.act()
 
     def _publish(self, steps: list[int]) -> None:
@@ -406,7 +397,7 @@ class Lender:
     def end(self) -> None:
         """The run is over for this process, which owns its neuron."""
         if self.loan is not None:
-            self._take_back(ENDED)
+            self._take_back(Reason.RUN_ENDED.value)
 
     # -- side by side ---------------------------------------------------------------------------------
 
@@ -442,21 +433,20 @@ class Lender:
         elif event.epoch == loan.epoch + 1 and self._reclaiming is not None:
             self._take_back(self._reclaiming)
 
-    def _hear_beat(self, args: dict[str, Any]) -> None:
+    def _hear_beat(self, at: dict[str, int]) -> None:
         loan, runtime = self.loan, self._runtime
-        at = args.get("at")
-        if loan is None or not isinstance(at, dict):
+        if loan is None:
             return
         self._beaten = runtime.loop.time()
         step = at.get(runtime.role.name)
-        if type(step) is not int or not self.shadow or not runtime.role.wall:
+        if step is None or not self.shadow or not runtime.role.wall:
             return
         runtime.take_in()
         runtime.act()
         mine, theirs = loan.compare(step, runtime.core.k)
         loan.forget(runtime.core.k - 1_000_000_000 // runtime.role.dt_ns, _longest(runtime))
         if mine or theirs:
-            runtime.report("disagreed", {"claim": loan.claim, "shadow": mine, "board": theirs})
+            runtime.report(lease.Disagreed(loan.claim, mine, theirs))
 
     def instead(self, number: int, next_step: int, keys: bytes, stimuli: Any, emission: Emission) -> bool:
         """Under the virtual clock the bridge answers, once board and shadow have both done the duty. While
@@ -472,25 +462,23 @@ class Lender:
                 self._held = (number, next_step, emission)
             return loan.beside
         self._last = (number, next_step, emission)
-        self._runtime.report("shadow", {
-            "claim": loan.claim, "number": number, "next_step": next_step, "keys": emission.keys.tobytes(),
-            "sample_keys": emission.sample_keys.tobytes(), "sample_mv": emission.sample_mv.tobytes(),
-        })  # fmt: skip
+        columns = (c.tobytes() for c in (emission.keys, emission.sample_keys, emission.sample_mv))
+        self._runtime.report(lease.ShadowAnswer(loan.claim, number, next_step, *columns))
         return True
 
-    def _mend(self, args: dict[str, Any]) -> None:
+    def _mend(self, board: lease.Resync) -> None:
         """Stand where the board stood, and feel again what came since."""
         loan, runtime = self.loan, self._runtime
         core = runtime.core
         assert loan is not None and isinstance(core, Core)
-        step = wire.integer(args, "step")
+        step = board.step
         try:
-            state = np.frombuffer(args["state"], np.float64).reshape(core.state.shape)
-            weight = np.frombuffer(args["weight"], np.float64)
-            synapses = np.frombuffer(args["synapses"], np.float64).reshape(core.synapse_states().shape)
+            state = np.frombuffer(board.state, np.float64).reshape(core.state.shape)
+            weight = np.frombuffer(board.weight, np.float64)
+            synapses = np.frombuffer(board.synapses, np.float64).reshape(core.synapse_states().shape)
             if weight.shape != core.weights().weight.shape:
                 raise ValueError("weights of another neuron")
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise wire.Malformed("not a state of this neuron") from error
         runtime.take_in()
         # What it would have done up to there is still compared; the rest is done anew.
@@ -502,7 +490,7 @@ class Lender:
         if now > step:
             runtime.commit(now)
         runtime.act()
-        runtime.report("mended", {"claim": loan.claim, "step": step})
+        runtime.report(lease.Resynced(loan.claim, step))
 
     def _weigh(self, step: int) -> None:
         """What the shadow weighs where the board stood. Under the virtual clock it stands there already."""
@@ -514,7 +502,7 @@ class Lender:
         core = runtime.core
         assert isinstance(core, Core)
         weight = core.weights().weight
-        runtime.report("weighed", {"claim": loan.claim, "step": core.k, "weight": weight.tobytes()})
+        runtime.report(lease.ShadowWeights(loan.claim, core.k, weight.tobytes()))
 
     # -- time -----------------------------------------------------------------------------------------
 

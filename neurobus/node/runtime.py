@@ -19,20 +19,20 @@ import msgpack
 import numpy as np
 
 from neurobus.errors import RunError
-from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Account, Ledger
 from neurobus.node import cut
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
 from neurobus.node.kernel import layout as T
-from neurobus.node.lender import ENDED, Lender
-from neurobus.node.lender import VERBS as LENDING
+from neurobus.node.lender import Lender
 from neurobus.node.snapshot import write_snapshot
-from neurobus.node.weighing import ORDER as RECORD
-from neurobus.node.weighing import VERB as RECORDED
-from neurobus.node.weighing import told
+from neurobus.node.weighing import recorded
 from neurobus.wire import bus as wire
-from neurobus.wire.bus import NEVER
+from neurobus.wire import verbs
+from neurobus.wire.bus import NEVER, Order
+from neurobus.wire.message import Control, ControlMessage, Report, ReportMessage
+from neurobus.wire.reasons import Reason
 
 LINGER_VIRTUAL_MS, PLAIN_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 500, 20, 16
 ATTENDS_NS = 250_000_000
@@ -91,7 +91,7 @@ class Role:
     """Where tracebacks go."""
     late_start: bool = False
     """Joins a run that is under way (restarted, or started by hand)."""
-    told: dict[str, Any] = field(default_factory=dict)
+    guest: verbs.Guest | None = None
     """What a neuron started by hand says of itself when it is ready."""
     keeps: bool = False
     """Under the wall clock: what it learns it writes down at once, so that its death costs no more than what
@@ -233,8 +233,8 @@ class Runtime:
         if not self._joined:
             return  # the bus has gone before it answered
         self._cpu_begun = time.process_time()
-        ready = {"next_step": self.core.look(), "pid": os.getpid(), "epoch": role.epoch}
-        self.report("ready", {**ready, **role.told})
+        next_step = self.core.look()
+        self.report(verbs.Ready(next_step=next_step, pid=os.getpid(), epoch=role.epoch, guest=role.guest))
         self._readable()
         await self._done.wait()
         if self._failure is not None:
@@ -297,11 +297,11 @@ class Runtime:
         else:
             self.loop.call_later(1.0, self._watch, over)
 
-    def report(self, verb: str, data: dict[str, Any]) -> None:
-        self.bus.send(wire.encode(Report(self.role.name, verb, data)))
+    def report(self, message: ReportMessage) -> None:
+        self.bus.send(wire.encode(Report(self.role.name, message)))
 
     def status(self) -> dict[str, Any]:
-        """Figures for a live view and for the summary."""
+        """`verbs.Figures`, for a live view and for the summary."""
         ledger, samples = self.ledger.totals(), self.sample_ledger.totals()
         return {
             "step": self.core.k,
@@ -483,7 +483,7 @@ class Runtime:
             if data[:1] == wire.DUTY:
                 raise
             self.malformed += 1  # the state is as it was: a frame is taken apart before it acts
-            self.report("trouble", {"what": f"dropped a frame: {self._guard.caught(error)}"})
+            self.report(verbs.Trouble(f"dropped a frame: {self._guard.caught(error)}"))
 
     def _frame(self, data: bytes) -> None:
         kind = data[:1]
@@ -505,7 +505,7 @@ class Runtime:
         elif isinstance(event, Stimulus):
             self._poked(event)
         elif isinstance(event, Control):
-            self._control(event)
+            self._control(event.message)
 
     def _keys(self, event: Spikes | Samples) -> Any:
         """The event's spikes as keys, a list or an array. Raises Malformed on unknown neurons."""
@@ -620,44 +620,48 @@ class Runtime:
         self._new_pokes.clear()
         self._new = False
 
-    def _control(self, event: Control) -> None:
-        args = event.args
-        if event.verb == "start" and self._t0_ns is None:
-            stop = NEVER if args.get("stop_step") is None else wire.integer(args, "stop_step")
-            if self.role.wall:
-                self._t0_ns = wire.integer(args, "t0_ns")
-                if isinstance(self.core, Core):
-                    self._at_home(self.core)
-            self.core.limit = stop
-            if not self.role.wall:
-                return
-            if self.role.late_start and isinstance(self.core, Core):
-                self.core.resume_at(max(0, self._step_now() - self._grace))
-            elif self.role.late_start:
-                self.core.advance(max(0, self._step_now()))
-            if self.role.weighed:
-                self._weigh_at = -(-self.core.k // self.role.weigh_every) * self.role.weigh_every
-                self._weigh()
-            self._act(False)
-        elif event.verb == "report":
-            step = event.args.get("step")
-            v = self.core.potential_mv(step if type(step) is int else 0)
-            self.report("status", {**self.status(), "counts": self.counts(), "mv": v.tolist()})
-        elif event.verb == "weights" and isinstance(self.core, Core):
-            self.report("weights", self._weights(args.get("neuron")))
-        elif event.verb == "snapshot" and self.role.wall and self.role.snapshots and self._t0_ns is not None:
-            self._capture_at, self._sent = max(wire.integer(args, "step"), self.core.k), cut.Sent()
-            due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9
-            self.loop.call_later(
-                max(0.0, due + (0.0 if self._heard_all() else HEARING_S)), self._write_capture
-            )
-        elif event.verb == "stop" and self.role.wall:
-            self.core.limit = min(self.core.limit, max(wire.integer(args, "step"), self.core.k))
-            self._act(False)
-        elif event.verb == "exit":
-            self._done.set()
-        elif event.verb in LENDING:
-            self.lender.control(event.verb, args)
+    def _control(self, message: ControlMessage) -> None:
+        match message:
+            case verbs.Start() if self._t0_ns is None:
+                self._start(message)
+            case verbs.AskStatus(step):
+                v = self.core.potential_mv(step or 0)
+                self.report(verbs.Status(**self.status(), counts=self.counts(), mv=v.tolist()))
+            case verbs.AskWeights(neuron) if isinstance(self.core, Core):
+                self.report(self._weights(self.core, neuron))
+            case verbs.TakeSnapshot(step) if self.role.wall and self.role.snapshots:
+                if self._t0_ns is not None:
+                    self._begin_capture(step)
+            case verbs.Stop(step=int(step)) if self.role.wall:
+                self.core.limit = min(self.core.limit, max(step, self.core.k))
+                self._act(False)
+            case verbs.Exit():
+                self._done.set()
+            case _:
+                self.lender.control(message)
+
+    def _start(self, start: verbs.Start) -> None:
+        if self.role.wall:
+            self._t0_ns = start.t0_ns
+            if isinstance(self.core, Core):
+                self._at_home(self.core)
+        self.core.limit = NEVER if start.stop_step is None else start.stop_step
+        if not self.role.wall:
+            return
+        if self.role.late_start and isinstance(self.core, Core):
+            self.core.resume_at(max(0, self._step_now() - self._grace))
+        elif self.role.late_start:
+            self.core.advance(max(0, self._step_now()))
+        if self.role.weighed:
+            self._weigh_at = -(-self.core.k // self.role.weigh_every) * self.role.weigh_every
+            self._weigh()
+        self._act(False)
+
+    def _begin_capture(self, step: int) -> None:
+        assert self._t0_ns is not None
+        self._capture_at, self._sent = max(step, self.core.k), cut.Sent()
+        due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9
+        self.loop.call_later(max(0.0, due + (0.0 if self._heard_all() else HEARING_S)), self._write_capture)
 
     # -- for the lender ---------------------------------------------------------------------------
 
@@ -705,18 +709,17 @@ class Runtime:
         self.role.epoch = self.core.epoch = epoch
         self.seq = self.sample_seq = 0
 
-    def _weights(self, neuron: Any) -> dict[str, Any]:
-        """The synapses of one neuron here, or of all: columns, as in `core.Weights`."""
-        assert isinstance(self.core, Core)
-        now = self.core.weights()
-        if not isinstance(neuron, (str, type(None))):
-            raise wire.Malformed("a neuron is named by its id")
-        chosen = slice(None) if neuron not in self._poke_of else now.post == self._poke_of[neuron]
+    def _weights(self, core: Core, neuron: str | None) -> verbs.Weights:
+        """The synapses of one neuron here, or of all."""
+        now = core.weights()
+        chosen: Any = slice(None)
+        if neuron in self._poke_of:
+            chosen = now.post == self._poke_of[neuron]
         columns = {
             name: getattr(now, name)[chosen].tolist()
             for name in ("pre", "post", "receptor", "delay", "weight", "kind")
         }
-        return {"step": self.core.k, "types": list(now.types), **columns}
+        return verbs.Weights(step=core.k, types=list(now.types), **columns)
 
     # -- wall clock -------------------------------------------------------------------------------
 
@@ -745,8 +748,7 @@ class Runtime:
         """The weights that are recorded, as they are at the committed step."""
         core = self.core
         assert isinstance(core, Core)
-        at = {"step": core.k, "t_ns": core.k * self.role.dt_ns}
-        self.report(RECORDED, {**at, **told(core.weights(), self.role.weighed)})
+        self.report(recorded(core.weights(), self.role.weighed, core.k, self.role.dt_ns))
 
     def _go(self, to: int) -> None:
         if self.core.k < self._capture_at <= to:
@@ -850,7 +852,9 @@ class Runtime:
         if limit < NEVER and not self.ended:
             self._next = limit + self._grace + END_SHADOW_NS // self.role.dt_ns
             if now >= self._next:
-                self.lender.reclaim(ENDED)  # with the neuron our own we come to the end at once
+                self.lender.reclaim(
+                    Reason.RUN_ENDED.value
+                )  # with the neuron our own we come to the end at once
             else:
                 self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
 
@@ -964,7 +968,7 @@ class Runtime:
         self._reported = True
         self._end_timer.cancel()
         unended = {
-            kind: {n: [a.epoch, a.expected] for n, a in book.items() if not a.ended}
+            kind: {n: (a.epoch, a.expected) for n, a in book.items() if not a.ended}
             for kind, book in zip(("spikes", "samples"), self._books(), strict=True)
         }
         gaps = {**self.ledger.gaps(), **{f"{k} (samples)": v for k, v in self.sample_ledger.gaps().items()}}
@@ -974,13 +978,19 @@ class Runtime:
         if isinstance(self.core, Core) and (over := self.core.overflown()).any():
             first = self.role.ids[int(np.argmax(over))]
             word = f"the state of {first} overflowed and is no number; what it did since means nothing"
-            self.report("trouble", {"what": word})
+            self.report(verbs.Trouble(word))
 
-    def _tell_final(self, gaps: dict[str, Any], unended: dict[str, dict[str, list[int]]]) -> None:
+    def _tell_final(self, gaps: dict[str, Any], unended: dict[str, dict[str, tuple[int, int]]]) -> None:
         self._tell_overflow()
-        sent = [self.role.epoch, self.seq, self.sample_seq]
-        told = {"counts": self.counts(), "gaps": gaps, "unended": unended, "sent": sent}
-        self.report("final", {**self.status(), **told})
+        self.report(
+            verbs.Final(
+                **self.status(),
+                counts=self.counts(),
+                gaps=gaps,
+                unended=unended,
+                sent=(self.role.epoch, self.seq, self.sample_seq),
+            )
+        )
 
     # -- snapshots --------------------------------------------------------------------------------
 
@@ -1060,31 +1070,27 @@ class Runtime:
         try:
             write_snapshot(self.role.snapshots, self.role.name, step, state)
         except OSError as error:
-            self.report("trouble", {"what": f"snapshot not written: {error.strerror}"})
+            self.report(verbs.Trouble(f"snapshot not written: {error.strerror}"))
         else:
-            self.report("saved", {"step": step})
+            self.report(verbs.Saved(step))
 
     # -- virtual clock ----------------------------------------------------------------------------
 
     def _do(self, data: bytes) -> None:
         """A duty with more than spikes in it, or of a core whose state is not plain: inputs, run, answer."""
-        try:
-            number, horizon, keys, sample_keys, sample_mv, stimuli, order = wire.unpack(
-                data[self._duty_head :]
-            )
-        except (TypeError, ValueError) as error:
-            raise wire.Malformed("not a duty") from error
+        duty = wire.read_duty(data[self._duty_head :])
+        number, horizon, keys, sample_keys, sample_mv, stimuli, order = duty
         if number <= self.core.duty_number:
             return
         self.core.duty_number = number
         emission, next_step = self.core.duty(horizon, keys, sample_keys, sample_mv, stimuli, self.core.limit)
         if order is not None:
             emission = self._order(order, emission)
-            next_step = NEVER if order == "stop" else next_step
+            next_step = NEVER if order is Order.STOP else next_step
         self._book(emission)
         if self.lender.loan is None or not self.lender.instead(number, next_step, keys, stimuli, emission):
             self.answer(number, next_step, emission)
-        if order == "stop":
+        if order is Order.STOP:
             self._tell_final({}, {})
 
     def answer(self, number: int, next_step: int, emission: Emission) -> None:
@@ -1097,12 +1103,12 @@ class Runtime:
         self.seq += len(emission.keys)
         self.sample_seq += len(emission.sample_keys)
 
-    def _order(self, order: str, emission: Emission) -> Emission:
+    def _order(self, order: Order, emission: Emission) -> Emission:
         """The extra word of a duty. Returns what is to be emitted."""
-        if order == "catch-up":
+        if order is Order.CATCH_UP:
             return NOTHING
-        if order == "snapshot" and self.role.snapshots is not None:
+        if order is Order.SNAPSHOT and self.role.snapshots is not None:
             self._save(self._state())
-        elif order == RECORD:
+        elif order is Order.RECORD:
             self._tell_weights()
         return emission

@@ -8,8 +8,8 @@ subscription to `topic("s", "n1")` hears n1 alone. All kinds are defined here:
 | `s`  | stream         | `[epoch, seq, last, times, neurons]`             | spikes                          |
 | `v`  | stream         | `[epoch, seq, last, times, neurons, potentials]` | membrane potentials, mV         |
 | `p`  | neuron         | `[t, weight, origin]`                            | a stimulus (poke)               |
-| `c`  | stream or `*`  | `[verb, {…}]`                                    | control                         |
-| `r`  | origin         | `[verb, {…}]`                                    | report                          |
+| `c`  | stream or `*`  | `[verb, {…}]`                                    | control, see `verbs`            |
+| `r`  | origin         | `[verb, {…}]`                                    | report, see `verbs`             |
 | `l`  | neuron         | `[t, rgb]`                                       | what a board's strip shows      |
 | `h`  | peer           | `[n]`                                            | a peer listening for its echo   |
 | `d`  | stream         | `Duty`                                           | conductor to process            |
@@ -24,12 +24,18 @@ from __future__ import annotations
 
 import os
 import struct
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
+import msgspec
 
 from neurobus.bounds import LONGEST_RUN
-from neurobus.events import Control, Event, Led, Report, Samples, Spikes, Stimulus
+from neurobus.bounds import MOST_NS as MOST_NS
+from neurobus.events import Led, Samples, Spikes, Stimulus
+from neurobus.wire import message
+from neurobus.wire import verbs as verbs  # the table is whole
+from neurobus.wire.message import Control, Report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +55,7 @@ SPIKES, SAMPLES, STIMULUS, CONTROL, REPORT, HELLO, DUTY, ANSWER, LED = (
 EVERYONE = "*"
 MOST_FRAMES = 1 << 53
 """Epochs, and frames of a stream. Somebody else's frame must not make a loss of what can never be sent."""
-MOST_NS = 1 << 62
+Event = Spikes | Samples | Stimulus | Control | Report | Led
 NEVER = LONGEST_RUN
 """A step that no run reaches."""
 
@@ -64,14 +70,25 @@ class Malformed(ValueError):
     """A frame that is not of this protocol. Receivers drop and count it."""
 
 
+class Order(StrEnum):
+    """What a duty asks for besides its spikes."""
+
+    SNAPSHOT = "snapshot"
+    """Write the state at `horizon`."""
+    RECORD = "record"
+    """Tell the weights at `horizon`."""
+    CATCH_UP = "catch-up"
+    """Take this, a restarted process's past, and emit nothing."""
+    STOP = "stop"
+    """It is the last duty."""
+
+
 class Duty(NamedTuple):
     """What the conductor asks of one process: take these inputs, run to `horizon` (steps), answer.
 
     `number` counts within an epoch, from `epoch << EPOCH_BITS` on.
     `keys` are spikes as int64 `step << 32 | neuron`; `sample_keys`, `sample_mv` potentials likewise;
-    `stimuli` rows `[step, neuron, weight]`; `order` None or one of: "snapshot" (write the state at
-    `horizon`), "record" (tell the weights at `horizon`), "catch-up" (take this, a restarted process's past,
-    and emit nothing), "stop" (the last duty).
+    `stimuli` rows `[step, neuron, weight]`.
     """
 
     number: int
@@ -80,7 +97,7 @@ class Duty(NamedTuple):
     sample_keys: bytes
     sample_mv: bytes
     stimuli: list[list[float]] | None
-    order: str | None
+    order: Order | None
 
 
 class Answer(NamedTuple):
@@ -113,12 +130,23 @@ _ANSWERED = (int, int, int, int, int, bytes, int, bytes, bytes)
 
 
 def duty(number: int, horizon: int, keys: bytes, sample_keys: bytes = b"", sample_mv: bytes = b"",
-         stimuli: list[list[float]] | None = None, order: str | None = None) -> bytes:  # fmt: skip
+         stimuli: list[list[float]] | None = None, order: Order | None = None) -> bytes:  # fmt: skip
     """The payload of a `Duty`."""
     head = _DUTY.pack(0x97, 0xCF, number, 0xCF, horizon, 0xC6, len(keys))
     if sample_keys or stimuli or order:
         return b"".join((head, keys, *map(pack, (sample_keys, sample_mv, stimuli, order))))
     return head + keys + _DUTY_PLAIN
+
+
+_duty_reader = msgspec.msgpack.Decoder(Duty)
+
+
+def read_duty(payload: bytes) -> Duty:
+    """The duty in a payload. Raises `Malformed`."""
+    try:
+        return _duty_reader.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise Malformed(f"not a duty: {error}") from error
 
 
 def answer(payload: bytes) -> Answer:
@@ -150,14 +178,6 @@ def answered(answer: Answer) -> bytes:
     if sample_keys:
         return b"".join((head, keys, *map(pack, (sample_seq, sample_keys, sample_mv))))
     return head + keys + _ANSWER_PLAIN.pack(0xCF, sample_seq, _NONE * 2)
-
-
-def integer(args: dict[str, Any], name: str) -> int:
-    """An argument of a control or report. Raises `Malformed` where it is missing or no integer."""
-    value = args.get(name)
-    if type(value) is not int or not -MOST_NS < value < MOST_NS:
-        raise Malformed(f"{name} is no integer, or beyond all bounds")
-    return value
 
 
 def topic(kind: bytes, name: str) -> bytes:
@@ -228,6 +248,13 @@ def _header(row: list[Any]) -> tuple[int, int, bool]:
 def decode(data: bytes) -> Event:
     """The event in a frame of kind s, v, p, c, r or l. Raises `Malformed` on anything else."""
     kind, name, payload = split(data)
+    if kind in (CONTROL, REPORT) and name:
+        try:
+            if kind == CONTROL:
+                return Control(name, message.control(payload))
+            return Report(name, message.report(payload))
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise Malformed(str(error)) from error
     row = unpack(payload)
     if not isinstance(row, list) or not name:
         raise Malformed("payload is not a list")
@@ -257,13 +284,6 @@ def decode(data: bytes) -> Event:
             if type(t_ns) is not int or not isinstance(rgb, bytes) or len(rgb) % 3:
                 raise Malformed("a strip is [t, rgb]")
             return Led(name, t_ns, rgb)
-        verb, args = row
-        if not isinstance(verb, str) or not isinstance(args, dict):
-            raise Malformed("not [verb, arguments]")
-        if kind == CONTROL:
-            return Control(name, verb, args)
-        if kind == REPORT:
-            return Report(name, verb, args)
     except (ValueError, TypeError, IndexError) as error:
         raise error if isinstance(error, Malformed) else Malformed(str(error)) from error
     raise Malformed(f"unknown kind {kind!r}")
@@ -289,8 +309,8 @@ def encode(event: Event) -> bytes:
     if isinstance(event, Led):
         return frame(topic(LED, event.neuron), [event.t_ns, event.rgb])
     if isinstance(event, Control):
-        return frame(topic(CONTROL, event.to), [event.verb, event.args])
-    return frame(topic(REPORT, event.origin), [event.verb, event.data])
+        return topic(CONTROL, event.to) + message.pack(event.message)
+    return topic(REPORT, event.origin) + message.pack(event.message)
 
 
 def _packed(t_ns: Any, neurons: Any) -> tuple[bytes, bytes]:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from neurobus.events import Report
 from neurobus.wire import bus as wire
+from neurobus.wire.message import Report
 from tests.bench.desk import Desk, desk
 from tests.bench.figure import Figure, spread
 
@@ -91,7 +91,7 @@ def _until_owned(table: Desk, do: Callable[[], None]) -> float:
             data = peer.wait(left)
             if data is not None and data.startswith(wire.REPORT):
                 event = wire.decode(data)
-                if isinstance(event, Report) and event.verb == "owner":
+                if isinstance(event, Report) and event.message.verb == "owner":
                     return (time.monotonic() - begun) * 1000
     finally:
         peer.close()

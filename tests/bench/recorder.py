@@ -17,9 +17,11 @@ import numpy as np
 from neurobus import log
 from neurobus.bus import hub
 from neurobus.bus.peer import Endpoints, Peer
-from neurobus.events import Control, Spikes
+from neurobus.events import Spikes
 from neurobus.log.recording import Recording
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Control
 from tests.bench.cluster import Failed
 from tests.bench.figure import Figure, in_turn, spread
 
@@ -52,7 +54,7 @@ def once() -> tuple[int, int, float, float]:
             begun = time.monotonic()
             peer = Peer(bus)
             peer.join("bench")
-            peer.send(wire.encode(Control(NAME, "stop", {})))
+            peer.send(wire.encode(Control(NAME, verbs.Stop())))
             if not recorder.poll(60):
                 raise Failed("the recorder did not finish")
             close_s = time.monotonic() - begun

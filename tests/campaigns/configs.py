@@ -20,10 +20,12 @@ import msgpack
 
 from neurobus import config, describe, network
 from neurobus.errors import NeurobusError
-from neurobus.events import Control, Event, Led, Report, Samples, Spikes, Stimulus
+from neurobus.events import Led, Samples, Spikes, Stimulus
 from neurobus.ledger import Ledger
 from neurobus.node.snapshot import read_snapshot, write_snapshot
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Control, Report
 
 ROOT = Path(__file__).parents[2]
 TIME_S = 10.0
@@ -111,12 +113,12 @@ def mutated(text: str, some: random.Random) -> str:
 
 def frames(n: int, some: random.Random) -> Iterator[bytes]:
     """Frames as a stranger on the bus would send them: mutated ones, and lists of anything."""
-    sound: list[Event] = [
+    sound: list[wire.Event] = [
         Spikes("a", 0, 1, [100], None, False),
         Samples("a", 0, 1, [100], [-65.0], None, False),
         Stimulus("a", 100, 1.0, "x"),
-        Control("a", "stop", {"step": 3}),
-        Report("a", "ready", {"pid": 1, "epoch": 0}),
+        Control("a", verbs.Stop(step=3)),
+        Report("a", verbs.Ready(pid=1, epoch=0)),
         Led("a", 5, b"rgb"),
     ]
     odd = [None, -1, 2**63 - 1, 2**63, 2**64 - 1, 1.5, float("nan"), "x", b"\0" * 7, [], {}, True, [[]] * 3]

@@ -25,13 +25,14 @@ import psutil
 
 from neurobus.bus.peer import Peer
 from neurobus.cluster.folder import state_dir
-from neurobus.cluster.reports import summable
 from neurobus.cluster.summary import FIGURES
-from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
-from neurobus.node import lender
+from neurobus.events import Led, Samples, Spikes, Stimulus
 from neurobus.wire import bus as wire
+from neurobus.wire import message, verbs
+from neurobus.wire.message import Control, Report
 from tests.campaigns.configs import frames as mutated
 from tests.campaigns.runs import Trial, trial, write_config
+from tests.helpers import word
 
 ENDS = {0, 1}
 """Done; done with spikes lost or reports missing. Under spoofed words to end also 4: failed, and said why."""
@@ -39,10 +40,8 @@ GROWTH_MB = 64
 """A process may grow by so much. What came in while it did not look lies in ZeroMQ's queue until it does."""
 BATCH, LOOK = 500, 10
 """Frames sent on end; batches between two looks at the memory."""
-REPORTS = ("ready", "final", "saved", "ceded", "owner", "trouble", "status", "weights", "recorded", "joined")
-VERBS = ("stop", "exit", "snapshot", "start", "report", "weights", *sorted(lender.VERBS), "farewell", "x")
-ENDING = {"stop", "exit"}
-"""Words that end a run or a process."""
+REPORTS = (*message.REPORTS, "joined")
+VERBS = (*message.CONTROLS, "x")
 BIG = [2**31, 2**53 - 1, 2**62, 2**63 - 1, 2**64 - 1]
 ODD = [None, -1, 0, 1, 7, *BIG, 0.5, 1e300, float("nan"), float("inf"), True, "x", "é\n\x1b[2J", b"\0" * 7,
        b"\xff" * 8, [], [1, "x"], {}, {"x": b"\0"}, [[]] * 3]  # fmt: skip
@@ -117,7 +116,7 @@ class Stranger:
         return wire.encode(Stimulus(self._name(), self._some.choice([-1, 0, self._int()]), weight, "poke"))
 
     def _report(self) -> bytes:
-        return wire.encode(Report(self._name(), self._some.choice(REPORTS), self._args()))
+        return word(wire.REPORT, self._name(), self._some.choice(REPORTS), self._args())
 
     def _final(self) -> bytes:
         """As a process would send it, but for one thing."""
@@ -125,14 +124,14 @@ class Stranger:
         final: dict[str, Any] = dict.fromkeys([*figures, "cpu_s", "step"], 0)
         final |= {"counts": [0], "gaps": {}, "unended": {}, "sent": [0, 0, 0]}
         final[self._some.choice(list(final))] = self._some.choice(ODD)
-        return wire.encode(Report(self._name(), "final", final))
+        return word(wire.REPORT, self._name(), "final", final)
 
     def _control(self) -> bytes:
         verb = self._some.choice(
             ["stop", "exit", "snapshot", "start", "report", "weights", "claim", "release", "x"]
         )
         to = self._some.choice([wire.EVERYONE, "conductor", self._name()])
-        return wire.encode(Control(to, verb, self._args()))
+        return word(wire.CONTROL, to, verb, self._args())
 
     def _talk(self) -> bytes:
         """Duties and answers, which only a conductor and its processes send."""
@@ -150,16 +149,17 @@ def ends_something(data: bytes) -> bool:
     """Whether a frame is sound and ends the run, a process or a stream, or tells of a process born anew."""
     try:
         event = wire.decode(data)
-        if isinstance(event, Report) and event.verb == "final":
-            summable(event.origin, event.data)
-        elif isinstance(event, Report) and event.verb == "ready":
-            return all(wire.integer(event.data, key) >= 0 for key in ("pid", "epoch", "next_step"))
     except wire.Malformed:
         return False
     if isinstance(event, Control):
-        return event.verb in ENDING
+        return isinstance(event.message, (verbs.Stop, verbs.Exit))
     if isinstance(event, Report):
-        return event.verb == "final" or (event.verb == "trouble" and "stop" in event.data)
+        match event.message:
+            case verbs.Ready(next_step=int(step), epoch=int(epoch)):
+                return step >= 0 and epoch >= 0
+            case verbs.Trouble(stop=stop):
+                return stop
+        return event.message.verb == "final"
     return isinstance(event, (Spikes, Samples)) and event.last
 
 

@@ -111,7 +111,7 @@ def test_the_news_of_the_recorders_end_may_come_before_its_farewell(config, tmp_
 
     class Late(Launcher):
         def _report(self, event):
-            if event.verb == "final" and event.origin == "recording" and not hasattr(self, "held"):
+            if event.message.verb == "final" and event.origin == "recording" and not hasattr(self, "held"):
                 self.held = asyncio.get_running_loop().call_later(0.5, self._report, event)
             else:
                 super()._report(event)

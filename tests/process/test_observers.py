@@ -14,9 +14,11 @@ import msgpack
 import psutil
 import pytest
 
-from neurobus.events import Control, Report, Spikes, Stimulus
+from neurobus.events import Spikes, Stimulus
 from neurobus.wire import bus as wire
-from tests.helpers import run_table, spikes_in, table, until
+from neurobus.wire import verbs
+from neurobus.wire.message import Report
+from tests.helpers import run_table, spikes_in, table, until, word
 
 pytestmark = pytest.mark.calm
 
@@ -47,7 +49,7 @@ while ledger.accounts.get("ghost") is None or ledger.accounts["ghost"].expected 
         continue
     if getattr(event, "origin", "") == "ghost":
         heard += 1
-        ledger.accept("ghost", 0, event.data["seq"], 1)
+        ledger.accept("ghost", 0, event.message.step, 1)
 print(json.dumps({"heard": heard, **ledger.totals()}))
 peer.close()
 """
@@ -87,13 +89,13 @@ def test_an_observer_that_stands_still_costs_the_run_nothing(config, run, launch
     with cluster.peer() as guest:
         guest.join("ghost")
         for seq in range(FLOOD):
-            guest.send(wire.encode(Report("ghost", "noise", {"seq": seq})))
+            guest.send(wire.encode(Report("ghost", verbs.Saved(seq))))
         before = cluster.status()["n.0"]["spikes"]
         until(lambda: cluster.status()["n.0"]["spikes"] > before + 10, what="the run to go on")
         assert bus.memory_info().rss < 400e6
         stopped.send_signal(signal.SIGCONT)
         for seq in count(FLOOD):
-            guest.send(wire.encode(Report("ghost", "noise", {"seq": seq})))
+            guest.send(wire.encode(Report("ghost", verbs.Saved(seq))))
             if stopped.poll() is not None:
                 break
             time.sleep(0.05)
@@ -156,9 +158,9 @@ def test_observers_of_a_users_own_hear_all_and_cost_the_run_nothing(config, run,
 
 def test_one_that_cannot_begin_is_one_line_before_the_start(config, neurobus):
     path = config(NETWORK, own__py=OWN)
-    for word, says in (("own:Unborn", "observer:own: ValueError: not today (traceback in "),
+    for given, says in (("own:Unborn", "observer:own: ValueError: not today (traceback in "),
                        ("own:Nobody", "observer:own: observer 'own.Nobody' does not import")):  # fmt: skip
-        done = neurobus("run", path, "--for", "1s", "--with", word)
+        done = neurobus("run", path, "--for", "1s", "--with", given)
         assert done.returncode == 2
         assert done.stderr.startswith(says) and done.stderr.count("\n") == 1
 
@@ -263,15 +265,16 @@ def test_words_to_strangers_change_nothing(config, launch):
     cluster = launch(config(NETWORK), "--clock", "wall")
     with cluster.peer() as guest:
         guest.join("stranger")
-        for event in (
-            Stimulus("nobody", 5, 1.0),
-            Control("nobody", "stop", {"step": 1}),
-            Control("*", "dance", {}),
-            Control("n.0", "start", {"t0_ns": 0}),
-            Report("nobody", "ready", {"pid": psutil.Process().pid}),
-            Report("nobody", "final", {}),
+        for frame in (
+            wire.encode(Stimulus("nobody", 5, 1.0)),
+            word(wire.CONTROL, "nobody", "stop", {"step": 1}),
+            word(wire.CONTROL, "*", "dance", {}),
+            word(wire.CONTROL, "n.0", "start", {"t0_ns": 0}),
+            word(wire.CONTROL, "n.0", "start", {"t0_ns": 0, "stop_step": None, "pace": None}),
+            word(wire.REPORT, "nobody", "ready", {"pid": psutil.Process().pid}),
+            word(wire.REPORT, "nobody", "final", {}),
         ):
-            guest.send(wire.encode(event))
+            guest.send(frame)
     before = cluster.status()["n.0"]["spikes"]
     until(lambda: cluster.status()["n.0"]["spikes"] > before + 5, what="the run to go on")
     done = cluster.stop()
@@ -286,7 +289,7 @@ def test_nobody_takes_the_place_of_a_living_neuron(config, launch, clock):
     with cluster.peer() as guest:
         guest.join("stranger")
         for epoch in (-1, 0):
-            guest.send(wire.encode(Report("n.0", "ready", {"next_step": 1, "pid": 1, "epoch": epoch})))
+            guest.send(wire.encode(Report("n.0", verbs.Ready(next_step=1, pid=1, epoch=epoch))))
     before = cluster.status()["n.0"]["spikes"]
     until(lambda: cluster.status()["n.0"]["spikes"] > before + 5, what="the run to go on")
     done = cluster.stop()
@@ -301,10 +304,9 @@ def test_what_no_run_comes_to_is_dropped_and_hurts_nobody(config, launch, clock)
     with cluster.peer() as guest:
         guest.join("stranger")
         guest.send(wire.encode(Stimulus("n.0", 1 << 53, 1.0, "x")))
-        guest.send(wire.encode(Control("n.0", "weights", {"neuron": {}})))
+        guest.send(word(wire.CONTROL, "n.0", "weights", {"neuron": {}}))
         if clock == "virtual":
-            born = {"pid": 1, "epoch": 1 << 40, "next_step": 1}
-            guest.send(wire.encode(Report("n.1", "ready", born)))
+            guest.send(wire.encode(Report("n.1", verbs.Ready(next_step=1, pid=1, epoch=1 << 40))))
         guest.join("stranger")
         cluster.status()
     summary = cluster.stop().summary

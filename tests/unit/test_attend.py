@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobus.events import Control, Samples, Spikes
+from neurobus.events import Samples, Spikes
 from neurobus.ledger import Ledger
 from neurobus.node.core import Core, hash_table
 from neurobus.node.kernel import layout as T
 from neurobus.placement import place
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
 from neurobus.wire.bus import NEVER
+from neurobus.wire.message import Control
 from tests.helpers import net, run_table, table
 
 POINTER, INT = ctypes.c_void_p, ctypes.c_int
@@ -279,7 +281,7 @@ NEXT = wire.encode(Spikes("a", 0, 1, [DT_NS]))
         NEXT[:-1],
         NEXT + b"\0",
         NEXT[:-1] + b"\xc3",
-        wire.encode(Control("*", "exit")),
+        wire.encode(Control("*", verbs.Exit())),
         wire.encode(Spikes("stranger", 0, 0, [DT_NS])),
         wire.encode(Spikes("a", 1, 0, [DT_NS])),
         wire.encode(Spikes("a", 0, 0, [DT_NS])),

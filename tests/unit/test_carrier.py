@@ -7,8 +7,10 @@ import pytest
 
 from neurobus.bridge import session as link_session
 from neurobus.bridge.carrier import Carrier, Lent, Stage, World
-from neurobus.events import Control, Spikes
+from neurobus.events import Spikes
 from neurobus.wire import bus as wire
+from neurobus.wire.lease import Release
+from neurobus.wire.message import Control
 
 
 @pytest.fixture
@@ -44,8 +46,8 @@ def told_with(carrier: Carrier, *events: link_session.Event) -> None:
 
 
 def horizon(said: list[Control | Spikes]) -> int:
-    (release,) = [e for e in said if isinstance(e, Control) and e.verb == "release"]
-    return release.args["horizon"]
+    (release,) = [e.message for e in said if isinstance(e, Control) and isinstance(e.message, Release)]
+    return release.horizon
 
 
 def published(said: list[Control | Spikes]) -> list[int]:

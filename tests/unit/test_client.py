@@ -10,6 +10,7 @@ from neurobus.bridge import __main__ as bridge_main
 from neurobus.bridge import client
 from neurobus.cli.common import at_most
 from neurobus.errors import RunError
+from neurobus.wire import verbs
 
 
 class Mute:
@@ -29,7 +30,7 @@ class Mute:
 def test_a_bridge_that_does_not_answer_is_told_so():
     asked = client.Client(Mute(), None)  # type: ignore[arg-type]
     with pytest.raises(RunError, match="the bridge does not answer"):
-        asked.end(asked.begin("boards"), timeout_s=0.2)
+        asked.end(asked.begin(verbs.ListBoards()), timeout_s=0.2)
 
 
 def test_whatever_it_waits_for_it_ends():

@@ -10,10 +10,13 @@ from neurobus.cli.clusters import chosen
 from neurobus.cli.topfigures import default_push
 from neurobus.cluster import guests
 from neurobus.errors import InputError
+from neurobus.wire import bus as wire
+from neurobus.wire.verbs import Guest
+from tests.helpers import word
 from tests.unit.test_live import manifest
 
-LIF = guests.Presence(True, "pA", (-70.0, -55.0), (0.5, 127))
-POISSON = guests.Presence(False)
+LIF = Guest(True, "pA", (-70.0, -55.0), (0.5, 127))
+POISSON = Guest(False)
 
 
 def test_a_guest_stands_behind_all_and_is_a_neuron():
@@ -89,8 +92,10 @@ def test_their_number_is_bounded_also_of_those_who_left():
     assert guests.join(given, "g1", LIF) is None and len(given.ids) == 106
 
 
-@pytest.mark.parametrize("told", [None, 3, {}, {"neuron": 1}, {"neuron": True, "level_mv": [1.0]}])
+@pytest.mark.parametrize("told", [3, {}, {"neuron": 1}, {"neuron": True, "level_mv": [1.0]}])
 def test_what_no_guest_says(told):
-    with pytest.raises(ValueError, match="no guest"):
-        guests.read(told)
-    assert guests.read({"neuron": True, "unit": "mV", "level_mv": [0, 15.0]}).level_mv == (0.0, 15.0)
+    with pytest.raises(wire.Malformed):
+        wire.decode(word(wire.REPORT, "g", "ready", {"pid": 1, "guest": told}))
+    sound = {"pid": 1, "guest": {"neuron": True, "unit": "mV", "level_mv": [0, 15.0]}}
+    ready = wire.decode(word(wire.REPORT, "g", "ready", sound)).message
+    assert ready.guest.level_mv == (0.0, 15.0)

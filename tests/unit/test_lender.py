@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from neurobus.cluster.prewarm import ScriptedBus
-from neurobus.events import Control, Report, Spikes
+from neurobus.events import Spikes
 from neurobus.ledger import Ledger
 from neurobus.node import runtime
 from neurobus.node.core import STEP_BITS, Core
 from neurobus.node.runtime import Role, Runtime
 from neurobus.placement import place
 from neurobus.wire import bus as wire
-from tests.helpers import net, run_table, table
+from neurobus.wire import lease, verbs
+from neurobus.wire.message import Control, Report, fields
+from tests.helpers import net, run_table, table, word
 
 NETWORK = run_table() + table("neurons", id="m", model="nodes.chip", params='{ I_e = "1500 pA" }')
 CLAIM = {"claim": "bridge/1/1"}
@@ -82,7 +84,7 @@ class Hub(ScriptedBus):
 
     def reports(self, verb: str) -> list[dict[str, Any]]:
         events = (wire.decode(frame) for frame in self.frames if frame[:1] == wire.REPORT)
-        return [e.data for e in events if isinstance(e, Report) and e.verb == verb]
+        return [fields(e.message) for e in events if isinstance(e, Report) and e.message.verb == verb]
 
     def spikes(self) -> list[int]:
         """The steps of the spikes that anybody who listens takes."""
@@ -129,7 +131,7 @@ class Play:
         return frames
 
     def say(self, verb: str, **args: Any) -> list[bytes]:
-        frame = wire.encode(Control("m", verb, {**CLAIM, **args}))
+        frame = word(wire.CONTROL, "m", verb, {**CLAIM, **args})
         self.hub.frames.append(frame)
         return [frame]
 
@@ -141,14 +143,14 @@ class Play:
     def until(self, done: Callable[[], Any], alive: bool = True) -> Iterator[list[bytes]]:
         while not done():
             self.clock.sleep(10)
-            yield [wire.encode(Control("bridge", "beat", {"at": {}}))] if alive else []
+            yield [wire.encode(Control("bridge", lease.Heartbeat({})))] if alive else []
 
     def _script(self) -> Iterator[list[bytes]]:
         hub = self.hub
         yield []
         self.t0_ns = self.clock.ns
         stop = round(END_S * 10_000)
-        yield [wire.encode(Control(wire.EVERYONE, "start", {"t0_ns": self.t0_ns, "stop_step": stop}))]
+        yield [wire.encode(Control(wire.EVERYONE, verbs.Start(self.t0_ns, stop, None)))]
         yield from self.until(lambda: self.now() > 500)
         yield self.say("lend", board="b", model="nodes.chip", beat="bridge")
         yield from self.until(lambda: hub.reports("lent"))
@@ -158,7 +160,7 @@ class Play:
         yield self.say("cede", step=self.cede_at)
         yield from self.board()
         yield from self.until(lambda: hub.reports("final"), alive=False)
-        yield [wire.encode(Control("m", "exit"))]
+        yield [wire.encode(Control("m", verbs.Exit()))]
 
     def owned(self) -> Iterator[list[bytes]]:
         yield from self.until(lambda: self.hub.reports("ceded"))
@@ -230,7 +232,7 @@ def test_what_fell_between_the_last_step_and_the_word_of_it_is_the_processes(clo
     def board() -> Iterator[list[bytes]]:
         play.clock.sleep(200)  # the loop does not come to its timers
         assert not play.hub.reports("ceded")
-        look = wire.encode(Control("m", "stop", {"step": round(END_S * 10_000)}))
+        look = wire.encode(Control("m", verbs.Stop(step=round(END_S * 10_000))))
         yield [look, *play.say("release", horizon=0, why="unplugged")]
 
     play.board = board

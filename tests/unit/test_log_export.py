@@ -13,10 +13,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from neurobus.errors import InputError
-from neurobus.events import Report, Stimulus
+from neurobus.events import Stimulus
 from neurobus.log import Header, Log, LogWriter, read
 from neurobus.log.diff import same_weights
 from neurobus.log.export import export, weights_csv
+from neurobus.log.format import LogEvent
 from neurobus.log.info import describe, render
 from neurobus.log.plot import RATE_BINS, _rate, _Rows, plot, rate
 from neurobus.log.recording import JOINED
@@ -31,7 +32,7 @@ def log(tmp_path: Path) -> Log:
     writer.spikes([100_000, 20 * MS, 1_500_001], [0, 0, 1], 0)
     writer.samples([0, MS, 2 * MS], [0, 0, 0], [-70.0, -60.0, -65.0], 0)
     writer.stimulus(Stimulus("b", MS, 5.0), 0)
-    writer.event(Report("b", "restart", {}), 0, 0)
+    writer.event(LogEvent("b", "restart", {}), 0, 0)
     return read(writer.close(end_ns=100 * MS))
 
 
@@ -212,7 +213,7 @@ def test_a_rate_begins_with_the_recording_for_unknown_is_not_zero(tmp_path: Path
     assert hz[RATE_BINS // 2 :] == pytest.approx(np.full(RATE_BINS // 2, 1000.0), rel=0.02)
 
     writer = LogWriter(tmp_path / "x.mcap", Header("x.toml", "", 1, 1, "wall", ["a"], 0))
-    writer.event(Report("recorder", JOINED, {"t_ns": 500 * MS}), 500 * MS, 0)
+    writer.event(LogEvent("recorder", JOINED, {"t_ns": 500 * MS}), 500 * MS, 0)
     writer.spikes(t, [0] * t.size, 0)
     log = read(writer.close(end_ns=1000 * MS))
     axis = Figure().subplots()

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 
 from neurobus.errors import InputError
-from neurobus.events import Report, Stimulus
+from neurobus.events import Stimulus
 from neurobus.log import Header, Log, LogError, LogFull, LogWriter, read, recover
-from neurobus.log.format import Damaged, pack, sound
+from neurobus.log.format import Damaged, LogEvent, pack, sound
 
 IDS = ["a", "b", "c"]
 HEADER = Header(
@@ -51,7 +51,7 @@ def test_a_log_gives_back_what_was_written(tmp_path: Path) -> None:
     log.spikes([100], [1], 9_000)
     log.samples([50], [1], [-64.25], 7_500)
     log.stimulus(Stimulus("a", -1, 2.5, "poke"), 8_000)
-    log.event(Report("conductor", "restart", {"id": "b", "n": 1}), 250, 8_500)
+    log.event(LogEvent("conductor", "restart", {"id": "b", "n": 1}), 250, 8_500)
     got = read(log.close(end_ns=400))
     assert got.header == HEADER
     assert spikes(got) == [(100, 1), (100, 2), (300, 0)]
@@ -65,7 +65,7 @@ def test_a_log_gives_back_what_was_written(tmp_path: Path) -> None:
     assert [(e.t_ns, e.receipt_ns, e.item) for e in got.stimuli] == [
         (-1, 8_000, Stimulus("a", -1, 2.5, "poke"))
     ]
-    assert got.events[0].item == Report("conductor", "restart", {"id": "b", "n": 1})
+    assert got.events[0].item == LogEvent("conductor", "restart", {"id": "b", "n": 1})
     assert (got.events[0].t_ns, got.end_ns) == (250, 400)
     assert got.complete and not got.problems and not log.notes
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from neurobus.events import Event, Samples, Spikes, Stimulus
+from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.log import Header, Log, LogWriter, read
 from neurobus.log.player import LEAD_NS, Player, Stamp, as_recorded, at_once, now_of_wall
 from neurobus.log.replay import Schedule, confined
 from neurobus.wire import bus as wire
+from neurobus.wire.bus import Event
 
 MS = 1_000_000
 

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurobus.events import Control, Report, Samples, Spikes, Stimulus
+from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.log import Entry, Header, Log, LogWriter, read, recover
-from neurobus.log.format import Damaged
+from neurobus.log.format import Damaged, LogEvent
 from neurobus.log.guests import declared
 from neurobus.log.info import describe
 from neurobus.log.names import only
 from neurobus.log.recorder import BATCH, HOLD_NS, Collector
+from neurobus.wire import verbs
 from neurobus.wire.bus import Malformed
+from neurobus.wire.message import Control, Report
 
 IDS = [f"n{k}" for k in range(10)]
 
@@ -62,9 +64,9 @@ def test_all_kinds_of_events(log: LogWriter) -> None:
     collector.take(Spikes("p0", 0, 0, [500, 700], [1, 2]), 10)
     collector.take(Samples("n5", 0, 0, [600], [-60.5]), 11)
     collector.take(Stimulus("n1", 650, 3.0), 12)
-    collector.take(Report("n1", "restart", {}), 13)
-    collector.take(Report("n1", "late", {"t_ns": 42}), 14)
-    collector.take(Control("*", "stop"), 15)
+    collector.take(Report("n1", verbs.Trouble("late")), 13)
+    collector.note(LogEvent("n1", "joined", {"t_ns": 42}), 14, 42)
+    collector.take(Control("*", verbs.Stop()), 15)
     collector.take(Spikes("p0", 0, 2, [], [], last=True), 16)
     collector.flush()
     got = read(log.close())
@@ -77,9 +79,9 @@ def test_all_kinds_of_events(log: LogWriter) -> None:
     assert (collector.spikes, collector.samples, collector.stimuli, collector.events) == (2, 1, 1, 2)
 
 
-def told(t_ns: object, pre: list[int], post: list[int], weight: list[float]) -> Report:
-    columns = {"pre": np.array(pre, "<u4"), "post": np.array(post, "<u4"), "weight": np.array(weight, "<f8")}
-    return Report("p0", "recorded", {"t_ns": t_ns, **{name: c.tobytes() for name, c in columns.items()}})
+def told(t_ns: int, pre: list[int], post: list[int], weight: list[float]) -> Report:
+    columns = (np.array(pre, "<u4"), np.array(post, "<u4"), np.array(weight, "<f8"))
+    return Report("p0", verbs.RecordedWeights(0, t_ns, *(column.tobytes() for column in columns)))
 
 
 def test_weights_are_taken_once(log: LogWriter) -> None:
@@ -95,9 +97,8 @@ def test_weights_are_taken_once(log: LogWriter) -> None:
 
 @pytest.mark.parametrize(
     "report",
-    [told(None, [1], [0], [0.5]), told(0, [1, 2], [0], [0.5]), told(0, [1], [0], [0.5, 1]),
-     Report("p0", "recorded", {}),
-     Report("p0", "recorded", {"t_ns": 0, "pre": [1], "post": [0], "weight": [1]})],
+    [told(0, [1, 2], [0], [0.5]), told(0, [1], [0], [0.5, 1]),
+     Report("p0", verbs.RecordedWeights(0, 0, b"", b"", b"x"))],
 )  # fmt: skip
 def test_weights_that_are_none_are_malformed(log: LogWriter, report: Report) -> None:
     collector = Collector(log, IDS)
@@ -124,20 +125,19 @@ def test_what_names_no_neuron_is_counted(log: LogWriter) -> None:
     log.close()
 
 
-def ready(origin: str, **told: object) -> Report:
-    return Report(origin, "ready", {"pid": 7, "epoch": 9, "next_step": 0, **told})
+def ready(origin: str, guest: verbs.Guest | None = None) -> Report:
+    return Report(origin, verbs.Ready(pid=7, epoch=9, next_step=0, guest=guest))
 
 
 def joined(log: LogWriter) -> None:
     """`late` is started by hand, then `src`, a source; each fires and `late` is poked."""
     collector = Collector(log, IDS)
     collector.take(Spikes("late", 9, 0, [50]), 1_000)  # nobody has said who that is
-    collector.take(ready("late", guest={"neuron": True, "unit": "mV"}), 1_000)
+    collector.take(ready("late", guest=verbs.Guest(True, "mV")), 1_000)
     for name in ("n3", "late", "two words"):
-        collector.take(ready(name, guest={"neuron": True}), 1_000)
-    collector.take(ready("odd", guest=7), 1_000)
+        collector.take(ready(name, guest=verbs.Guest(True)), 1_000)
     collector.take(ready("plain"), 1_000)
-    collector.take(ready("src", guest={"neuron": False}), 1_000)
+    collector.take(ready("src", guest=verbs.Guest(False)), 1_000)
     collector.take(Spikes("late", 9, 1, [100, 300]), 1_000)
     collector.take(Spikes("src", 9, 0, [200]), 1_000)
     collector.take(Spikes("n1", 0, 0, [150]), 1_000)
@@ -178,7 +178,7 @@ def test_who_is_started_by_hand_is_in_the_log_from_then_on(log: LogWriter, tmp_p
 
 def test_a_lost_declaration_gives_no_index_to_another() -> None:
     header = Header("x.toml", "", 1, 100_000, "wall", ["a"], 0)
-    told = [Entry(0, 0, Report(id, "guest", {"id": id, "index": index, "neuron": True}))
+    told = [Entry(0, 0, LogEvent(id, "guest", {"id": id, "index": index, "neuron": True}))
             for id, index in (("b", 1), ("d", 3), ("a", 2), ("e", 2))]  # fmt: skip
     assert declared(header, told).ids == ["a", "b", "e"]
     assert declared(header, told[1:]).ids == ["a"]

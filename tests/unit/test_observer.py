@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from neurobus.errors import InputError
-from neurobus.events import Control, Event, Led, Report, Samples, Spikes, Stimulus
+from neurobus.events import Led, Samples, Spikes, Stimulus
 from neurobus.observer import Listening, Observer, Run, make, parse, programs
 from neurobus.wire import bus as wire
-from tests.helpers import NoPeer
+from neurobus.wire import verbs
+from neurobus.wire.bus import Event
+from neurobus.wire.message import Control, Report
+from tests.helpers import NoPeer, status
 
 RUN = Run("net", "wall", 1, 100_000, ["a", "b", "c", "clock"], 3, {"all": [0, 1]}, {"a": 0, "clock": 3}, 4)
 """Two neurons, `b` and `c`, live in one process, `@1`."""
@@ -72,7 +75,7 @@ def test_every_kind_of_event_has_its_method() -> None:
         Samples("a", 0, 0, [100_000], [-60.5]),
         Stimulus("b", -1, 5.0),
         Stimulus("b", 400_000, 5.0),
-        Report("a", "status", {}),
+        Report("a", status([0], [0.0])),
         Led("a", 0, b"rgb"),
         Spikes("a", 0, 2, [], last=True),
     )
@@ -177,7 +180,7 @@ def test_what_it_raises_is_told_once_and_it_goes_on(tmp_path: Path, monkeypatch:
 def test_the_run_says_stop() -> None:
     one = listening(Heard())
     assert not one.stopped
-    hear(one, Control("me", "stop", {"end_ns": 900}))
+    hear(one, Control("me", verbs.Stop(end_ns=900)))
     assert one.stopped and one.accounts.end_ns == 900
 
 

@@ -8,11 +8,12 @@ import signal
 import pytest
 
 from neurobus.cluster import prewarm
-from neurobus.events import Report
 from neurobus.node.core import Core
 from neurobus.node.runtime import Role
 from neurobus.placement import place
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
+from neurobus.wire.message import Report
 from tests.helpers import net, run_table, table
 
 PAIR = (
@@ -57,8 +58,8 @@ def test_every_life_is_lived_to_its_end(wall, monkeypatch):
     assert len(after) == len(before)
     assert len(grown) == times
     assert all(isinstance(report, Report) for report in told)
-    verbs = [report.verb for report in told]
-    assert verbs.count("ready") == verbs.count("final") == verbs.count("status") == times
+    said = [report.message.verb for report in told]
+    assert said.count("ready") == said.count("final") == said.count("status") == times
     assert all(core.k > 0 for core in grown)
 
 
@@ -74,7 +75,7 @@ def test_a_state_that_overflowed_is_told_at_the_end(wall, monkeypatch):
         return core
 
     prewarm.live(role, grow, 1)
-    words = [report.data["what"] for report in told if report.verb == "trouble"]
+    words = [report.message.what for report in told if isinstance(report.message, verbs.Trouble)]
     assert [word.split(" and ")[0] for word in words] == ["the state of b overflowed"]
 
 

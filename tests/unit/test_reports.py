@@ -12,15 +12,14 @@ from neurobus.cluster import guests, reports
 from neurobus.cluster.launcher import Launch, Launcher
 from neurobus.cluster.options import Options
 from neurobus.cluster.resume import Snapshots
-from neurobus.cluster.summary import FIGURES, render
-from neurobus.events import Report
+from neurobus.cluster.summary import render
+from neurobus.wire import bus as wire
 from neurobus.wire.bus import MOST_EPOCHS, Malformed
+from neurobus.wire.message import fields
+from tests.helpers import final, word
 from tests.unit.test_live import manifest
 
-FINAL = {
-    **{key: 3 for keys in FIGURES.values() for key in keys},
-    "cpu_s": 0.25, "step": 10, "counts": [3], "gaps": {}, "unended": {}, "sent": [0, 3, 0],
-}  # fmt: skip
+FINAL = {**fields(final(spikes=3, cpu_s=0.25, step=10, counts=[3], sent=(0, 3, 0)))}
 ODD = [
     None,
     -1,
@@ -51,12 +50,16 @@ def a_launcher(**options: object) -> Launcher:
     return launcher
 
 
-def hear(launcher: Launcher, *reports: Report) -> int:
+def report(origin: str, verb: str, data: object) -> bytes:
+    return word(wire.REPORT, origin, verb, data)
+
+
+def hear(launcher: Launcher, *frames: bytes) -> int:
     """How many of them were malformed."""
     dropped = 0
-    for report in reports:
+    for frame in frames:
         try:
-            launcher._report(report)
+            launcher._report(wire.decode(frame))  # type: ignore[arg-type]
         except Malformed:
             dropped += 1
     return dropped
@@ -67,7 +70,7 @@ def test_a_final_report_with_anything_in_it_is_summed_or_malformed(key):
     taken = 0
     for odd in ODD:
         launcher = a_launcher()
-        taken += not hear(launcher, Report("a", "final", FINAL | {key: odd}))
+        taken += not hear(launcher, report("a", "final", FINAL | {key: odd}))
         launcher._sum_up()
         render(launcher.summary)
         json.dumps(asdict(launcher.summary), allow_nan=False)
@@ -78,7 +81,7 @@ def test_a_final_report_with_anything_in_it_is_summed_or_malformed(key):
 @pytest.mark.parametrize("odd", ODD)
 def test_a_farewell_with_anything_in_it_can_be_told(key, odd):
     launcher = a_launcher()
-    hear(launcher, Report("recording", "final", {key: odd}), Report("a", "final", FINAL))
+    hear(launcher, report("recording", "final", {key: odd}), report("a", "final", FINAL))
     launcher._sum_up()
     render(launcher.summary)
     json.dumps(asdict(launcher.summary), allow_nan=False)
@@ -86,7 +89,7 @@ def test_a_farewell_with_anything_in_it_can_be_told(key, odd):
 
 def test_a_farewell_of_nobody_is_none():
     launcher = a_launcher()
-    assert hear(launcher, Report("ghost", "final", {}), Report("conductor", "final", {})) == 2
+    assert hear(launcher, report("ghost", "final", {}), report("conductor", "final", {})) == 2
     assert not launcher._farewells and launcher._conductor is None
 
 
@@ -95,12 +98,15 @@ def test_guests_and_troubles_beyond_all_measure_are_counted_and_not_kept(monkeyp
     monkeypatch.setattr(guests, "MOST", 10)
     launcher = a_launcher()
     launcher.built["external"] = ["place"]
-    placed = [Report(name, "ready", {"pid": 1}) for name in ("place", "bridge")]
-    ready = [Report(f"ghost.{n}", "ready", {"pid": 1}) for n in range(30)]
-    trouble = [Report("a", "trouble", {"what": f"so {n}\n\x1b[2J"}) for n in range(30)]
-    hands = [Report("a", "ceded", {"epoch": 1, "step": n, "board": "x"}) for n in range(30)]
+    placed = [report(name, "ready", {"pid": 1}) for name in ("place", "bridge")]
+    ready = [report(f"ghost.{n}", "ready", {"pid": 1}) for n in range(30)]
+    trouble = [report("a", "trouble", {"what": f"so {n}\n\x1b[2J"}) for n in range(30)]
+    hands = [
+        report("a", "ceded", {"claim": "b/1", "epoch": 1, "step": n, "board": "x", "errors": {}})
+        for n in range(30)
+    ]
     assert hear(launcher, *ready, *placed, *trouble, *hands) == 20
-    hear(launcher, Report("a", "final", FINAL))
+    hear(launcher, report("a", "final", FINAL), report("recording", "final", {}))
     launcher._sum_up()
     assert len(launcher.summary.notes) == 1 + 10 + 10 + 1
     assert f"launcher: {guests.TOO_MANY}" in launcher.summary.notes
@@ -121,13 +127,13 @@ def test_guests_and_troubles_beyond_all_measure_are_counted_and_not_kept(monkeyp
 )
 def test_hands_that_nobody_has_change_nothing(data):
     launcher = a_launcher()
-    assert hear(launcher, Report("a", "ceded", data)) == 1
+    assert hear(launcher, report("a", "ceded", {"claim": "b/1", "errors": {}, **data})) == 1
     assert launcher._epochs == {"a": 0} and not launcher.summary.notes
 
 
 def test_a_snapshot_counts_only_where_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    saved = Report("a", "saved", {"step": 7})
+    saved = report("a", "saved", {"step": 7})
     (tmp_path / "a.7.snap").touch()
     assert hear(a_launcher(snapshots=False), saved) == 1, "it would be kept in the current folder"
     state = tmp_path / "state"

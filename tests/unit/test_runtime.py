@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 from neurobus.cluster.prewarm import ScriptedBus
-from neurobus.events import Control, Spikes
+from neurobus.events import Spikes
 from neurobus.node.core import Core
 from neurobus.node.runtime import Role, Runtime, now_ns
 from neurobus.placement import place
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
 from neurobus.wire.bus import NEVER
+from neurobus.wire.message import Control
 from tests.helpers import net, run_table, table
 
 DRIVEN = (
@@ -30,13 +32,13 @@ def test_nobody_stays_by_the_bus_while_an_act_is_due():
 
     def traffic():
         yield []
-        yield [wire.encode(Control(wire.EVERYONE, "start", {"t0_ns": begun, "stop_step": None}))]
+        yield [wire.encode(Control(wire.EVERYONE, verbs.Start(begun, None, None)))]
         for n in range(60):
             yield [wire.encode(Spikes("a", 0, n, [now_ns() - begun]))]
             for _ in range(4):
                 time.sleep(0.0005)
                 yield []
-        yield [wire.encode(Control("b", "exit"))]
+        yield [wire.encode(Control("b", verbs.Exit()))]
 
     waits = []
 
@@ -60,18 +62,18 @@ def test_a_word_that_calls_the_neuron_out_of_compiled_code_does_not_make_it_miss
 
     def traffic():
         yield []
-        yield [wire.encode(Control(wire.EVERYONE, "start", {"t0_ns": begun, "stop_step": None}))]
+        yield [wire.encode(Control(wire.EVERYONE, verbs.Start(begun, None, None)))]
         while now_ns() - begun < 20_000_000_000 and runtime._capture_at == NEVER:
             time.sleep(0.001)
             yield []
         yield []
-        yield [wire.encode(Control("b", "exit"))]
+        yield [wire.encode(Control("b", verbs.Exit()))]
 
     class Bus(ScriptedBus):
         def receive(self):
             # The timer has rung, and the process is back in compiled code, when it hears of the snapshot.
             if runtime._t0_ns is not None and runtime._timer is None and runtime._capture_at == NEVER:
-                return wire.encode(Control(wire.EVERYONE, "snapshot", {"step": 10**6}))
+                return wire.encode(Control(wire.EVERYONE, verbs.TakeSnapshot(10**6)))
             if runtime._capture_at < NEVER:
                 armed.append(runtime._timer is not None)
             return super().receive()
@@ -93,7 +95,7 @@ def test_nobody_lingers_before_it_has_joined():
             conversed.append(runtime._joined)
             super().converse(answer)
 
-    script = [[], [], [wire.encode(Control("b", "exit"))]]
+    script = [[], [], [wire.encode(Control("b", verbs.Exit()))]]
     runtime.run(Bus(iter(script), wire.topic(wire.HELLO, "b")))
     assert conversed and all(conversed)
 

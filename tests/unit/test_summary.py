@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from neurobus.cluster.summary import Summary, busiest, exit_code, of_boards, render, total
+from neurobus.wire.verbs import ConductorFinal, Totals
+from tests.helpers import final
 
-FINAL = {
-    "spikes": 3,
-    "deliveries": 10,
-    "lost": 1,
-    "late": 2,
-    "duplicates": 4,
-    "malformed": 5,
-    "stale": 6,
-    "cpu_s": 0.25,
-}
-ZERO = dict.fromkeys(FINAL, 0)
-CONDUCTOR = {
-    "rounds": 7, "duties": 8, "malformed": 100,
-    "ledger": {"received": 999, "lost": 1, "duplicates": 2, "stale": 3},
-    "samples": {"lost": 10, "duplicates": 20, "stale": 30},
-}  # fmt: skip
+FINAL = final(spikes=3, deliveries=10, lost=1, late=2, duplicates=4, malformed=5, stale=6, cpu_s=0.25)
+ZERO = final()
+CONDUCTOR = ConductorFinal(
+    step=0, rounds=7, duties=8, malformed=100, ledger=Totals(999, 1, 2, 3), gaps={},
+    samples=Totals(0, 10, 20, 30),
+)  # fmt: skip
 
 
 def summed(finals, streams, conductor=None):
@@ -29,7 +21,7 @@ def summed(finals, streams, conductor=None):
 
 
 def test_figures_are_summed_over_processes():
-    summary = summed({"a": FINAL, "b": FINAL, "recorder": {"spikes": 99}}, ["a", "b"])
+    summary = summed({"a": FINAL, "b": FINAL, "recorder": final(spikes=99)}, ["a", "b"])
     assert (summary.spikes, summary.deliveries, summary.lost, summary.late) == (6, 20, 2, 4)
     assert (summary.duplicates, summary.dropped) == (8, 22)
     assert summary.silent == [] and summary.notes == [] and summary.rounds is None
@@ -68,21 +60,21 @@ def test_the_conductors_account_counts_too():
 
 
 def test_gaps_are_told():
-    summary = summed({"a": {**ZERO, "gaps": {"b": {"lost": 1}}}, "b": ZERO}, ["a", "b"])
+    summary = summed({"a": final(gaps={"b": {"lost": 1}}), "b": ZERO}, ["a", "b"])
     assert summary.gaps == {"a": {"b": {"lost": 1}}}
     assert summary.notes == [] and summary.at_least == []
 
 
 def unended(spikes=None, samples=None):
-    return {**ZERO, "unended": {"spikes": spikes or {}, "samples": samples or {}}}
+    return final(unended={"spikes": spikes or {}, "samples": samples or {}})
 
 
 def test_what_came_after_the_last_that_was_heard_is_lost():
     """A neuron slept past the end: its receiver had given up on it, and counts no gap."""
     finals = {
         "a": unended({"b": [0, 5], "c": [0, 2]}, {"b": [0, 1]}),
-        "b": {**ZERO, "sent": [0, 7, 4]},
-        "c": {**ZERO, "sent": [0, 2, 0]},
+        "b": final(sent=[0, 7, 4]),
+        "c": final(sent=[0, 2, 0]),
     }
     summary = summed(finals, ["a", "b", "c"])
     assert (summary.lost, summary.at_least) == (2 + 3, [])
@@ -94,7 +86,7 @@ def test_what_a_silent_or_reborn_sender_sent_is_not_known():
     assert (silent.lost, exit_code(silent)) == (0, 1)
     assert set(silent.at_least) == {"spikes", "deliveries", "lost", "late", "duplicates", "dropped"}
     assert "a never heard the end of b, and what it missed is not known" in silent.notes
-    again = summed({"a": unended({"b": [0, 5]}), "b": {**ZERO, "sent": [1, 3, 0]}}, ["a", "b"])
+    again = summed({"a": unended({"b": [0, 5]}), "b": final(sent=[1, 3, 0])}, ["a", "b"])
     assert (again.lost, again.at_least) == (3, ["lost"])
     assert again.notes == ["a never heard the end of b: 3 lost at least"]
     assert "≥ 3   late 0" in render(again)
@@ -114,7 +106,7 @@ def test_figures_of_the_reborn_are_lower_bounds_where_nobody_else_counted():
 
 
 def test_what_a_person_reads():
-    summary = summed({"a": {**ZERO, "spikes": 1234567, "late": 3}}, ["a"])
+    summary = summed({"a": final(spikes=1234567, late=3)}, ["a"])
     summary.neurons, summary.processes, summary.model_s, summary.wall_s, summary.ready_s = 1, 1, 2.0, 4.0, 0.5
     summary.restarts, summary.pss_mb_per_process, summary.state = 2, 3.25, "/states/x"
     summary.observers = {"recording": {"lost": 0, "path": "x.mcap"}, "other": {"lost": 7}}
@@ -140,10 +132,10 @@ def test_what_a_person_reads():
 
 
 def test_who_fired_most():
-    finals = {"p0": {"counts": [3, 7]}, "a": {"counts": [0]}, "drive": {"counts": [99]}}
+    finals = {"p0": final(counts=[3, 7]), "a": final(counts=[0]), "drive": final(counts=[99])}
     ids, streams = ["a", "x.0", "x.1", "b", "drive"], ["a", "p0", "p0", "b", "drive"]
     assert busiest(finals, ids, streams, 4) == {"x.1": 7, "x.0": 3}
-    assert list(busiest({"p": {"counts": [5, 5, 6]}}, list("abc"), ["p"] * 3, 3, most=2)) == ["c", "a"]
+    assert list(busiest({"p": final(counts=[5, 5, 6])}, list("abc"), ["p"] * 3, 3, most=2)) == ["c", "a"]
     summary = Summary(busiest={"x.1": 1234})
     assert " busiest  x.1 1,234\n" in render(summary) + "\n"
 

@@ -17,7 +17,10 @@ from neurobus.cli.topview import Top, bar
 from neurobus.cluster import guests
 from neurobus.cluster.folder import Manifest
 from neurobus.cluster.live import Live
-from neurobus.events import Report, Spikes
+from neurobus.events import Spikes
+from neurobus.wire import verbs
+from neurobus.wire.message import Report
+from tests.helpers import status
 
 IDS = [f"n.{i}" for i in range(12)] + ["drive"]
 MS = 1_000_000
@@ -50,20 +53,18 @@ class OnPaper:
         return self.runs
 
     def ask_weights(self, index: int) -> None:
-        columns = {"post": [index] * 68, "receptor": [0] * 64 + [1] * 4, "weight": list(range(68))}
-        self.live.hear(Report(self.manifest.ids[index], "weights", columns), 1e9)
+        weights, receptor = list(map(float, range(68))), [0] * 64 + [1] * 4
+        told = verbs.Weights(0, [], [0] * 68, [index] * 68, receptor, [1] * 68, weights, [0] * 68)
+        self.live.hear(Report(self.manifest.ids[index], told), 1e9)
 
     def poke(self, neuron: str, weight: float) -> None:
         self.pokes.append((neuron, weight))
 
     def answers(self, **figures: int) -> None:
-        zero = dict.fromkeys(("spikes", "deliveries", "lost", "late", "duplicates", "malformed", "stale"), 0)
         for i, name in enumerate(self.manifest.ids):
-            data = {**zero, **figures, "counts": [i], "mv": [-70.0 + i]}
-            self.live.hear(Report(name, "status", data), 1e9)
-        nothing = {"received": 0, "lost": 0, "duplicates": 0, "stale": 0}
-        data = {"step": 10_000, "malformed": 0, "ledger": nothing, "samples": nothing}
-        self.live.hear(Report("conductor", "status", data), 1e9)
+            self.live.hear(Report(name, status([i], [-70.0 + i], **figures)), 1e9)
+        nothing = verbs.Totals(0, 0, 0, 0)
+        self.live.hear(Report("conductor", verbs.ConductorStatus(10_000, 0, 0, 0, nothing, {}, nothing)), 1e9)
 
 
 def view(work: Callable[[Top, Pilot[str], OnPaper], Awaitable[None]], size: tuple[int, int] = (120, 40),
@@ -262,7 +263,7 @@ def test_a_neuron_started_by_hand_comes_and_goes():
             app._see_whether_it_runs()
 
         assert "extra" not in text(app)
-        lif = guests.Presence(True, "mV", (-70.0, -55.0))
+        lif = verbs.Guest(True, "mV", (-70.0, -55.0))
         now(lambda given: guests.join(given, "extra", lif))
         assert "extra" in text(app) and "13 neurons · 14 processes" in text(app)
         app.choose(13)

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import inspect
 
-from neurobus.events import Control, Led, Report, Samples, Spikes, Stimulus
+from neurobus.events import Led, Samples, Spikes, Stimulus
 from neurobus.wire import bus as wire
+from neurobus.wire import lease, verbs
 from neurobus.wire.bus import MOST_NS, Malformed, decode, encode, frame, split, topic, unpack
+from neurobus.wire.message import CONTROLS, REPORTS, Control, Report
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,20}", fullmatch=True)
 TIMES = st.lists(st.integers(0, MOST_NS - 1), max_size=20)
@@ -29,6 +32,7 @@ PLAIN = st.recursive(
     max_leaves=10,
 )
 ARGS = st.dictionaries(st.text(max_size=8), PLAIN, max_size=4)
+FAREWELLS = ARGS.filter(lambda args: not args.keys() & {"path", "lost", "notes", "boards"})
 
 
 @st.composite
@@ -56,8 +60,52 @@ def samples(draw):
 stimuli = st.builds(
     Stimulus, NAMES, st.integers(-1, MOST_NS - 1), st.floats(-1e299, 1e299), st.text(max_size=9)
 )
-words = st.builds(Control, NAMES | st.just("*"), st.text(max_size=9), ARGS) | st.builds(
-    Report, NAMES, st.text(max_size=9), ARGS
+
+
+def values(kind: inspect.Type):
+    """What a field may hold."""
+    match kind:
+        case inspect.IntType(gt=gt, ge=ge, lt=lt, le=le):
+            return st.integers(gt + 1 if ge is None else ge, lt - 1 if le is None else le)
+        case inspect.FloatType(gt=gt):
+            return st.floats(-1e17, 1e17) if gt else st.floats(allow_nan=False)
+        case inspect.ListType(item_type=item):
+            return st.lists(values(item), max_size=3)
+        case inspect.TupleType(item_types=items):
+            return st.tuples(*map(values, items))
+        case inspect.DictType(value_type=value):
+            return st.dictionaries(st.text(max_size=5), values(value), max_size=3)
+        case inspect.UnionType(types=types):
+            return st.one_of(map(values, types))
+        case inspect.LiteralType(values=(value,)):
+            return st.just(value)
+        case inspect.StructType(cls=cls, fields=fields):
+            return st.builds(cls, **{field.name: values(field.type) for field in fields})
+    plain = {
+        inspect.StrType: st.text(max_size=9),
+        inspect.BytesType: st.binary(max_size=9),
+        inspect.AnyType: PLAIN,
+    }
+    return {**plain, inspect.BoolType: st.booleans(), inspect.NoneType: st.none()}[type(kind)]
+
+
+def messages(table):
+    """Of any row; a farewell has names of its own."""
+    rows = [row for kinds in table.values() for row in kinds if row is not verbs.Farewell]
+    return st.one_of(values(inspect.type_info(row)) for row in rows).map(sendable)
+
+
+def sendable(message):
+    """A state that is not there yet has no columns."""
+    if isinstance(message, lease.StateCopy) and message.step is None:
+        return lease.StateCopy(message.claim, None)
+    return message
+
+
+words = st.builds(Control, NAMES | st.just("*"), messages(CONTROLS)) | st.builds(
+    Report,
+    NAMES,
+    messages(REPORTS) | st.builds(verbs.Farewell, FAREWELLS),
 )
 strips = st.builds(
     Led, NAMES, st.integers(0, MOST_NS - 1), st.lists(st.binary(min_size=3, max_size=3)).map(b"".join)
@@ -67,6 +115,8 @@ EVENTS = spikes() | samples() | stimuli | strips | words
 
 def plain(event):
     """Arrays as lists, so that events compare."""
+    if isinstance(event, (Control, Report)):
+        return event
     fields = {name: getattr(event, name) for name in event.__dataclass_fields__}
     return type(event), {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
 
@@ -116,7 +166,7 @@ def survives(data: bytes) -> None:
     if isinstance(event, Stimulus):
         assert abs(event.weight) < 1e300 and type(event.t_ns) is int and isinstance(event.origin, str)
     if isinstance(event, (Control, Report)):
-        assert isinstance(event.verb, str)
+        assert isinstance(event.message.verb, str)
     encode(event)
 
 
