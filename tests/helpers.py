@@ -25,7 +25,7 @@ from neurobus.log import read
 from neurobus.network import Network, build
 from neurobus.node.core import Core, Emission, SourceCore, joined
 from neurobus.node.kernel import layout as T
-from neurobus.node.loan import STEP_BITS, Loan
+from neurobus.node.shadow import STEP_BITS, KeptInputs
 from neurobus.placement import Plan, place
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
@@ -325,8 +325,8 @@ def final(**figures: Any) -> verbs.Final:
     return verbs.Final(**{**FIGURES, **none, **figures})
 
 
-def inputs_of(core: Core, book: Loan, number: Any, at: int) -> tuple[dict[int, list[int]], Any]:
-    """Tick → places on a chip of the synapses by which spikes on loan act from step `at` on; the pokes."""
+def inputs_of(core: Core, book: KeptInputs, number: Any, at: int) -> tuple[dict[int, list[int]], Any]:
+    """Tick → places on a chip of the synapses by which kept spikes act from step `at` on; the pokes."""
     synapses, inputs = core.weights(), dict[int, list[int]]()
     kept, pokes = book.inputs(at, core.part.max_delay)
     for key in kept.tolist():

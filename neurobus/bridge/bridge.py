@@ -2,7 +2,7 @@
 
 A shell around `carrier.Carrier`: ports, the bus, timers, and what the verbs ask for. It ends with its
 cluster, or when it has carried nothing for a while. When it dies by itself, the processes of its neurons hear
-no beat any more and own them again (`node.lender`).
+no beat any more and own them again (`node.lease`).
 """
 
 from __future__ import annotations

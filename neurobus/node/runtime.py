@@ -25,14 +25,14 @@ from neurobus.ledger import REFUSED, Account, Ledger
 from neurobus.node import cut
 from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
 from neurobus.node.kernel import layout as T
-from neurobus.node.lender import Lender
+from neurobus.node.lease_steps import EndPassed, RunEnded
+from neurobus.node.lessor import Lessor
 from neurobus.node.snapshot import write_snapshot
 from neurobus.node.weighing import recorded
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
 from neurobus.wire.bus import NEVER, Order
 from neurobus.wire.message import Control, ControlMessage, Report, ReportMessage
-from neurobus.wire.reasons import Reason
 
 LINGER_VIRTUAL_MS, PLAIN_VIRTUAL_MS, LINGER_WALL_MS, LONGEST_STAY = 20, 500, 20, 16
 ATTENDS_NS = 250_000_000
@@ -146,7 +146,7 @@ class Runtime:
         self._capture_at = self._weigh_at = NEVER
         self._kept: Any = None
         self._kept_in: Path | None = None
-        self.lender = Lender(self)
+        self.lease = Lessor(self)
         self._failure: RunError | None = None
         self._guard = Guard(lambda line: None, file_of(role.troubles or Path(os.devnull), role.name))
         self._grace = max(0, role.grace_ns // role.dt_ns)
@@ -305,7 +305,7 @@ class Runtime:
         ledger, samples = self.ledger.totals(), self.sample_ledger.totals()
         return {
             "step": self.core.k,
-            **self.lender.status(),
+            **self.lease.protocol.status(),
             "spikes": self.spikes_sent,
             "deliveries": self.core.deliveries,
             "samples": self.samples_sent,
@@ -377,7 +377,7 @@ class Runtime:
             and not (self.ended or self._new or self.role.keeps or self.role.weighed or self._done.is_set())
             and self._capture is None
             and self._capture_at == NEVER
-            and not self.lender.looks_on
+            and not self.lease.looks_on
             and isinstance(self.core, Core)
             and self.core.kernel_only
         )
@@ -436,7 +436,7 @@ class Runtime:
     def _converse(self) -> None:
         """As `Peer.converse`, but plain duties never leave the kernel."""
         while not self._done.is_set() and isinstance(core := self.core, Core):
-            plain = self._single and self.lender.loan is None
+            plain = self._single and not self.lease.active
             if plain != self._patient:
                 self._patient = plain
                 self.bus.patience(PLAIN_VIRTUAL_MS if plain else LINGER_VIRTUAL_MS)
@@ -458,7 +458,7 @@ class Runtime:
 
     def _answered(self, data: bytes) -> bytes | bytearray | bool:
         """The answer to a frame, where that is all there is to it; else whether to wait for the next one."""
-        if data.startswith(self._duty_topic) and self._single and self.lender.loan is None:
+        if data.startswith(self._duty_topic) and self._single and not self.lease.active:
             core = self.core
             size = core.serve(data, self._duty_head)
             if size > 0:
@@ -567,7 +567,7 @@ class Runtime:
 
     def _hear_spikes(self, event: Spikes) -> None:
         if event.stream == self.role.name:
-            self.lender.heard(event)
+            self.lease.heard(event)
             return
         keys = self._keys(event)
         known = self._accept(self.ledger, event, keys)
@@ -606,7 +606,7 @@ class Runtime:
             core.admit_samples(sample_keys, mv)
             for step, neuron, weight in self._new_pokes:
                 core.poke(step, neuron, weight)
-            self.lender.keep(keys, self._new_pokes)
+            self.lease.protocol.keep(keys, self._new_pokes)
             if self._capture is not None:
                 captured = self._capture["core"]
                 cut_off = core.in_time(keys[keys >> STEP_BITS <= captured["k"]], captured["k"])
@@ -638,7 +638,7 @@ class Runtime:
             case verbs.Exit():
                 self._done.set()
             case _:
-                self.lender.control(message)
+                self.lease.control(message)
 
     def _start(self, start: verbs.Start) -> None:
         if self.role.wall:
@@ -663,7 +663,7 @@ class Runtime:
         due = (self._t0_ns + (self._capture_at + self._grace) * self.role.dt_ns - now_ns()) * 1e-9
         self.loop.call_later(max(0.0, due + (0.0 if self._heard_all() else HEARING_S)), self._write_capture)
 
-    # -- for the lender ---------------------------------------------------------------------------
+    # -- for the lease ----------------------------------------------------------------------------
 
     @property
     def started(self) -> bool:
@@ -778,7 +778,7 @@ class Runtime:
         """Emit what is due, and sleep until the core must act again."""
         now, limit = self._step_now(), self.core.limit
         core = self.core
-        if self.lender.shadow:
+        if self.lease.shadow:
             self._follow(now, limit)
             return
         if again and core.predicts(self._next) and self._next <= min(now, limit):
@@ -806,7 +806,7 @@ class Runtime:
             return False
         if self._new_pokes or self._new_sample_keys or self._capture is not None or self._capture_at < NEVER:
             return False
-        if self.lender.looks_on or (self._weigh_at < NEVER and self._step_now() >= self._weigh_at):
+        if self.lease.looks_on or (self._weigh_at < NEVER and self._step_now() >= self._weigh_at):
             return False
         keys, more, limit = self._new_keys, True, self.core.limit
         timer = not self._new
@@ -843,7 +843,7 @@ class Runtime:
     @property
     def _behind(self) -> int:
         """Steps that the committed state stays behind the present: what comes later than that is late."""
-        return max(self._grace, SHADOW_BEHIND_NS // self.role.dt_ns) if self.lender.shadow else self._grace
+        return max(self._grace, SHADOW_BEHIND_NS // self.role.dt_ns) if self.lease.shadow else self._grace
 
     def _follow(self, now: int, limit: int) -> None:
         """A shadow has nobody waiting for it: it runs well behind, and wakes for inputs and questions."""
@@ -852,9 +852,7 @@ class Runtime:
         if limit < NEVER and not self.ended:
             self._next = limit + self._grace + END_SHADOW_NS // self.role.dt_ns
             if now >= self._next:
-                self.lender.reclaim(
-                    Reason.RUN_ENDED.value
-                )  # with the neuron our own we come to the end at once
+                self.lease.happened(EndPassed())  # with the neuron our own we come to the end at once
             else:
                 self._sleep_until((self._t0_ns + self._next * self.role.dt_ns) * 1e-9)  # type: ignore[operator]
 
@@ -883,7 +881,7 @@ class Runtime:
             return
         role, dt = self.role, self.role.dt_ns
         if len(emission.keys):
-            keys = self.lender.withhold(emission.keys)
+            keys = self.lease.protocol.withhold(emission.keys)
             self._count(keys)
             self.publish(keys)
         if len(emission.sample_keys):
@@ -945,7 +943,7 @@ class Runtime:
         """The limit is reached and what was under way has had its grace: commit, and say that was all."""
         self._advance(self.core.limit)
         self.ended = True
-        self.lender.end()
+        self.lease.happened(RunEnded())
         none, many = ([], None) if self._single else (b"", b"")
         self.bus.send(self._spike_topic + wire.pack((self.role.epoch, self.seq, True, none, many)))
         if self.role.sends_samples:
@@ -1058,7 +1056,7 @@ class Runtime:
             # As of now, not of the step: what has been heard since, and is stamped up to it, is in the state.
             state["ledgers"] = [self.ledger.dump(), self.sample_ledger.dump()]
             if self._sent is not None:
-                if self.lender.shadow:
+                if self.lease.shadow:
                     self._sent.at = None  # only the board knows how many it has sent
                 state["sent"] = self._sent.dump(state["core"]["k"])
             self._sent = None
@@ -1088,7 +1086,9 @@ class Runtime:
             emission = self._order(order, emission)
             next_step = NEVER if order is Order.STOP else next_step
         self._book(emission)
-        if self.lender.loan is None or not self.lender.instead(number, next_step, keys, stimuli, emission):
+        if self.lease.active:
+            self.lease.duty_done(number, next_step, emission, keys, stimuli)
+        else:
             self.answer(number, next_step, emission)
         if order is Order.STOP:
             self._tell_final({}, {})

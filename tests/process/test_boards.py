@@ -325,7 +325,7 @@ def test_one_neuron_has_one_board_and_a_port_one_neuron(config, launch, attach, 
     boards = table_of("paper", 2)
     launch(config(network()), "--clock", "wall")
     attach(boards.ports[0])
-    assert "'m' is on loan to board 000000B0" in attach(boards.ports[1], "m", 2)
+    assert "'m' is leased to board 000000B0" in attach(boards.ports[1], "m", 2)
     assert f"{boards.ports[0]} is 'm' already" in attach(boards.ports[0], "k", 2)
     attach(boards.ports[1], "k")
     assert [board["neuron"] for board in boards_now()] == ["m", "k"]

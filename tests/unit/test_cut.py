@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurobus.events import Spikes
 from neurobus.node.core import Core
 from neurobus.node.cut import Sent, capture_more, unheard
 from neurobus.node.runtime import Role, Runtime
@@ -111,21 +110,3 @@ def test_figures_begin_anew_with_a_run_and_go_on_with_a_life():
                (resumed.status(), restarted.status())]  # fmt: skip
     assert figures == [(0, 0, 0, 0), (4, 7, 2, 3)]
     assert (resumed.counts(), restarted.counts()) == ([0], [4])
-
-
-def test_what_a_board_publishes_is_kept_with_its_own_numbers():
-    network = net(run_table() + table("neurons", id="b", model="nodes.lif"))
-    role = Role("b", ["b"], [0], network.dt_ns, True)
-    runtime = Runtime(role, Core(place(network, 1).neuron_part(0)))
-    runtime._sent = Sent()
-
-    class OnLoan:
-        epoch = 1
-
-        def heard(self, steps):
-            self.steps = steps
-
-    runtime.lender.loan = OnLoan()
-    runtime.lender.heard(Spikes("b", 1, 41, [970 * network.dt_ns, 980 * network.dt_ns]))
-    ((epoch, seq, sent),) = runtime._sent.spikes
-    assert (epoch, seq, (sent >> 32).tolist()) == (1, 41, [970, 980])

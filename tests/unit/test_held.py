@@ -14,7 +14,7 @@ from neurobus.errors import InputError
 from neurobus.network import build
 from neurobus.network.held import grains, inexact
 from neurobus.node.core import Core
-from neurobus.node.lender import Lender
+from neurobus.node.twin import make_twin
 from neurobus.placement import place
 from nodes.chip import Chip
 from tests.helpers import net, run_table, table
@@ -106,15 +106,15 @@ def test_parameters_that_a_chip_cannot_hold_are_refused_by_check_already():
 def test_a_float_neuron_that_a_chip_would_be_another_neuron_is_refused():
     core = Core(place(net(chip("-5 pA", "nodes.lif", receptor="ex"))).neuron_part(0))
     with pytest.raises(Exception, match="a weight of -5 pA: at receptor 'ex' it is >= 0"):
-        Lender._grow_twin(core, "nodes.chip")
+        make_twin(core, "nodes.chip")
     core = Core(place(net(chip("8000.1 pA", "nodes.lif"))).neuron_part(0))
-    _, errors = Lender._grow_twin(core, "nodes.chip")
+    _, errors = make_twin(core, "nodes.chip")
     assert 0 < errors["a weight, pA"] < 0.13
 
 
 def test_a_state_beyond_the_chips_is_told_at_the_hand_over():
     core = Core(place(net(chip("4000 pA", "nodes.lif"))).neuron_part(0))
-    twin, _ = Lender._grow_twin(core, "nodes.chip")
+    twin, _ = make_twin(core, "nodes.chip")
     p, adopted = twin.part.params, twin.part.model.adopted
     state = {"V": np.array([-10.0]), "I_ex": np.array([50.0]), "I_in": np.array([-1.0]), "r": np.array([0.0])}
     assert adopted(p, state)[1] == {}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from neurobus.bridge.image import Lif, State
 from neurobus.node.core import Core
-from neurobus.node.loan import STEP_BITS, Loan
+from neurobus.node.shadow import STEP_BITS, KeptInputs
 from neurobus.placement import place
 from tests.fake_board import TwinChip
 from tests.helpers import inputs_of, net, run_table, table
@@ -47,13 +47,12 @@ def test_a_neuron_handed_to_a_board_goes_on_bit_for_bit(seed, at):
     chip, _ = chip_of(core)
     spikes = sorted((rng.randrange(1, 3000), rng.randrange(1, 7)) for _ in range(400))
     pokes = sorted((rng.randrange(3000), 0, float(rng.randrange(-500, 3000))) for _ in range(6))
-    book = Loan("claim", "board", 1, 0)
+    book = KeptInputs()
     keys = np.array([stamp << STEP_BITS | source for stamp, source in spikes])
     core.admit(keys)
-    book.keep(keys)
+    book.keep(keys, pokes)
     for poke in pokes:
         core.poke(*poke)
-        book.keep_poke(*poke)
     core.advance(at)
     board = TwinChip.of(chip.pack(state_of(core)))
     inputs, left = inputs_of(core, book, chip.number, at)

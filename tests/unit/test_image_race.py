@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neurobus.bridge.image import CHIPS, Lif, Race, State, chip_for
 from neurobus.loading import load
 from neurobus.node.core import Core
-from neurobus.node.loan import STEP_BITS, Loan
+from neurobus.node.shadow import STEP_BITS, KeptInputs
 from neurobus.placement import place
 from neurobus.wire import link
 from neurobus.wire.link import RACE_PARAMS
@@ -77,12 +77,11 @@ def test_a_neuron_that_learns_goes_on_bit_for_bit(seed, at):
     end = 16 * SLOT
     keys = np.array([stamp << STEP_BITS | source for stamp, source in course(rng, group, 16)])
     pokes = sorted((rng.randrange(end), 0, float(rng.randrange(-500, 500))) for _ in range(6))
-    book = Loan("claim", "board", 1, 0)
+    book = KeptInputs()
     core.admit(keys)
-    book.keep(keys)
+    book.keep(keys, pokes)
     for poke in pokes:
         core.poke(*poke)
-        book.keep_poke(*poke)
     core.advance(at)
     board = RaceChip.of(image.pack(state_of(core)))
     synapses = core.weights()

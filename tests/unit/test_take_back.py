@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from neurobus.ledger import Ledger
 from neurobus.node import runtime
 from neurobus.node.core import STEP_BITS, Core
 from neurobus.node.runtime import Role, Runtime
+from neurobus.node.snapshot import read_snapshot
 from neurobus.placement import place
 from neurobus.wire import bus as wire
 from neurobus.wire import lease, verbs
@@ -109,12 +111,14 @@ class Play:
         self.seq = 0
         self.board: Callable[[], Iterator[list[bytes]]] = lambda: iter(())
         self.cede_at = self.from_step = 0
+        self.snapshots: Path | None = None
 
     def now(self) -> int:
         return (self.clock.ns - self.t0_ns) // 100_000
 
     def run(self) -> list[int]:
-        role = Role("m", ["m"], [0], 100_000, True, index_of={"m": 0}, n_ids=1, grace_ns=2_000_000)
+        role = Role("m", ["m"], [0], 100_000, True, index_of={"m": 0}, n_ids=1, grace_ns=2_000_000,
+                    snapshots=self.snapshots)  # fmt: skip
         Runtime(role, core()).run(self.hub)
         return self.hub.spikes()
 
@@ -250,3 +254,30 @@ def test_a_run_that_ends_beside_a_board_has_what_the_board_did_not_tell(clock):
 
     play.board = board
     assert play.run() == play.truth
+
+
+def test_what_a_board_publishes_is_kept_in_a_snapshot_with_its_own_numbers(clock, tmp_path):
+    play = Play(clock)
+    play.snapshots = tmp_path
+    told: list[int] = []
+
+    def board() -> Iterator[list[bytes]]:
+        yield from play.owned()
+        first = play.now() - 20
+        yield play.tell(play.fired(play.from_step, first))
+        already, at = play.seq, play.now() + 100
+        yield [wire.encode(Control("m", verbs.TakeSnapshot(at)))]
+        told.extend([already, *play.fired(first, at)])
+        yield play.tell(play.fired(first, at))
+        yield from play.until(lambda: play.hub.reports("saved"))
+        yield play.say("release", horizon=at, why="detached")
+
+    play.board = board
+    assert play.run() == play.truth
+    state = read_snapshot(tmp_path, "m")
+    assert state is not None
+    already, *steps = told
+    kept = [row for row in state["sent"]["spikes"] if row[0] == 1]
+    assert steps and [(row[0], row[1]) for row in kept] == [(1, already + n) for n in range(len(steps))]
+    assert [int.from_bytes(row[2], "little") >> STEP_BITS for row in kept] == steps
+    assert state["sent"]["at"] is None

@@ -1,4 +1,4 @@
-"""A neuron on loan: what is withheld, what agrees, what comes back, and what a board has yet to feel."""
+"""A neuron under a lease: what is withheld, what agrees, what comes back, what a board has to feel."""
 
 from __future__ import annotations
 
@@ -9,24 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurobus.node.core import Core
-from neurobus.node.loan import STEP_BITS, Loan
+from neurobus.node.shadow import STEP_BITS, Comparison, KeptInputs
 from neurobus.placement import place
 from tests.helpers import net, run_table, table
 
 steps = st.lists(st.integers(1, 300), unique=True, max_size=40).map(sorted)
 
 
-def loan(from_step: int = 0) -> Loan:
-    found = Loan("claim", "board", 1, 0)
-    found.cede(from_step)
-    return found
-
-
 @given(steps, st.integers(0, 300), st.integers(0, 300), st.randoms())
 def test_every_spike_is_published_once_whenever_the_board_fails(truth, told, heard_to, rng):
     """The board published what it fired up to `heard_to`, of which it confirmed `told`; then it was gone."""
     heard_to = max(told, heard_to)
-    one = loan()
+    one = Comparison()
     theirs = [step for step in truth if step <= heard_to]
     cut = rng.randrange(len(truth) + 1)
     one.fired(truth[:cut])
@@ -43,7 +37,7 @@ def test_every_spike_is_published_once_whenever_the_board_fails(truth, told, hea
 
 @given(steps, steps, st.integers(0, 300))
 def test_spikes_of_one_side_alone_are_counted_once_the_board_has_told_them(mine, theirs, told):
-    one = loan()
+    one = Comparison()
     one.fired(mine)
     one.heard(theirs)
     alone = one.compare(told, 300)
@@ -57,11 +51,10 @@ def test_spikes_of_one_side_alone_are_counted_once_the_board_has_told_them(mine,
 
 
 def test_inputs_are_those_whose_effect_may_still_come():
-    one = Loan("claim", "board", 1, 0)
+    one = KeptInputs()
     for stamp in (30, 10, 20):
-        one.keep(np.array([stamp << STEP_BITS | 7]))
-    one.keep_poke(12, 0, 1.0)
-    one.keep_poke(25, 0, 2.0)
+        one.keep(np.array([stamp << STEP_BITS | 7]), [])
+    one.keep(np.empty(0, np.int64), [(12, 0, 1.0), (25, 0, 2.0)])
     keys, pokes = one.inputs(25, 10)
     assert [key >> STEP_BITS for key in keys.tolist()] == [20, 30]
     assert pokes == [(25, 0, 2.0)]
@@ -84,13 +77,12 @@ def test_a_neuron_put_where_another_stands_goes_on_as_it_does(seed, at):
     one, other = Core(plan.neuron_part(0)), Core(plan.neuron_part(0))
     given_: list[tuple[int, int]] = sorted((rng.randrange(1, 1500), rng.randrange(1, 7)) for _ in range(150))
     pokes = sorted((rng.randrange(1500), 0, rng.uniform(-500, 3000)) for _ in range(6))
-    book = Loan("claim", "board", 1, 0)
+    book = KeptInputs()
     keys = np.array([stamp << STEP_BITS | source for stamp, source in given_])
     one.admit(keys)
-    book.keep(keys)
+    book.keep(keys, pokes)
     for poke in pokes:
         one.poke(*poke)
-        book.keep_poke(*poke)
     one.advance(at)
     kept, left = book.inputs(at, one.part.max_delay)
     other.load_state(at, one.state.copy(), one.weights().weight, one.synapse_states(), kept, left)
