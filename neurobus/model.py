@@ -329,6 +329,9 @@ class Synapse(Node):
 class Source(Node):
     """A node that only emits: its spike times follow from parameters and its random key."""
 
+    stochastic: ClassVar[bool] = False
+    """Whether its spikes depend on the key."""
+
     @staticmethod
     def stamps(p: Mapping[str, Any], key: int, dt_ns: int, k0: int, k1: int) -> npt.NDArray[np.int64]:
         """Sorted steps s with k0 < s <= k1 at which it fires, each as often as it fires then. `p`: name →

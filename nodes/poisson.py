@@ -16,6 +16,7 @@ from neurobus.streams import uniforms
 
 
 class Poisson(Source):
+    stochastic = True
     rate = Param("10 Hz", low=0, doc="mean rate; at most 100 spikes in a step")
     start = Param("0 ms", low=0, steps=True, doc="silent before")
     stop = Param("1e12 ms", low=0, steps=True, doc="silent from then on")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from neurobus.bus.schedule import Schedule
 from neurobus.cluster import folder as folders
 from neurobus.config import loads
 from neurobus.log import read
+from neurobus.model import Synapse
 from neurobus.network import Network, build
 from neurobus.node.core import Core, Emission, SourceCore, joined
 from neurobus.node.kernel import layout as T
@@ -350,3 +352,27 @@ class NoPeer:
         self.subscribed.append(prefix)
 
     def join(self, name: str) -> None: ...
+
+
+def synapses_now(cores: list[Any]) -> dict[tuple[int, int], list[Any]]:
+    """(source, neuron) → what its synapses with memory stand at: delay, weight, states."""
+    found: dict[tuple[int, int], list[Any]] = {}
+    for core in cores:
+        if isinstance(core, Core) and core.part.stateful:
+            owned, w = core.part.stateful, core.weights()
+            for of in zip(w.pre, w.post, w.receptor, w.delay, w.weight, strict=True):
+                found.setdefault(of[:2], []).append(tuple(of[2:]))
+            for source, i, z in zip(owned.source, owned.neuron, core.synapse_states().T, strict=True):
+                found.setdefault((source, core.part.index[i]), []).append(tuple(z))
+    return {key: sorted(rows) for key, rows in sorted(found.items())}
+
+
+def classes_in(folder: Path, base: Any) -> list[str]:
+    """Dotted names of the files in `folder` that define a class of that kind; helpers do not."""
+    names = [f"{folder.name}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    return [name for name in names
+            if any(isinstance(value, type) and issubclass(value, base) and value.__module__ == name
+                   for value in vars(import_module(name)).values())]  # fmt: skip
+
+
+SYNAPSE_TYPES = classes_in(Path(__file__).parents[1] / "nodes", Synapse)

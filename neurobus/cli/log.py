@@ -25,6 +25,8 @@ from neurobus.log import Log, info, read
 from neurobus.log import recover as recovered
 from neurobus.log.diff import diff as compare
 from neurobus.log.diff import same_weights
+from neurobus.log.export import FORMATS, weights_csv
+from neurobus.log.export import export as write
 from neurobus.log.names import only as chosen
 from neurobus.words import counted, some
 
@@ -61,7 +63,7 @@ def info_(log: Path, as_json: bool) -> None:
 @click.argument("log", type=A_LOG)
 @click.argument("out", type=A_LOG, required=False)
 @click.option("-o", "--output", "output", type=A_LOG, metavar="FILE", help="The same as OUT.")
-@click.option("--format", "name", type=click.Choice(["csv", "sonata", "nwb"]), help="Default: OUT's suffix.")
+@click.option("--format", "name", type=click.Choice(list(FORMATS)), help="Default: OUT's suffix.")
 @click.option("--weights", is_flag=True, help="Its recorded weights instead of its spikes; to a .csv.")
 @window_options
 @json_option
@@ -77,9 +79,6 @@ def export(
     neurobus log export ring.mcap ring.csv --only n.0,n.1
     neurobus log export learn.mcap weights.csv --weights
     """
-    from neurobus.log.export import export as write
-    from neurobus.log.export import weights_csv
-
     if (out is None) == (output is None):
         raise InputError("name one file to write: OUT, or -o FILE")
     out = out or output

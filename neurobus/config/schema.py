@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -188,8 +188,10 @@ class Group(Table, kw_only=True):
 
 
 class _Process(Table, kw_only=True, tag_field="kind"):
-    """A source with a process of its own, or several with `count` or `ids`."""
+    """A source with a process of its own, or several with `count` or `ids`. `node`: the model that it is; its
+    parameters are the keys of the same names. None: the config names one, or there is none."""
 
+    node: ClassVar[str | None] = None
     id: Id
     count: Count | None = None
     ids: Annotated[list[Id], Meta(min_length=1)] | None = None
@@ -199,6 +201,7 @@ class _Process(Table, kw_only=True, tag_field="kind"):
 class Poisson(_Process, tag="poisson", kw_only=True):
     """A source that fires at random with `rate`, from `start` to `stop`."""
 
+    node = "nodes.poisson"
     rate: Plain
     start: Plain | None = None
     stop: Plain | None = None
@@ -207,6 +210,7 @@ class Poisson(_Process, tag="poisson", kw_only=True):
 class Metronome(_Process, tag="metronome", kw_only=True):
     """A source that fires every `period`, first at `start`, and no longer from `stop` on."""
 
+    node = "nodes.metronome"
     period: Plain
     start: Plain | None = None
     stop: Plain | None = None
@@ -215,6 +219,7 @@ class Metronome(_Process, tag="metronome", kw_only=True):
 class Spikes(_Process, tag="spikes", kw_only=True):
     """A source that fires at `times`, or at the times in `file` (columns time_ms and, for several, id)."""
 
+    node = "nodes.spikes"
     times: list[Plain] | None = None
     file: str | None = None
 
@@ -261,7 +266,7 @@ class Background(Table, tag_field="kind", tag="background", kw_only=True):
 
 
 Process = Poisson | Metronome | Spikes | Encoder | External
-Source = Poisson | Metronome | Spikes | Encoder | External | Current | Background
+Source = Process | Current | Background
 
 
 class Structure(Table, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurobus.log.format import Potentials, Weights
+from neurobus.log.format import Log, Potentials, Weights, joined
 
 
 def last_samples(samples: Potentials, before_ns: int | None) -> Potentials:
@@ -24,3 +24,15 @@ def last_weights(weights: Weights, before_ns: int | None) -> Weights:
     np.maximum.at(latest, early.post, early.t)
     last = early.only(early.t == latest[early.post])
     return last.only(np.lexsort((last.pre, last.post)))
+
+
+def told_potentials(log: Log) -> Potentials:
+    """What was told last before a part, with the times of that, and what was told in it."""
+    held, told = log.held, log.samples
+    return Potentials(np.append(held.t, told.t), np.append(held.i, told.i), np.append(held.v_mv, told.v_mv),
+                      np.append(held.receipt, told.receipt))  # fmt: skip
+
+
+def told_weights(log: Log) -> Weights:
+    """Likewise."""
+    return joined([log.held_weights, log.weights])

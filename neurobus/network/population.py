@@ -13,9 +13,7 @@ from neurobus.config.schema import (
     MOST,
     Distribution,
     Encoder,
-    External,
     Group,
-    Metronome,
     Neuron,
     Plain,
     Poisson,
@@ -44,12 +42,6 @@ Bools = npt.NDArray[np.bool_]
 
 MOST_BITS = 100_000_000
 """Of the patterns of a group, a byte each."""
-SOURCE_MODELS: dict[type[Process], str | None] = {
-    Poisson: "nodes.poisson",
-    Metronome: "nodes.metronome",
-    Spikes: "nodes.spikes",
-    External: None,
-}
 
 
 class Population:
@@ -256,7 +248,7 @@ class Population:
         if isinstance(source, Encoder):
             self._add_encoder(place, source, ids)
             return
-        name = SOURCE_MODELS[type(source)]
+        name = source.node
         if name is None:
             if self.config.run.clock == "virtual":
                 message = f"external source '{source.id}' cannot keep the virtual clock; use clock = \"wall\""
@@ -273,8 +265,9 @@ class Population:
         for key in given:
             if (param := model.params()[key]).steps:
                 self.read.steps((*place, key), given[key], least=param.above is not None)
-        if isinstance(source, Poisson):
+        if model.stochastic:
             self.read.drew.add(Use.SOURCE)
+        if isinstance(source, Poisson):
             self.rate_hz(place, source.rate)
         self._keep(place, number, self._parameters(place, model, name, given, {}, len(ids)))
 

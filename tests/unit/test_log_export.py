@@ -16,7 +16,7 @@ from neurobus.errors import InputError
 from neurobus.events import Stimulus
 from neurobus.log import Header, Log, LogWriter, read
 from neurobus.log.diff import same_weights
-from neurobus.log.export import export, weights_csv
+from neurobus.log.export import FORMATS, export, weights_csv
 from neurobus.log.format import LogEvent
 from neurobus.log.info import describe, render
 from neurobus.log.plot import RATE_BINS, _rate, _Rows, plot, rate
@@ -48,12 +48,28 @@ def test_what_is_no_export_is_kept(log: Log, tmp_path: Path) -> None:
     before = log.path.read_bytes()
     (tmp_path / "config.toml").write_text("[run]")
     for out in (log.path, tmp_path / "config.toml"):
-        for kind in ("csv", "sonata", "nwb"):
+        for kind in FORMATS:
             with pytest.raises(InputError, match="no export, so it is kept"):
                 export(log, out, kind)
     assert log.path.read_bytes() == before and (tmp_path / "config.toml").read_text() == "[run]"
     assert export(log, tmp_path / "x.h5") == export(log, tmp_path / "x.h5")
     assert export(log, tmp_path / "x.csv") == export(log, tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_holds_for_every_format(log: Log, tmp_path: Path, name: str) -> None:
+    """A new row of `FORMATS` is put to this as it is: a log with all in it, weights too, and an empty one."""
+    if name == "nwb":
+        pytest.importorskip("pynwb")
+    for suffix in FORMATS[name].suffixes:
+        assert [other for other, one in FORMATS.items() if suffix in one.suffixes] == [name]
+        empty = LogWriter(tmp_path / "e.mcap", Header("e.toml", "", 1, 1, "wall", [], 0), overwrite=True)
+        for one in (log, weighed(tmp_path / "w.mcap", 2), read(empty.close())):
+            out = tmp_path / f"new/x{suffix}"
+            written = export(one, out)
+            assert written[0] == out and all(path.stat().st_size for path in written)
+            assert all(path.read_bytes().startswith(FORMATS[name].begins) for path in written)
+            assert export(one, out, name) == written, "an export is made again"
 
 
 def test_exports_hold_potentials_and_weights_and_what_held_before_a_part(tmp_path: Path) -> None:

@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 
 from neurobus import units
+from neurobus.config.schema import External, Process
 from neurobus.errors import InputError
 from neurobus.loading import load
-from neurobus.model import Model, Param, Shown, Source, State
+from neurobus.model import Encoder, Model, Param, Shown, Source, State
 from neurobus.network import Network
 from neurobus.node.core import Core
 from neurobus.placement import place
 from neurobus.streams import Use
 from neurobus.streams import key as key_of
-from tests.helpers import Ensemble, cores_of, lock_step, net, run_table, same, table
+from tests.helpers import Ensemble, classes_in, cores_of, lock_step, net, run_table, same, table
 
 ROOT = Path(__file__).parents[2]
 STEPS = 2000
 
 
-def models_in(folder: Path) -> list[str]:
-    """Dotted names of the files in `folder` that define a model or source; helpers and synapses do not."""
-    names = [f"{folder.name}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
-    return [name for name in names
-            if any(isinstance(value, type) and issubclass(value, (Model, Source)) and value.__module__ == name
-                   for value in vars(import_module(name)).values())]  # fmt: skip
-
-
-MODELS = models_in(ROOT / "nodes")
+# Helpers and synapse types are no models.
+MODELS = classes_in(ROOT / "nodes", (Model, Source))
 NEURONS = [name for name in MODELS if issubclass(load(name), Model)]
 SOURCES = [name for name in MODELS if issubclass(load(name), Source)]
 
@@ -77,11 +72,26 @@ def test_states_and_constants_are_declared_whole(name):
         assert all(np.shape(value) == (3,) and np.all(np.isfinite(value)) for value in c.values())
 
 
-KINDS = {"nodes.poisson": "poisson", "nodes.metronome": "metronome"}
+KINDS = {kind.node: kind for kind in get_args(Process) if kind.node}
+"""Source → the kind of [[sources]] by which a config names it."""
+
+
+def test_every_source_has_a_kind_and_every_key_of_it_a_parameter():
+    encoders = {name for name in SOURCES if issubclass(load(name), Encoder)}
+    assert set(SOURCES) - encoders == set(KINDS)
+    for name, kind in KINDS.items():
+        own = set(kind.__struct_fields__) - set(External.__struct_fields__)
+        assert own >= set(load(name).params()), f"{name} has parameters that no key gives"
+
+
+def needed(kind):
+    """Keys that a source of this kind must have, at the defaults of its model."""
+    params, required = load(kind.node).params(), [f.name for f in msgspec.structs.fields(kind) if f.required]
+    return {key: f"{params[key].value:g} {params[key].unit}" for key in required if key in params}
 
 
 def out_of_bounds():
-    for name in NEURONS + list(KINDS):
+    for name in NEURONS + [name for name in KINDS if load(name).params()]:
         for param_name, param in load(name).params().items():
             for bound, beyond in ((param.above, 0), (param.low, -1), (param.high, 1)):
                 if bound is not None:
@@ -95,8 +105,9 @@ def test_a_parameter_out_of_bounds_is_one_clear_line(name, param_name, value):
         written = f'"{value}"' if load(name).params()[param_name].unit else value
         text = table("neurons", id="a", model=name, params=f"{{ {param_name} = {written} }}")
     else:
-        needed = {"poisson": {"rate": "1 Hz"}, "metronome": {"period": "1 ms"}}[KINDS[name]]
-        text = table("sources", id="a", kind=KINDS[name], **(needed | {param_name: value}))
+        kind = KINDS[name]
+        keys = {"id": "a", "kind": kind.__struct_config__.tag}
+        text = table("sources", **keys, **(needed(kind) | {param_name: value}))
     with pytest.raises(InputError) as caught:
         net(text)
     line = str(caught.value)
@@ -314,6 +325,19 @@ def test_a_source_gives_the_same_spikes_in_pieces(name):
     pieces = [source.stamps(p, key, 100_000, a, b) for a, b in pairwise(cuts)]
     assert len(whole) and whole[0] >= 1 and whole[-1] <= 4000 and np.all(np.diff(whole) >= 0)
     assert np.array_equal(np.concatenate(pieces), whole)
+    others = [source.stamps(p, key_of(seed, Use.SOURCE, "drive"), 100_000, 0, 4000) for seed in (2, 3)]
+    assert all(np.array_equal(other, whole) for other in others) != source.stochastic
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if issubclass(load(name), Encoder)])
+def test_an_encoder_gives_a_time_or_none_for_each_value(name):
+    encoder = load(name)
+    x = np.array([[0.0, 0.5, 1.0, 255.0], [1.0, 1.0, 0.0, 0.25]])
+    t_ms = encoder.encode(x, {key: param.value for key, param in encoder.params().items()})
+    assert t_ms.shape == x.shape and np.all(t_ms >= 0) and np.isfinite(t_ms).any()
+    assert np.array_equal(
+        t_ms, encoder.encode(x, {key: param.value for key, param in encoder.params().items()})
+    )
 
 
 # -- how models are declared and found ----------------------------------------------------------------

@@ -6,7 +6,6 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgpack
 import numpy as np
@@ -20,7 +19,17 @@ from neurobus.network import Network
 from neurobus.node.core import Core
 from neurobus.placement import place
 from neurobus.wire.bus import NEVER
-from tests.helpers import Ensemble, in_order, lock_step, net, run_table, same, table
+from tests.helpers import (
+    SYNAPSE_TYPES,
+    Ensemble,
+    in_order,
+    lock_step,
+    net,
+    run_table,
+    same,
+    synapses_now,
+    table,
+)
 
 STEPS = 1500
 
@@ -78,19 +87,6 @@ def chip(tmp_path_factory):
     sys.path.remove(str(folder))
 
 
-def weights(cores: list[Any]) -> dict[tuple[int, int], list[Any]]:
-    """(source, neuron) → what its synapses with memory stand at: delay, weight, states."""
-    found: dict[tuple[int, int], list[Any]] = {}
-    for core in cores:
-        if isinstance(core, Core) and core.part.stateful:
-            owned, w = core.part.stateful, core.weights()
-            for of in zip(w.pre, w.post, w.receptor, w.delay, w.weight, strict=True):
-                found.setdefault(of[:2], []).append(tuple(of[2:]))
-            for source, i, z in zip(owned.source, owned.neuron, core.synapse_states().T, strict=True):
-                found.setdefault((source, core.part.index[i]), []).append(tuple(z))
-    return {key: sorted(rows) for key, rows in sorted(found.items())}
-
-
 def in_snapshots(ensemble: Ensemble) -> np.ndarray:
     """Weights by index in the network, out of the dumps of all cores."""
     found = np.full(ensemble.network.pre.size, np.nan)
@@ -107,13 +103,15 @@ def in_snapshots(ensemble: Ensemble) -> np.ndarray:
     return found
 
 
-OTHERS = {
+LIVELY = {
     "nodes.stdp_dopamine": 'A_plus = "0.5 mV", A_minus = "0.6 mV", W_max = "5 mV", tau_c = "60 ms"',
     "nodes.stdp_consolidated": 'W_max = "5 mV", lambda_ = 0.1, tau_fast = "30 ms", tau_slow = "90 ms"',
     "nodes.stdp_scaled": 'W_max = "5 mV", tau_a = "50 ms", beta = "200 mHz", a_goal = "30 Hz"',
     "nodes.stdp_triplet": 'W_max = "5 mV", A3_plus = "0.1 mV", A2_minus = "0.1 mV"',
     "nodes.tsodyks": 'tau_rec = "90 ms", tau_fac = "40 ms"',
 }
+OTHERS = {name: LIVELY.get(name, "") for name in SYNAPSE_TYPES if name != "nodes.stdp"}
+"""All types that are shipped, and parameters by which they move in a second."""
 
 
 @st.composite
@@ -161,7 +159,7 @@ def test_any_packing_gives_the_same_spikes_and_weights(network, seed):
     for per_process in (1, 2, len(network.ids)):
         ensemble = Ensemble(network, per_process, shuffle=random.Random(seed)).run(STEPS)
         assert same(ensemble.emission, expected)
-        found.append(weights(ensemble.cores))
+        found.append(synapses_now(ensemble.cores))
         assert sum(core.late for core in ensemble.cores) == 0
         final.append(in_snapshots(ensemble))
     assert np.array_equal(final[0], final[1]) and np.array_equal(final[0], final[2])
@@ -172,8 +170,8 @@ def test_any_packing_gives_the_same_spikes_and_weights(network, seed):
 def test_the_weights_above_move():
     network = net(NETWORK)
     ensemble = Ensemble(network)
-    before = weights(ensemble.cores)
-    after = weights(ensemble.run(STEPS).cores)
+    before = synapses_now(ensemble.cores)
+    after = synapses_now(ensemble.run(STEPS).cores)
     moved = [key for key in before if before[key] != after[key]]
     assert np.sum(ensemble.emission.keys & 0xFFFFFFFF < network.n_neurons) > 20
     assert len(moved) == len(before) - 2 == 5 * 5, "those of LEARN stay"
@@ -200,7 +198,7 @@ def test_a_run_in_two_pieces_is_the_run_in_one(network, cut, per_process):
     first = Ensemble(network, per_process).run(cut)
     second = Ensemble(network, per_process, msgpack.unpackb(msgpack.packb(first.states()))).run(STEPS)
     assert same(in_order([first.emission, second.emission]), whole.emission)
-    assert weights(second.cores) == weights(whole.cores)
+    assert synapses_now(second.cores) == synapses_now(whole.cores)
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,0 +1,1 @@
+"""Other programs' formats, a file each; `neurobus.log.export` has the list."""
