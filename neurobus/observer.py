@@ -23,15 +23,13 @@ and its accounts say what it missed. What it raises is one line to a person, and
 
 from __future__ import annotations
 
-import inspect
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +43,6 @@ from neurobus.errors import InputError
 from neurobus.events import Led, Samples, Spikes, Stimulus
 from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Ledger
-from neurobus.loading import load_class
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
 from neurobus.wire.bus import Event
@@ -55,6 +52,8 @@ Times = npt.NDArray[np.int64]
 """Integer ns of model time."""
 LOOK_S = 0.1
 """How often it is asked whether all is over."""
+LAST_LOOK_S = 1.0
+"""How long one goes on whose run is gone."""
 STRANGERS = 100
 """Streams beyond as many as there are ids that get an account too: names alone must cost no memory."""
 
@@ -298,29 +297,32 @@ class Listening:
             self.accounts.malformed += 1
             self.guard.caught(error)
 
-    def listen(self, budget_s: float = np.inf) -> None:
-        """Take what has arrived, for at most about `budget_s`; the rest waits."""
+    def listen(self, budget_s: float = np.inf) -> bool:
+        """Take what has arrived, for at most about `budget_s`; returns whether more may be waiting."""
         give_up = time.monotonic() + budget_s
         receipt_ns = time.time_ns()
         for data in self.peer.frames():
             self.take(data, receipt_ns)
-            if budget_s < np.inf and time.monotonic() > give_up:
-                return
+            if time.monotonic() > give_up:
+                return True
+        return False
 
     def serve(self, over: Callable[[], bool], lifeline_fd: int | None = None) -> None:
         """Take frames until `over` says so, the run says stop, or the lifeline ends."""
-        ticked = time.monotonic()
+        ticked, more = time.monotonic(), False
         lifeline = [] if lifeline_fd is None else [lifeline_fd]
         while not over() and not self.stopped:
             due = ticked + self.observer.tick_s
-            wait = min(LOOK_S, max(0.0, due - time.monotonic()))
+            # The bus tells once of frames that have come: while some may be left, it is not waited for.
+            wait = 0.0 if more else min(LOOK_S, max(0.0, due - time.monotonic()))
             ready, _, _ = select.select([self.peer.fd, *lifeline], [], [], wait)
-            self.listen()
+            more = self.listen(LOOK_S)
             if time.monotonic() >= ticked + self.observer.tick_s:
                 ticked = time.monotonic()
                 self._guarded(self.observer.on_tick)
             if lifeline_fd in ready:
-                break
+                self.listen(LAST_LOOK_S)
+                return
         self.listen()
 
     def close(self) -> dict[str, Any]:
@@ -356,74 +358,3 @@ def serve_program(
     listening.serve(lambda: False, context.lifeline_fd)
     say(verbs.Farewell(listening.close()))
     peer.close()
-
-
-# -- a user's own ---------------------------------------------------------------------------------------
-
-MODULE = "neurobus.observer"
-Given = tuple[str, dict[str, str]]
-"""A class, as `module:Class`, and its options."""
-
-
-def parse(text: str) -> Given:
-    """`MODULE[:CLASS][,KEY=VALUE …]`. Raises InputError."""
-    target, *pairs = text.split(",")
-    if target.endswith(".py"):
-        raise InputError(f"'{target}' is a file; did you mean '{target.removesuffix('.py')}'?")
-    split = [pair.partition("=") for pair in pairs]
-    if not target or not all(key and equals for key, equals, _ in split):
-        raise InputError(f"'{text}' is no observer; write MODULE:CLASS or MODULE:CLASS,KEY=VALUE")
-    return target, {key.strip(): value.strip() for key, _, value in split}
-
-
-def programs(texts: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Observers as programs of a run. Raises InputError."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    for target, options in map(parse, texts):
-        name = f"observer:{target.partition(':')[0].rpartition('.')[2]}"
-        taken = sum(one["name"].partition("#")[0] == name for _, one in found)
-        name += f"#{taken + 1}" if taken else ""
-        found.append((MODULE, {"name": name, "target": target, "options": options}))
-    return found
-
-
-def make(target: str, options: Mapping[str, str]) -> Observer:
-    """The observer of a class `module:Class`, or of the only one in `module`. Raises InputError."""
-    try:
-        cls: type[Observer] = load_class(target.replace(":", "."), Observer, "observer")
-    except ImportError as error:
-        raise InputError(str(error)) from error
-    return cls(**_converted(cls, options))
-
-
-def _converted(cls: type[Observer], given: Mapping[str, str]) -> dict[str, Any]:
-    known = {} if cls.__init__ is object.__init__ else dict(inspect.signature(cls).parameters)
-    if unknown := next((key for key in given if key not in known), None):
-        raise InputError(f"{cls.__name__} has no option '{unknown}'; it has {', '.join(known) or 'none'}")
-    if missing := next((key for key, p in known.items() if p.default is p.empty and key not in given), None):
-        raise InputError(f"{cls.__name__} needs its option '{missing}'; write ,{missing}=VALUE")
-    hints = get_type_hints(cls.__init__) if given else {}
-    return {key: _value(key, text, hints.get(key, str)) for key, text in given.items()}
-
-
-def _value(key: str, text: str, kind: Any) -> Any:
-    """An option as the type that its annotation names: int, float, bool, Path; text for all others."""
-    if kind is bool and text in ("true", "false"):
-        return text == "true"
-    try:
-        return kind(text) if kind in (int, float, Path) else text if kind is not bool else int("")
-    except ValueError:
-        wanted = "true or false" if kind is bool else f"of type {kind.__name__}"
-        raise InputError(f"option {key} = '{text}' is not {wanted}") from None
-
-
-def main(context: ObserverContext) -> None:
-    """An observer of a user's own in its process. Arguments: `target`, `options`."""
-    guard = Guard(lambda line: None, file_of(folders.state_dir(), context.name))
-    try:
-        observer = make(context.arguments["target"], context.arguments["options"])
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(guard.caught(error)) from error
-    serve_program(context, observer)

@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from neurobus import observer as observers
 from neurobus.bounds import on_grid
 from neurobus.bus.peer import Peer
 from neurobus.cli.clusters import model_ns, runs, started
 from neurobus.cli.common import TIME, cluster_option, find_models, json_option, on_interrupt, print_json
 from neurobus.cluster.folder import Manifest
+from neurobus.cluster.own_observer import make, parse
 from neurobus.observer import LOOK_S, Listening, Observer, Run
 from neurobus.words import counted, number
 
@@ -36,12 +36,12 @@ def command(observer: str, for_ns: int | None, cluster: str | None, as_json: boo
     slows the run, and what it missed is told. To have everything from the first spike on, use
     neurobus run --with.
     """
-    target, options = observers.parse(observer)
+    target, options = parse(observer)
     find_models()
     manifest = started(cluster)
     if for_ns is not None:
         on_grid(for_ns, manifest.dt_ns, "--for")
-    one, name = observers.make(target, options), f"observe-{os.getpid()}"
+    one, name = make(target, options), f"observe-{os.getpid()}"
     one.tell = partial(click.echo, err=True)
     account = observe(one, manifest, name, for_ns)
     if as_json:

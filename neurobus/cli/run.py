@@ -133,7 +133,7 @@ def command(
     with fork_server_ahead() as fork_server:  # it imports while we do
         from neurobus.cli.perform import perform
         from neurobus.cluster.launcher import Launch
-        from neurobus.observer import programs
+        from neurobus.cluster.own_observer import programs
 
         options.programs = [*recorder(record, overwrite), *programs(observers)]
         if replayed is not None:

@@ -165,6 +165,18 @@ def test_one_that_cannot_begin_is_one_line_before_the_start(config, neurobus):
         assert done.stderr.startswith(says) and done.stderr.count("\n") == 1
 
 
+def test_one_that_is_far_behind_ends_with_its_run(config, launch):
+    """Half a minute behind, and the launcher and the fork server are killed: it sees its lifeline end."""
+    cluster = launch(config(NETWORK, own__py=OWN), "--clock", "wall", "--with", "own:Count,sleep=0.5")
+    until(lambda: cluster.status()["n.0"]["spikes"] > 60, what="spikes that it has not taken")
+    server = psutil.Process(cluster.process.pid).children()[0]
+    children = server.children()
+    server.kill()
+    cluster.process.kill()
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert gone and not alive
+
+
 def test_one_that_joins_a_run_under_way(config, launch, neurobus, tmp_path):
     cluster = launch(config(NETWORK, own__py=OWN), "--clock", "wall")
     neurobus.cwd = tmp_path

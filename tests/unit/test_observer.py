@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neurobus.cluster.own_observer import make, parse, programs
 from neurobus.errors import InputError
 from neurobus.events import Led, Samples, Spikes, Stimulus
-from neurobus.observer import Listening, Observer, Run, make, parse, programs
+from neurobus.observer import Listening, Observer, Run
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
 from neurobus.wire.bus import Event
