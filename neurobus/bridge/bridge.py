@@ -1,43 +1,39 @@
 """The bridge: one process between the bus of a cluster and any number of boards.
 
-A shell around `carrier.Carrier`: ports, the bus, timers, and what the verbs ask for. It ends with its
-cluster, or when it has carried nothing for a while. When it dies by itself, the processes of its neurons hear
-no beat any more and own them again (`node.lease`).
+The asyncio shell: the bus, timers, and what the verbs ask for; each board has a `slot.Slot`. It ends with its
+cluster, or when no board has been attached for a while. When it dies by itself, the processes of its neurons
+hear no heartbeat any more and own them again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from msgspec.structs import replace
 
-from neurobus.bridge import port as ports
-from neurobus.bridge.carrier import Carrier, Stage, World, refuse
+from neurobus.bridge import ports
 from neurobus.bridge.holders import holder
-from neurobus.bridge.identify import State, identify
-from neurobus.bridge.port import Found, Line, Port, PortError, Unplugged, Why
+from neurobus.bridge.lease import require_neuron
+from neurobus.bridge.port import Port, PortError, Why
+from neurobus.bridge.slot import NAME, Slot
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Spikes, Stimulus
 from neurobus.guard import Guard, file_of, one_line
 from neurobus.wire import bus as wire
-from neurobus.wire import lease, link, verbs
+from neurobus.wire import lease, verbs
 from neurobus.wire.message import Control, ControlMessage, Report, ReportMessage
 from neurobus.wire.reasons import Reason
 
-NAME = "bridge"
 BAUD = 500_000
 BEAT_S = 0.02
-REOPEN_S = 0.05
 HELLO_S = 0.01
 ALIVE_S = 0.5
 IDLE_S = 3.0
@@ -46,84 +42,43 @@ AT_LEAST_S = 0.001
 """What is not due at once is in no hurry; so what many boards want is done together."""
 END_S = 0.004
 """After the last step of a run the boards have this time to tell what they did in it."""
-HELD_S = 0.2
-"""Where another program has the port we look again after so long."""
-ASKED = 3
-"""A port that has come and says nothing is asked so often who is there."""
-
-
-@dataclass
-class Search:
-    """For a board whose port is gone. `home`: that port's name. `known`: ports that were there before
-    and so are not its. `asked`: how often one that has come since was asked in vain."""
-
-    home: str
-    known: set[str]
-    asked: dict[str, int] = field(default_factory=dict)
-
-    def where(self, there: set[str]) -> list[str]:
-        """Of the ports that are there those to try: its own, then what has come since."""
-        self.known &= there
-        self.asked = {name: times for name, times in self.asked.items() if name in there}
-        names = sorted(there - self.known, key=lambda name: (name != self.home, name))
-        return [name for name in names if self.asked.get(name, 0) < ASKED]
+NEVER = float("inf")
 
 
 class Bridge:
     """`await Bridge(manifest).run()`."""
 
     def __init__(self, manifest: folders.Manifest, log: Callable[[str], None] = lambda text: None):
-        self.manifest, self._log = manifest, log
+        self.manifest, self.log = manifest, log
         self.wall = manifest.clock == "wall"
-        self.carriers: list[Carrier] = []
+        self.dt_ns, self.t0_s = manifest.dt_ns, (manifest.t0_ns or 0) * 1e-9
+        ids = manifest.ids
+        self.streams = {ids[i]: i for i, stream in enumerate(manifest.streams) if stream == ids[i]}
+        self.slots: list[Slot] = []
         self.malformed = 0
-        self._lines: dict[int, Line] = {}
-        self._touched: dict[int, Carrier] = {}
-        self._next: dict[int, float] = {}
-        """When each carrier with a line wants to be woken."""
-        self._requests: dict[int, str] = {}
-        self._tokens = int.from_bytes(os.urandom(2), "little")
-        self._heard: set[str] = set()
-        self._hellos: dict[bytes, Callable[[], None]] = {}
-        self._of_stream: dict[str, list[Carrier]] = {}
+        self._touched: dict[Slot, None] = {}
+        self._next: dict[Slot, float] = {}
+        """When each slot with an open port wants to be woken."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._token = int.from_bytes(os.urandom(2), "little")
+        self._heard: set[str] = set()
+        self._hellos: dict[bytes, Callable[[float], None]] = {}
+        self._of_stream: dict[str, list[Slot]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ending = False
-        self._farewell = False
+        self._ending = self._farewell = False
         self._gone: list[dict[str, Any]] = []
         """What there is to tell of boards that have been detached."""
-        self._at_end: set[int] = set()
+        self._at_end: set[Slot] = set()
         self._idle_s = 0.0
         self._ports = deque([set(ports.names())], 2)
         """Which there were at the last looks, every ALIVE_S."""
         self._limit: int | None = None
-        self._baud: dict[int, int] = {}
-        single = [i for i, stream in enumerate(manifest.streams) if stream == manifest.ids[i]]
-        self._world = World(
-            NAME, self.wall, manifest.dt_ns, {manifest.ids[i]: i for i in single},
-            self._t0_s, self._send, self._listen, self._word, self._lost, self._over_with, self._last,
-            self._new_serial, self._namesake,
-        )  # fmt: skip
-
-    def _t0_s(self) -> float:
-        return (self.manifest.t0_ns or 0) * 1e-9
-
-    @staticmethod
-    def _new_serial() -> int:
-        return int.from_bytes(os.urandom(4), "little") or 1
-
-    def _namesake(self, carrier: Carrier, serial: int) -> tuple[Carrier, bool] | None:
-        """Another board of ours with this serial number, and whether its port is open."""
-        for other in self.carriers:
-            if other is not carrier and other.serial == serial and other.stage is not Stage.OVER:
-                return other, id(other) in self._lines
-        return None
 
     # -- life ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until the cluster ends, or nothing is left to carry."""
+        """Until the cluster ends, or no board is left."""
         self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         self._peer = Peer(self.manifest.bus)
@@ -136,22 +91,23 @@ class Bridge:
             self._guard = Guard(self._troubled, file_of(folders.state_dir(), NAME))
             self._guard.watch(self._loop, self._again)
             self._loop.add_reader(self._peer.fd, self._readable)
-            self._report(verbs.Ready(pid=os.getpid(), epoch=0, next_step=0))
+            self.report(verbs.Ready(pid=os.getpid(), epoch=0, next_step=0))
             self._idle_s = self._loop.time()
-            self._spawn(self._beats())
-            self._spawn(self._watch())
+            self.spawn(self._beats())
+            self.spawn(self._watch())
             self._readable()
             await self._done.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
-            for line in self._lines.values():
-                line.close()
+            for slot in self.slots:
+                if slot.line is not None:
+                    slot.line.close()
             self._say_farewell()
             self._loop.remove_reader(self._peer.fd)
             self._peer.close()
 
-    def _spawn(self, work: Any) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._over)
@@ -160,26 +116,27 @@ class Bridge:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._guard.caught(error)
-            self._end(one_line(error))  # without beats, or without a look at the cluster, no board is carried
+            self._end(one_line(error))  # without beats, or without a look at the cluster, no board is served
 
     def _again(self) -> None:
         """After an exception out of a callback: what it left undone is looked at anew."""
         self._readable()
-        for carrier in self.carriers:
-            self._touch(carrier)
-        self._flush()
+        for slot in self.slots:
+            self.touch(slot)
+        self.flush()
 
     def _troubled(self, line: str) -> None:
-        self._log(line)
-        self._report(verbs.Trouble(f"passed over an error: {line}"))
+        self.log(line)
+        self.report(verbs.Trouble(f"passed over an error: {line}"))
 
     async def _beats(self) -> None:
-        """Each neuron on loan is told that we live, and how far its board has come."""
+        """Each neuron on lease is told that we live, and how far its board has come."""
         while True:
             await asyncio.sleep(BEAT_S)
-            if self.carriers:
-                at = {c.neuron: c.horizon for c in self.carriers if c.horizon is not None}
-                self._send(wire.encode(Control(NAME, lease.Heartbeat(at))))
+            if self.slots:
+                boards = (slot.attachment for slot in self.slots)
+                at = {one.neuron: one.horizon for one in boards if one.horizon is not None}
+                self.publish(wire.encode(Control(NAME, lease.Heartbeat(at))))
 
     async def _watch(self) -> None:
         folder = folders.runtime_dir() / self.manifest.name
@@ -187,40 +144,47 @@ class Bridge:
             await asyncio.sleep(ALIVE_S)
             now = self._loop.time()
             self._ports.append(set(ports.names()))
-            for carrier in list(self.carriers):
-                self._look_at_line(carrier)
-            if self.carriers:
+            for slot in list(self.slots):
+                slot.look_at_line()
+            if self.slots:
                 self._idle_s = now
             elif now - self._idle_s > IDLE_S:
                 break
         self._done.set()
 
+    def ports_before(self) -> set[str]:
+        """Ports that were there at each of the last looks."""
+        return set.intersection(*self._ports)
+
     def _end(self, why: str) -> None:
         """Give all neurons back, then go."""
         self._ending = True
-        now = self._loop.time()
-        for carrier in list(self.carriers):
-            self._touch(carrier).detach(now, why)
-        self._flush()
-        if not self.carriers:
+        self._detach(list(self.slots), why)
+        self.flush()
+        if not self.slots:
             self._done.set()
+
+    def _detach(self, slots: list[Slot], why: str) -> None:
+        for slot in slots:
+            self.touch(slot)
+            slot.attachment.detach(self._loop.time(), why)
 
     def _say_farewell(self) -> None:
         if not self._farewell:
             self._farewell = True
-            boards = [*self._gone, *map(self.describe, self.carriers)]
+            boards = [*self._gone, *(slot.describe() for slot in self.slots)]
             lost = sum(board["missed"] for board in boards)
-            self._report(verbs.Farewell({"lost": lost, "boards": boards, "malformed": self.malformed}))
+            self.report(verbs.Farewell({"lost": lost, "boards": boards, "malformed": self.malformed}))
 
     # -- the bus --------------------------------------------------------------------------------------
 
-    def _send(self, data: bytes) -> None:
-        self._peer.send(data)
+    def publish(self, frame: bytes) -> None:
+        self._peer.send(frame)
 
-    def _report(self, message: ReportMessage) -> None:
-        self._send(wire.encode(Report(NAME, message)))
+    def report(self, message: ReportMessage) -> None:
+        self.publish(wire.encode(Report(NAME, message)))
 
-    def _listen(self, streams: list[str], then: Callable[[], None]) -> None:
+    def listen(self, streams: list[str], then: Callable[[float], None]) -> None:
         """Subscribe, and say hello until we hear ourselves: then all subscriptions before are in force."""
         for stream in streams:
             if stream not in self._heard:
@@ -234,105 +198,104 @@ class Bridge:
 
     def _say_hello(self, hello: bytes) -> None:
         if hello in self._hellos:
-            self._send(wire.frame(hello, [0]))
+            self.publish(wire.frame(hello, [0]))
             self._loop.call_later(HELLO_S, self._say_hello, hello)
 
     def _sort(self) -> None:
         """Who listens to which stream."""
         self._of_stream = {}
-        for carrier in self.carriers:
-            heard = [*(carrier.lent.heard if carrier.lent else []), carrier.neuron]
-            for stream in heard:
-                self._of_stream.setdefault(stream, []).append(carrier)
+        for slot in self.slots:
+            terms = slot.attachment.lease.terms
+            for stream in [*(terms.heard if terms else []), slot.neuron]:
+                self._of_stream.setdefault(stream, []).append(slot)
 
     def _readable(self) -> None:
         while (data := self._peer.receive()) is not None:
             try:
-                self._frame(data)
+                self._frame(data, self._loop.time())
             except (wire.Malformed, KeyError, TypeError, ValueError) as error:
                 self.malformed += 1
-                self._log(f"dropped a malformed frame: {type(error).__name__}: {error}")
+                self.log(f"dropped a malformed frame: {type(error).__name__}: {error}")
             except Exception as error:
                 self._guard.caught(error)
-            self._flush()  # before the next is asked for: to find none takes longer than to send a spike on
+            self.flush()  # before the next is asked for: to find none takes longer than to send a spike on
 
-    def _frame(self, data: bytes) -> None:
-        now = self._loop.time()
+    def _frame(self, data: bytes, now: float) -> None:
         if data[:1] == wire.DUTY:
             _, name, payload = wire.split(data)
-            row = wire.read_duty(payload)
-            for carrier in self.carriers:
-                if carrier.neuron == name:
-                    self._touch(carrier).duty(row, now)
+            for slot in self._of(name):
+                slot.attachment.duty(wire.read_duty(payload), now)
             return
         if data[:1] == wire.HELLO:
-            hello = data[: data.index(b"\0") + 1]
-            if (then := self._hellos.pop(hello, None)) is not None:
-                self._peer.unsubscribe(hello)
-                then()
-                for carrier in self.carriers:
-                    self._touch(carrier)
+            self._hello(data[: data.index(b"\0") + 1], now)
             return
-        event = wire.decode(data)
-        if isinstance(event, Spikes):
-            for carrier in self._of_stream.get(event.stream, ()):
-                self._touch(carrier).spikes(event, now)
-        elif isinstance(event, Stimulus):
-            for carrier in self.carriers:
-                if carrier.neuron == event.neuron:
-                    self._touch(carrier).stimulus(event)
-        elif isinstance(event, Report):
-            for carrier in list(self.carriers):
-                if carrier.neuron == event.origin:
-                    self._touch(carrier).report(event.message, now)
-        elif isinstance(event, Control):
-            if event.to == NAME:
+        match event := wire.decode(data):
+            case Spikes(stream=stream):
+                for slot in self._of_stream.get(stream, ()):
+                    self.touch(slot)
+                    slot.attachment.spikes(event, now)
+            case Stimulus(neuron=neuron):
+                for slot in self._of(neuron):
+                    slot.attachment.stimulus(event)
+            case Report(origin=neuron):
+                for slot in self._of(neuron):
+                    slot.attachment.report(event.message, now)
+            case Control(to=to) if to == NAME:
                 self._asked(event.message)
-            elif event.to == wire.EVERYONE:
+            case Control(to=to) if to == wire.EVERYONE:
                 self._everyone(event.message)
-            else:
-                for carrier in self.carriers:
-                    if carrier.neuron == event.to:
-                        self._touch(carrier).control(event.message)
+            case Control(to=neuron):
+                for slot in self._of(neuron):
+                    slot.attachment.control(event.message)
+
+    def _hello(self, hello: bytes, now: float) -> None:
+        if (then := self._hellos.pop(hello, None)) is not None:
+            self._peer.unsubscribe(hello)
+            then(now)
+            for slot in self.slots:
+                self.touch(slot)
+
+    def _of(self, neuron: str) -> list[Slot]:
+        """Those with a board for this neuron, who will be looked at."""
+        found = [slot for slot in self.slots if slot.neuron == neuron]
+        for slot in found:
+            self.touch(slot)
+        return found
 
     def _everyone(self, message: ControlMessage) -> None:
         match message:
             case verbs.Start(stop_step=int(step)) | verbs.Stop(step=int(step)) if self.wall:
                 self._limit = step if self._limit is None else min(step, self._limit)
-                when = self._t0_s() + self._limit * self.manifest.dt_ns * 1e-9 + END_S
-                self._loop.call_at(when, self._run_over)
+                when = self.t0_s + self._limit * self.dt_ns * 1e-9 + END_S
+                self._loop.call_at(when, self._end, Reason.RUN_ENDED.value)
             case verbs.Exit():
                 self._done.set()
 
-    def _run_over(self) -> None:
-        self._end(Reason.RUN_ENDED.value)
-
     # -- boards ---------------------------------------------------------------------------------------
 
-    def _touch(self, carrier: Carrier) -> Carrier:
-        """Something has been done to it: `_flush` looks at it."""
-        self._touched[id(carrier)] = carrier
-        return carrier
+    def touch(self, slot: Slot) -> None:
+        """Something has been done to it: `flush` looks at it."""
+        self._touched[slot] = None
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Do what is due already of those that were touched, write what their sessions have to say, and see
         when any wants to be woken."""
         now = self._loop.time()
-        for number, carrier in list(self._touched.items()):
-            line = self._lines.get(number)
-            out, next_s = carrier.session.take_out(), carrier.next_s()
+        for slot in list(self._touched):
+            one, line = slot.attachment, slot.line
+            out, next_s = one.session.take_out(), one.next_s()
             if line is None:
-                self._next.pop(number, None)
+                self._next.pop(slot, None)
                 continue
             if next_s <= now:
-                carrier.tick(now)
-                out, next_s = out + carrier.session.take_out(), carrier.next_s()
+                one.tick(now)
+                out, next_s = out + one.session.take_out(), one.next_s()
             if out:
                 line.send(out)
-            self._next[number] = next_s
+            self._next[slot] = next_s
         self._touched.clear()
-        first = min(self._next.values(), default=float("inf"))
-        if first == float("inf"):
+        first = min(self._next.values(), default=NEVER)
+        if first == NEVER:
             return
         when = max(first, now + AT_LEAST_S)
         if self._timer is not None:
@@ -344,133 +307,30 @@ class Bridge:
     def _tick(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for carrier in list(self.carriers):
-            if self._next.get(id(carrier), float("inf")) <= now:
-                self._touch(carrier).tick(now)
-        self._flush()
+        for slot in list(self.slots):
+            if self._next.get(slot, NEVER) <= now:
+                self.touch(slot)
+                slot.attachment.tick(now)
+        self.flush()
 
-    def _received(self, carrier: Carrier, data: bytes) -> None:
-        self._touch(carrier).received(data, self._loop.time())
-        self._flush()
-
-    def _open(self, carrier: Carrier, port: Port) -> None:
-        line = Line(
-            port, lambda data: self._received(carrier, data), lambda why: self._unplugged(carrier, why)
-        )
-        self._lines[id(carrier)] = line
-        self._tokens = self._tokens * 5 % 65521 + 1
-        self._touch(carrier).opened(self._loop.time())
-        self._flush()
-
-    def _unplugged(self, carrier: Carrier, why: str) -> None:
-        self._lines.pop(id(carrier), None)
-        self._touch(carrier).unplugged(why, self._loop.time())
-        if carrier in self.carriers:
-            self._spawn(self._await_back(carrier))
-        self._flush()
-
-    async def _await_back(self, carrier: Carrier) -> None:
-        """Until the board is there again, by its serial number: at its port, or at one that has come since.
-        Who is there is asked without disturbing, as it may be another neuron's, or nobody's."""
-        # Ports may go and come faster than anybody looks: this one, and those of other boards of ours.
-        known = set.intersection(*self._ports) - {c.port for c in self.carriers}
-        search = Search(carrier.port, known)
-        while carrier in self.carriers:
-            await asyncio.sleep(REOPEN_S)
-            there = set(ports.names()) | {name for name in (search.home,) if os.path.exists(name)}
-            there -= {c.port for c in self.carriers if id(c) in self._lines}
-            for name in search.where(there):
-                if await self._is_back(carrier, name, search):
-                    return
-
-    async def _is_back(self, carrier: Carrier, name: str, search: Search) -> bool:
-        """Whether there is nothing to wait for any more."""
-        if carrier not in self.carriers:
-            return True
-        who = await identify(Found(name, simulated=name in ports.simulated()))
-        if carrier not in self.carriers:
-            return True
-        if who.state is State.BOARD and who.hello["serial"] != carrier.serial:
-            search.asked[name] = ASKED
-        elif who.state is State.SILENT and name != search.home:
-            search.asked[name] = search.asked.get(name, 0) + 1
-        elif who.state is State.HELD:
-            await asyncio.sleep(HELD_S)
-        elif who.state is State.BOARD or (who.state is State.OTHER and name == search.home):
-            with contextlib.suppress(PortError):
-                port = Port(name, who.baud or self._baud[id(carrier)])
-                carrier.port, self._baud[id(carrier)] = name, port.baud
-                self._open(carrier, port)
-                return True
-        return False
-
-    def _lost(self, carrier: Carrier, why: str) -> None:
-        """A board that owned its neuron, or was about to, is gone. If its port is still there, ask again."""
-        self._word(carrier, f"{carrier.neuron}: {why}; its process has the neuron")
-        if id(carrier) in self._lines:
-            self._loop.call_later(REOPEN_S, self._reopen, carrier)
-            self._spawn(self._name_holder(carrier))
-
-    async def _name_holder(self, carrier: Carrier) -> None:
-        """A board may be silent because somebody else reads what it says."""
-        if other := await asyncio.to_thread(holder, carrier.port):
-            self._word(carrier, f"{carrier.neuron}: {other} has {carrier.port} open too")
-
-    def _look_at_line(self, carrier: Carrier) -> None:
-        """Another program may have set the rate or the mode of the line; without that no board is heard."""
-        line = self._lines.get(id(carrier))
-        if line is not None and line.port.changed():
-            with contextlib.suppress(PortError, Unplugged):  # the latter is heard of by reading
-                line.port.restore()
-                carrier.figures.line_set_again += 1
-                self._word(
-                    carrier,
-                    f"{carrier.neuron}: another program changed the line of {carrier.port}; set again",
-                )
-
-    def _reopen(self, carrier: Carrier) -> None:
-        if carrier in self.carriers and id(carrier) in self._lines and carrier.stage is Stage.AWAY:
-            self._look_at_line(carrier)
-            self._touch(carrier).session.open(self._loop.time())
-            self._flush()
-
-    def _over_with(self, carrier: Carrier, why: str) -> None:
-        """A carrier's end: its port is let go."""
-        if carrier not in self.carriers:
-            return
-        request = self._requests.pop(id(carrier), None)
-        if request is not None:
-            self._report(verbs.Answer(request, True, error=why))
-        self._word(carrier, f"{carrier.neuron}: {why}")
-        row = self.describe(carrier)
-        line = self._lines.pop(id(carrier), None)
-        self._next.pop(id(carrier), None)
-        if line is not None:
-            line.send(carrier.session.take_out())
-            line.close()
-        self.carriers.remove(carrier)
-        if carrier.figures.hand_overs:
-            self._gone.append(row)
-        if not self.carriers:
+    def closed(self, slot: Slot) -> None:
+        """Its attachment is over, and its port let go."""
+        self._next.pop(slot, None)
+        self.slots.remove(slot)
+        if slot.attachment.hand.hand_overs:
+            self._gone.append(slot.describe())
+        if not self.slots:
             self._say_farewell()
         self._sort()
         self._idle_s = self._loop.time()
-        if self._ending and not self.carriers:
+        if self._ending and not self.slots:
             self._done.set()
 
-    def _last(self, carrier: Carrier) -> None:
+    def answered_last(self, slot: Slot) -> None:
         """Under the virtual clock a run is summed up once all have answered their last duty."""
-        self._at_end.add(id(carrier))
-        if all(id(c) in self._at_end for c in self.carriers if c.stage is Stage.OWNING):
+        self._at_end.add(slot)
+        if all(one in self._at_end for one in self.slots if one.attachment.hand.owns):
             self._say_farewell()
-
-    def _word(self, carrier: Carrier, text: str) -> None:
-        self._log(text)
-        self._report(verbs.Word(carrier.neuron, text))
-        request = self._requests.get(id(carrier))
-        if request is not None and carrier.stage is Stage.OWNING:
-            self._requests.pop(id(carrier))
-            self._report(verbs.Answer(request, True, text=text, board=self.describe(carrier)))
 
     # -- what the verbs ask ---------------------------------------------------------------------------
 
@@ -486,91 +346,74 @@ class Bridge:
                 except NeurobusError as error:
                     answer = verbs.Answer(request, True, error=str(error))
                 if answer is not None:
-                    self._report(answer)
-                self._flush()
+                    self.report(answer)
+                self.flush()
 
     def _answer(self, asked: verbs.Request) -> verbs.Answer | None:
-        """None: the answer comes later."""
+        """None: the answer comes later. Raises NeurobusError."""
         now, done = self._loop.time(), verbs.Answer(asked.request, True)
         match asked:
             case verbs.Attach():
-                self._begin_attach(asked)
+                self._attach(asked)
                 return None
             case verbs.Detach():
-                for carrier in (chosen := self._chosen(asked.which)):
-                    self._touch(carrier).detach(now)
-                return replace(done, detached=[self.describe(c) for c in chosen])
+                self._detach(chosen := self._chosen(asked.which), "detached")
+                return replace(done, detached=[slot.describe() for slot in chosen])
             case verbs.ListBoards():
-                return replace(done, boards=[self.describe(c) for c in self.carriers])
+                return replace(done, boards=[slot.describe() for slot in self.slots])
             case verbs.Identify():
-                for carrier in self._chosen(asked.which):
-                    self._touch(carrier).session.send(link.IDENTIFY, now, seconds=asked.seconds)
+                for slot in self._chosen(asked.which):
+                    slot.attachment.identify(asked.seconds, now)
             case verbs.SetPalette():
-                for carrier in self._chosen(asked.which):
-                    self._touch(carrier).palette(asked.colours, now)
+                for slot in self._chosen(asked.which):
+                    slot.attachment.palette(asked.colours, now)
         return done
 
-    def _begin_attach(self, asked: verbs.Attach) -> None:
+    def _chosen(self, which: str | None) -> list[Slot]:
+        """Those that are meant, who will be looked at."""
+        names = {slot: slot.attachment.port_name for slot in self.slots}
+        found = [
+            slot for slot, name in names.items()
+            if which is None or which in (slot.neuron, name, os.path.basename(name))
+        ]  # fmt: skip
+        if not found and which is not None:
+            raise InputError(f"no board carries '{which}'; 'neurobus boards' lists those that are attached")
+        for slot in found:
+            self.touch(slot)
+        return found
+
+    def _attach(self, asked: verbs.Attach) -> None:
         """Open the port and begin; the answer comes when the board owns the neuron, or why it does not."""
         manifest = self.manifest
-        refuse(asked.neuron, manifest.ids, manifest.n_neurons, manifest.streams)
-        if self._ending:
-            raise InputError("the run is at its end")
+        require_neuron(asked.neuron, manifest.ids, manifest.n_neurons, manifest.streams)
         self._require_free(asked.port)
-        baud = BAUD if asked.baud is None else asked.baud
-        lag_s = None if asked.lag_ms is None else asked.lag_ms * 1e-3
-        self._spawn(self._attach(asked.request, asked.neuron, asked.port, baud, lag_s))
+        self.spawn(self._attach_when_free(asked))
 
     def _require_free(self, name: str) -> None:
-        for other in self.carriers:
-            if other.port == name and id(other) in self._lines:
+        if self._ending:
+            raise InputError("the run is at its end")
+        for other in self.slots:
+            if other.attachment.port_name == name and other.line is not None:
                 raise InputError(f"{name} is '{other.neuron}' already; neurobus detach {other.neuron}")
 
-    async def _attach(self, request: str, neuron: str, name: str, baud: int, lag_s: float | None) -> None:
+    async def _attach_when_free(self, asked: verbs.Attach) -> None:
+        name = asked.port
         try:
             if other := await asyncio.to_thread(holder, name):
                 raise PortError(name, Why.HELD, f"held by {other}; end that first")
-            if self._ending:
-                raise InputError("the run is at its end")
             self._require_free(name)
-            port = Port(name, baud)
+            port = Port(name, BAUD if asked.baud is None else asked.baud)
         except NeurobusError as error:
-            self._report(verbs.Answer(request, True, error=str(error)))
+            self.report(verbs.Answer(asked.request, True, error=str(error)))
             return
         for kind in (wire.CONTROL, wire.REPORT, wire.STIMULUS, *(() if self.wall else (wire.DUTY,))):
-            self._peer.subscribe(wire.topic(kind, neuron))
-        self._tokens = self._tokens * 5 % 65521 + 1
-        carrier = Carrier(self._world, neuron, name, self._tokens, lag_s)
-        self.carriers.append(carrier)
+            self._peer.subscribe(wire.topic(kind, asked.neuron))
+        self._token = self._token * 5 % 65521 + 1
+        lag_s = None if asked.lag_ms is None else asked.lag_ms * 1e-3
+        slot = Slot(self, asked.neuron, port, self._token, lag_s, asked.request)
+        self.slots.append(slot)
         self._farewell = False
-        self._baud[id(carrier)] = baud
-        self._requests[id(carrier)] = request
-        self._open(carrier, port)
-
-    def _chosen(self, which: str | None) -> list[Carrier]:
-        if which is None:
-            return list(self.carriers)
-        found = [c for c in self.carriers if which in (c.neuron, c.port, os.path.basename(c.port))]
-        if not found:
-            raise InputError(f"no board carries '{which}'; 'neurobus boards' lists those that are attached")
-        return found
-
-    def describe(self, carrier: Carrier) -> dict[str, Any]:
-        """One row of `neurobus boards`."""
-        f, hello = carrier.figures, carrier.hello
-        return {
-            "neuron": carrier.neuron, "port": carrier.port, "stage": carrier.stage.value, "why": carrier.why,
-            "board": hello.name if hello else None, "mcu": hello.mcu if hello else None,
-            "chip": hello.chip if hello else None,
-            "clock_hz": hello.clock_hz if hello else None, "baud": self._baud.get(id(carrier)),
-            "link": carrier.link_figures(), "spikes": f.spikes, "inputs": f.inputs, "late": f.late,
-            "disagreements": f.disagreements, "mended": f.mended, "hand_overs": f.hand_overs,
-            "losses": f.losses, "unplugged": f.unplugged, "attempts": f.attempts,
-            "line_set_again": f.line_set_again, "gap_ms": f.gap_ms, "catch_up_ms": f.catch_up_ms,
-            "pokes": f.pokes, "weighed": f.weighed, "weights_off": f.weights_off,
-            "missed": carrier.ledger.totals()["lost"],
-            "errors": carrier.lent.errors if carrier.lent else {}, "counts": carrier.stats,
-        }  # fmt: skip
+        slot.open(port)
 
 
 def started(name: str) -> folders.Manifest:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from neurobus.bridge.bridge import NAME
+from neurobus.bridge.slot import NAME
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import NeurobusError, RunError

@@ -25,6 +25,11 @@ JUMP_S = 0.003
 on a machine that could not keep up). The pairs before it count no more."""
 TOLERANCE = 0.01
 """No oscillator of a board that can talk at its baud is farther off than this."""
+PING_S = 0.5
+FIRST_PINGS, FIRST_PING_S = 8, 0.01
+"""A new session pings densely at first: the clock must be known before the board can run."""
+FORGET_S = 1.0
+"""A PING that has not been answered for so long is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +110,30 @@ class ClockSync:
     def trip_s(self) -> float | None:
         """The median round trip of late, None before there is any."""
         return sorted(self.trips_s)[len(self.trips_s) // 2] if self.trips_s else None
+
+
+class Pings:
+    """The PINGs of one session, and the clock fitted to what comes back."""
+
+    def __init__(self, nominal_hz: float = 1.0):
+        self.sync = ClockSync(nominal_hz)
+        self.due_s = float("inf")
+        """When the next is to be sent."""
+        self._n = 0
+        self._sent: dict[int, float] = {}
+
+    def next(self, now: float) -> int:
+        """The token of a PING that leaves now."""
+        self._n += 1
+        token = self._n & 0xFFFF
+        self._sent = {t: sent for t, sent in self._sent.items() if now - sent < FORGET_S}
+        self._sent[token] = now
+        self.due_s = now + (FIRST_PING_S if self._n < FIRST_PINGS else PING_S)
+        return token
+
+    def answered(self, token: int, clock: int, now: float) -> bool:
+        """A PONG. Whether the clock has jumped."""
+        sent, jumps = self._sent.pop(token, None), self.sync.jumps
+        if sent is not None:
+            self.sync.add(sent, now, clock)
+        return self.sync.jumps > jumps

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from neurobus.bridge import port as ports
+from neurobus.bridge import ports
 from neurobus.bridge.holders import holder
-from neurobus.bridge.port import Found, Line, Port, PortError, Unplugged, Why
+from neurobus.bridge.port import Line, Port, PortError, Unplugged, Why
+from neurobus.bridge.ports import Found
 from neurobus.wire import framing, link
 
 BAUDS = (500_000, 250_000, 1_000_000)

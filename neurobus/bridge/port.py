@@ -1,4 +1,4 @@
-"""Serial ports: which there are, and one of them open. The only home of pyserial.
+"""One open serial port. The only home of pyserial, beside `ports`, which lists them.
 
 A port is opened by name and held for us alone: a lock, so that no second neurobus reads half of the
 bytes, and TIOCEXCL, so that no terminal program does. pyserial sets the line up; after that there is a
@@ -16,27 +16,19 @@ import errno
 import fcntl
 import grp
 import os
-import re
 import sys
 import termios
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import serial
-from serial.tools import list_ports
 
-from neurobus.bridge.holders import SIMULATED as SIMULATED
-from neurobus.bridge.holders import UNKNOWN, holder
+from neurobus.bridge.holders import SIMULATED, UNKNOWN, holder
 from neurobus.cluster import folder as folders
 from neurobus.errors import NeurobusError
 
-DEVICE = re.compile(r"(ttyUSB|ttyACM|cu\.usb|cu\.wchusb|cu\.SLAB)")
-"""Names in /dev behind which a board may be: the ports of the mainboard (ttyS) are none of them."""
-SCAN_S = 0.5
-BELIEVED_S = 3.0
 READ_SIZE = 4096
 TCGETS2, TERMIOS2_SIZE = (0x802C542A if sys.platform == "linux" else None), 44
 """Linux tells rates that have no name of their own this way only."""
@@ -284,120 +276,8 @@ def denied(name: str) -> str:
     return f"permission denied; join its group: sudo usermod -aG {group} $USER   (then log in again)"
 
 
-# -- which there are --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Found:
-    """A port that is there. `vid`, `pid`, `serial_number`: of the USB chip, where it is one and says so."""
-
-    name: str
-    simulated: bool = False
-    description: str = ""
-    vid: int | None = None
-    pid: int | None = None
-    serial_number: str | None = None
-
-    @property
-    def short(self) -> str:
-        return os.path.basename(self.name)
-
-
-def names() -> list[str]:
-    """Names of all ports behind which a board may be, real ones first. Cheap: it lists some folders."""
-    with os.scandir("/dev") as entries:
-        real = sorted(entry.path for entry in entries if DEVICE.match(entry.name))
-    return real + simulated()
-
-
-def simulated() -> list[str]:
-    """Ports of simulated boards that are plugged in.
-
-    Only those whose rig runs: a link left behind may point at a terminal of somebody else's by now.
-    """
-    return [
-        str(link)
-        for folder in folders.run_folders()
-        for link in sorted(folder.glob(SIMULATED + "*"), key=lambda path: (len(path.name), path.name))
-        if link.exists()
-    ]
-
-
 def _left_behind(name: str) -> bool:
     """Whether it is the link of a simulated board whose rig is gone."""
     path = Path(name)
     named = path.name.startswith(SIMULATED) and path.is_symlink() and (path.parent / "pid").exists()
     return named and not folders.live(path.parent)
-
-
-def found() -> list[Found]:
-    """The same with what USB knows of them."""
-    usb = {info.device: info for info in list_ports.comports()}
-    ours = set(simulated())
-    ports = []
-    for name in names():
-        if name in ours:
-            ports.append(Found(name, simulated=True, description="simulated board"))
-        elif (info := usb.get(name)) is not None:
-            word = info.description if info.description != "n/a" else ""
-            ports.append(Found(name, False, word, info.vid, info.pid, info.serial_number))
-        else:
-            ports.append(Found(name))
-    return ports
-
-
-def resolve(given: str) -> str:
-    """The port meant: a path as it is, else the name in /dev or of a simulated board. Raises PortError."""
-    if "/" in given:
-        return given
-    having = [name for name in names() if os.path.basename(name) == given]
-    if len(having) == 1:
-        return having[0]
-    if having:
-        raise PortError(given, Why.MISSING, f"could be any of {', '.join(having)}; give the whole path")
-    if os.path.exists(f"/dev/{given}"):
-        return f"/dev/{given}"
-    raise PortError(given, Why.MISSING, "no such port; 'neurobus ports' lists those there are")
-
-
-class Watch:
-    """Plugging and unplugging, seen by listing folders every SCAN_S."""
-
-    def __init__(self) -> None:
-        self.known = set(names())
-
-    def look(self) -> tuple[list[str], list[str]]:
-        """(names that have come, names that have gone) since the last look."""
-        now = set(names())
-        come, gone = sorted(now - self.known), sorted(self.known - now)
-        self.known = now
-        return come, gone
-
-    async def run(self, changed: Callable[[list[str], list[str]], None]) -> None:
-        """`changed(come, gone)` whenever something has, until cancelled."""
-        while True:
-            await asyncio.sleep(SCAN_S)
-            come, gone = self.look()
-            if come or gone:
-                changed(come, gone)
-
-
-async def back(name: str, baud: int) -> Port:
-    """The port of that name, opened again as soon as it is there and nobody else holds it.
-
-    udev gives a device its group some time after its name, so a refusal is believed only when it lasts.
-    """
-    denied_since: float | None = None
-    while True:
-        if os.path.exists(name):
-            try:
-                return Port(name, baud)
-            except PortError as error:
-                now = asyncio.get_running_loop().time()
-                if error.why is not Why.DENIED:
-                    denied_since = None
-                elif denied_since is None:
-                    denied_since = now
-                if error.why is Why.BROKEN or (denied_since is not None and now - denied_since > BELIEVED_S):
-                    raise
-        await asyncio.sleep(SCAN_S / 10)

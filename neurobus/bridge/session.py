@@ -6,33 +6,31 @@
 
 *Here* the board is known and does nothing. *Stepped* it runs as far as it is told (`go`), as fast as it can:
 to catch up, and under the virtual clock. *Running* it keeps its own time, which is corrected once a second.
-In either, `input` may be given spikes in any order and as early as one likes: they are held here, and sent
+In either, `inputs` may be given spikes in any order and as early as one likes: they are held there, and sent
 sorted when stepped, shortly before they are due when running.
 
 Whatever the board reports comes in order and once. So when `Done(tick)` comes, everything it did up to that
-tick has been told.
+tick has been reported.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from neurobus import led
-from neurobus.bridge.clocksync import WRAP, ClockSync
+from neurobus.bridge import board_events as told
+from neurobus.bridge.board_events import Event, Hello
+from neurobus.bridge.clocksync import WRAP, ClockSync, Pings
 from neurobus.bridge.hardware import REFLASH
+from neurobus.bridge.input_queue import InputQueue
+from neurobus.bridge.mirror import Mirror, palette_values
 from neurobus.bridge.transport import Foreign, Transport
 from neurobus.wire import link
 from neurobus.wire.framing import crc16
 from neurobus.wire.link import Message, Packet
 from neurobus.wire.reasons import Reason
 
-PING_S = 0.5
-FIRST_PINGS, FIRST_PING_S = 8, 0.01
-"""A new session pings densely at first: the clock must be known before the board can run."""
 BEAT_S = 0.04
 """A running board is asked so often where it is."""
 SILENCE_S = 0.05
@@ -41,13 +39,9 @@ PATIENCE_S = 1.0
 """The same while it loads or steps: it may be busy for a while."""
 ASK_PATIENCE_S = 5.0
 RERUN_S = 1.0
-LEAD_S = 0.05
-"""How long before it is due an input is sent to a running board: what has long delays waits here."""
-KICK_LEAD_S = 0.002
-"""The same of a kick: while one waits on the board, so does all that comes behind it."""
-MOST_SYNAPSES = 8
 STRIDE = 20_000
 """A stepped board is sent no farther than this at a time."""
+NEVER = float("inf")
 
 
 class Stage(Enum):
@@ -59,194 +53,35 @@ class Stage(Enum):
     RUNNING = "running"
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """Who the board is."""
-
-    version: int
-    mcu: str
-    chip: str
-    held: str
-    reset: tuple[str, ...]
-    nonce: int
-    serial: int
-    clock_hz: int
-    timer_hz: int
-    room: int
-    synapses: int
-    leds: int
-    led: str
-    rx_ring: int
-    queue: int
-
-    @property
-    def name(self) -> str:
-        """The serial number as people read it."""
-        return f"{self.serial:08X}" if self.serial else "unnamed"
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """The board has said who it is; a session is open."""
-
-    hello: Hello
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """There will be no session: `why` says what to do about it."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """The board has started anew, and knows nothing of what it was."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """Nothing has been heard for `for_s` seconds."""
-
-    for_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    tick: int
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The board is at this tick, and has told everything it did up to it."""
-
-    tick: int
-
-
-@dataclass(frozen=True, slots=True)
-class Spiked:
-    """`tick` is the stamp."""
-
-    tick: int
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """Inputs meant for update `due` act in `acts`. No `synapses`: a kick."""
-
-    synapses: tuple[int, ...]
-    due: int
-    acts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Poked:
-    """Somebody pressed the button: `weight` (image units) acts in update `tick` where the board runs. A
-    stepped one stands at `tick`, and does nothing about it until it is given as a `kick`."""
-
-    tick: int
-    weight: int
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """The part of the image asked for, from `offset` on."""
-
-    offset: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    tick: int
-    length: int
-    crc: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lights:
-    """What the strip shows. `palette`: in these colours, None for those that a board begins with."""
-
-    level: int
-    flash: int
-    blink: int
-    palette: led.Palette | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """The board could not follow a message."""
-
-    fault: str
-    detail: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    values: dict[str, int]
-
-
-Event = (
-    Here | Refused | Reset | Silent | Loaded | Done | Spiked | Late | Poked | Image | Checked | Lights
-    | Problem | Stats
-)  # fmt: skip
-
-
-def _name_of(names: dict[str, int], value: int) -> str:
-    return next((name for name, number in names.items() if number == value), f"unknown ({value})")
-
-
-def hello_of(packet: Packet) -> Hello:
-    v = packet.values
-    return Hello(
-        v["version"], _name_of(link.MCU, v["mcu"]), _name_of(link.CHIP, v["chip"]),
-        _name_of(link.HELD, v["held"]), tuple(name for name, bit in link.RESET.items() if v["reset"] & bit),
-        v["nonce"], 0 if v["serial"] == link.NO_SERIAL else v["serial"], v["clock_hz"], v["timer_hz"],
-        v["room"], v["synapses"], v["leds"], _name_of(link.LED, v["led"]), v["rx_ring"], v["queue"],
-    )  # fmt: skip
-
-
 @dataclass
 class Session:
     """One board behind one open port. `receive` and `tick` return events; `take_out` bytes for the port."""
 
     token: int
-    silence_s: float = SILENCE_S
     stage: Stage = Stage.CLOSED
     hello: Hello | None = None
     at: int = 0
-    """The board has told everything it did up to this tick."""
-    sync: ClockSync = field(default_factory=lambda: ClockSync(1.0))
-    late: int = 0
-    gather: Callable[[list[int]], list[int]] = list
-    """From all kicks of one update to those that are sent."""
+    """The board has reported everything it did up to this tick."""
 
     def __post_init__(self) -> None:
         self.transport = Transport(self.token)
-        self._nonce: int | None = None
+        self.inputs = InputQueue()
+        self._mirror = Mirror()
+        self._pings = Pings()
         self._give_up = 0.0
-        self._pings: dict[int, float] = {}
-        self._ping_due = float("inf")
-        self._pinged = 0
-        self._beat_due = self._rerun_due = float("inf")
+        self._beat_due = self._rerun_due = NEVER
         self._silent = False
-        self._waiting: list[tuple[int, int, int]] = []
-        self._kicks: list[tuple[int, int, int]] = []
-        self._order = 0
-        self._under_way: deque[int] = deque()
         self._goal: int | None = None
         self._sent_to = 0
         self._epoch_s = self._dt_s = 0.0
-        self._batch = 1
         self._reading: tuple[int, bytearray, int] | None = None
-        self._mirrored = 0
-        self._palettes: deque[tuple[int, led.Palette]] = deque()
-        """Sent, and not known to have been taken: seq and colours."""
-        self._palette: led.Palette | None = None
         self._busy_s = 0.0
         """Since when an answer can be expected."""
+
+    @property
+    def sync(self) -> ClockSync:
+        """The board's clock."""
+        return self._pings.sync
 
     # -- what is asked of the board -------------------------------------------------------------------
 
@@ -262,14 +97,12 @@ class Session:
 
     def mirror(self, every: int, now: float) -> None:
         """`Lights` follow whenever the strip shows something else, but in each `every` frames one at most."""
-        self._mirrored = every
+        self._mirror.every = every
         self.transport.send(link.MIRROR, now, every=every)
 
     def palette(self, colours: led.Palette, now: float) -> None:
         """Other colours of the strip. What was under way meanwhile still tells of the old ones."""
-        flat = [part for colour in colours for part in colour]
-        values = {field.name: value for field, value in zip(link.PALETTE.fields, flat, strict=True)}
-        self._palettes.append((self.transport.send(link.PALETTE, now, **values), colours))
+        self._mirror.sent(self.transport.send(link.PALETTE, now, **palette_values(colours)), colours)
 
     def load(self, image: bytes, chip: int, now: float) -> None:
         """Empty the board and give it this image: parameters, state, weights. `Loaded` follows."""
@@ -281,26 +114,16 @@ class Session:
             self.transport.send(link.WRITE, now, offset=offset, bytes=image[offset : offset + link.CHUNK])
         self.transport.send(link.COMMIT, now, crc=crc16(image))
 
-    def input(self, tick: int, synapse: int) -> None:
-        """A spike on a synapse acts in update `tick`."""
-        self._order += 1
-        heapq.heappush(self._waiting, (tick, self._order, synapse))
-
-    def kick(self, tick: int, weight: int) -> None:
-        """A stimulus of `weight` (image units) acts in update `tick`."""
-        self._order += 1
-        heapq.heappush(self._kicks, (tick, self._order, weight))
-
     def go(self, tick: int, now: float) -> None:
         """Stepped: run to `tick`, `Done(tick)` follows. All inputs before it have been given."""
         self._goal = tick
         self._busy_s = now
         self._stride(now)
 
-    def run(self, epoch_s: float, dt_s: float, now: float, batch: int = 1) -> None:
+    def run(self, epoch_s: float, dt_s: float, now: float) -> None:
         """Keep time from here on: update k is due at host time epoch_s + k dt_s. Needs a fitted clock."""
         self.stage = Stage.RUNNING
-        self._epoch_s, self._dt_s, self._batch, self._goal = epoch_s, dt_s, batch, None
+        self._epoch_s, self._dt_s, self._goal = epoch_s, dt_s, None
         self._send_run(now)
         self._beat_due, self._busy_s, self._silent = now + BEAT_S, now, False
         self.release(now)
@@ -309,7 +132,7 @@ class Session:
         """Running: stay where you are. `Done` follows, and the board is stepped."""
         self.transport.send(link.STOP, now)
         self.stage = Stage.STEPPED
-        self._beat_due = self._rerun_due = float("inf")
+        self._beat_due = self._rerun_due = NEVER
         self._busy_s = now
 
     def read(self, offset: int, length: int, now: float) -> None:
@@ -320,35 +143,10 @@ class Session:
 
     # -- inputs on their way --------------------------------------------------------------------------
 
-    def _flush(self, before: int, kicks_before: int, now: float) -> None:
-        """Send what acts before these ticks, sorted, up to eight synapses of one tick in a message."""
-        synapses: list[int] = []
-        tick = -1
-        while True:
-            first = self._waiting[0][0] if self._waiting else before
-            kick = self._kicks[0][0] if self._kicks else kicks_before
-            if first >= before and kick >= kicks_before:
-                break
-            is_input = first < before and (first <= kick or kick >= kicks_before)
-            at = first if is_input else kick
-            if synapses and (at != tick or not is_input or len(synapses) == MOST_SYNAPSES):
-                self._send_input(tick, synapses, now)
-                synapses = []
-            tick = at
-            if is_input:
-                synapses.append(heapq.heappop(self._waiting)[2])
-            else:
-                weights = []
-                while self._kicks and self._kicks[0][0] == at:
-                    weights.append(heapq.heappop(self._kicks)[2])
-                for weight in self.gather(weights):
-                    self.transport.send(link.KICK, now, tick=at & 0xFFFF, weight=weight)
-        if synapses:
-            self._send_input(tick, synapses, now)
-
-    def _send_input(self, tick: int, synapses: list[int], now: float) -> None:
-        self._under_way.extend([tick] * len(synapses))
-        self.transport.send(link.INPUT, now, tick=tick & 0xFFFF, synapses=tuple(synapses))
+    @property
+    def _holds(self) -> int:
+        """How many spikes the board holds."""
+        return self.hello.queue if self.hello else 1
 
     def _stride(self, now: float) -> None:
         """Stepped: as far towards the goal as one stride."""
@@ -357,44 +155,38 @@ class Session:
         to = min(self._goal, self.at + STRIDE)
         if to <= self._sent_to and to > self.at:
             return  # under way
-        self._flush(to, to, now)
+        for message, values in self.inputs.take(to, to):
+            self.transport.send(message, now, **values)
         self._sent_to = to
         self.transport.send(link.HORIZON, now, tick=to)
 
     def release(self, now: float) -> None:
         """Running: send what is due soon, as much as the board can hold."""
-        if self.stage is not Stage.RUNNING or not (self._waiting or self._kicks):
-            return
-        here = int((now - self._epoch_s) / self._dt_s)
-        while self._under_way and self._under_way[0] < here:
-            self._under_way.popleft()
-        room = (self.hello.queue if self.hello else 1) - len(self._under_way)
-        soon = here + int(LEAD_S / self._dt_s) + 1
-        if self._kicks:
-            self._flush(0, here + int(KICK_LEAD_S / self._dt_s) + 1, now)
-        if room > 0 and self._waiting and self._waiting[0][0] < soon:
-            # So many of them, the earliest first.
-            if len(self._waiting) > room:
-                fits = heapq.nsmallest(room + 1, self._waiting)
-                soon = min(soon, max(fits[-1][0], fits[0][0] + 1))
-            self._flush(soon, 0, now)
+        if self.stage is Stage.RUNNING and self.inputs:
+            here = int((now - self._epoch_s) / self._dt_s)
+            for message, values in self.inputs.due(here, self._dt_s, self._holds):
+                self.transport.send(message, now, **values)
 
     # -- the clock ------------------------------------------------------------------------------------
 
     def _send_run(self, now: float) -> None:
-        tick = self.at
-        at = round(self.sync.clock_at(self._epoch_s + tick * self._dt_s)) % WRAP
+        at = round(self.sync.clock_at(self._epoch_s + self.at * self._dt_s)) % WRAP
         period = round(self.sync.hz * self._dt_s * 65536)
-        self.transport.send(link.RUN, now, tick=tick, at=at, period=period, batch=self._batch)
+        self.transport.send(link.RUN, now, tick=self.at, at=at, period=period, batch=1)
         self._rerun_due = now + RERUN_S
 
     def _ping(self, now: float) -> None:
-        self._pinged += 1
-        token = self._pinged & 0xFFFF
-        self._pings = {t: sent for t, sent in self._pings.items() if now - sent < 1.0}
-        self._pings[token] = now
-        self._ping_due = now + (FIRST_PING_S if self._pinged < FIRST_PINGS else PING_S)
-        self.transport.send(link.PING, now, token=token)
+        self.transport.send(link.PING, now, token=self._pings.next(now))
+
+    def _beat(self, now: float) -> None:
+        """Ask a running board where it is for certain by now, so that the answer comes at once."""
+        self._beat_due = (now // BEAT_S + 1) * BEAT_S  # all boards are asked in one go
+        tick = int((now - self._epoch_s) / self._dt_s) - 2
+        if tick > self.at:
+            if self.transport.heard_s >= self._busy_s:
+                # Silence counts from the first question that nobody answered: it may be we who slept.
+                self._busy_s = now
+            self.transport.send(link.HORIZON, now, tick=tick)
 
     # -- bytes and time -------------------------------------------------------------------------------
 
@@ -403,96 +195,82 @@ class Session:
         events: list[Event] = []
         copies = self.transport.counts.copies
         for packet in self.transport.receive(data, now):
-            if self._palettes and isinstance(packet, Packet) and packet.message is not link.HELLO:
-                self._coloured(packet.ack)
             if isinstance(packet, Foreign):
                 self.stage = Stage.CLOSED
-                events.append(Refused(_reflash(packet)))
+                events.append(told.Refused(_reflash(packet)))
             elif packet.message is link.HELLO:
                 self._greeted(packet, now, events)
-            elif packet.message is link.PONG:
-                sent = self._pings.pop(packet.values["token"], None)
-                if sent is not None:
-                    jumps = self.sync.jumps
-                    self.sync.add(sent, now, packet.values["clock"])
-                    if self.sync.jumps > jumps and self.stage is Stage.RUNNING:
-                        self._send_run(now)
             else:
+                self._mirror.acknowledged(packet.ack)
                 self._heard(packet, now, events)
-        if self.transport.counts.copies > copies and self._mirrored and self.transport.ready:
-            self.mirror(self._mirrored, now)  # should one of them have been no copy
+        if self.transport.counts.copies > copies and self._mirror.every and self.transport.ready:
+            self.mirror(self._mirror.every, now)  # should one of them have been no copy
         self.release(now)
         return events
 
-    def _coloured(self, ack: int) -> None:
-        """A board that had taken a palette when it said something was showing it."""
-        while self._palettes and (ack - self._palettes[0][0]) & 0xFF < 128:
-            self._palette = self._palettes.popleft()[1]
-
     def _greeted(self, packet: Packet, now: float, events: list[Event]) -> None:
-        hello = hello_of(packet)
-        reset = self._nonce is not None and hello.nonce != self._nonce
-        if packet.values["token"] == 0 or (reset and self.stage is not Stage.ASKING):
-            reset = True
-        if reset and hello.nonce == self._nonce:
-            events.append(Reset(f"the board heard nothing for {link.SILENCE_MS} ms and ended the session"))
-        elif reset:
+        hello, known = told.hello_of(packet), self.hello
+        asked, other = packet.values["token"] != 0, known is None or hello.nonce != known.nonce
+        if not asked and not other:
+            why = f"the board heard nothing for {link.SILENCE_MS} ms and ended the session"
+            events.append(told.Reset(why))
+        elif not asked or (known is not None and other):
             cause = " and ".join(hello.reset) or "an unknown cause"
-            events.append(Reset(f"the board was reset ({cause})"))
+            events.append(told.Reset(f"the board was reset ({cause})"))
         self._forget()
-        self._palettes.clear()
-        self._mirrored = 0
-        if hello.nonce != self._nonce:
-            self._palette = None
-        self._nonce, self.hello = hello.nonce, hello
-        if packet.values["token"] == 0:
+        self._mirror.begin(same_board=not other)
+        self.hello = hello
+        if not asked:
             self.open(now)
             return
-        self.sync, self._pinged = ClockSync(hello.timer_hz), 0
+        self._pings = Pings(hello.timer_hz)
         self.stage = Stage.HERE
-        events.append(Here(hello))
+        events.append(told.Here(hello))
         self._ping(now)
 
     def _forget(self) -> None:
-        self._waiting.clear()
-        self._kicks.clear()
-        self._under_way.clear()
+        self.inputs.clear()
         self._goal, self._sent_to = None, 0
-        self._beat_due = self._rerun_due = float("inf")
+        self._beat_due = self._rerun_due = NEVER
         self._reading = None
         self._silent = False
 
     def _heard(self, packet: Packet, now: float, events: list[Event]) -> None:
         message, v = packet.message, packet.values
         if message is link.SPIKE:
-            events.append(Spiked(link.widen(v["tick"], self.at)))
+            events.append(told.Spiked(link.widen(v["tick"], self.at)))
         elif message is link.DONE:
-            self.at = max(self.at, v["tick"]) if self.stage is Stage.RUNNING else v["tick"]
-            if self.stage is Stage.STEPPED and self._goal is not None and self.at < self._goal:
-                self._stride(now)
-            else:
-                self._goal = None if self.stage is Stage.STEPPED else self._goal
-                events.append(Done(v["tick"]))
+            self._done(v["tick"], now, events)
+        elif message is link.PONG:
+            if self._pings.answered(v["token"], v["clock"], now) and self.stage is Stage.RUNNING:
+                self._send_run(now)
         elif message is link.LATE:
             synapses = tuple(synapse for synapse in v["synapses"] if synapse != link.NO_SYNAPSE)
-            self.late += len(v["synapses"])
-            events.append(Late(synapses, link.widen(v["due"], self.at), link.widen(v["acts"], self.at)))
+            due, acts = link.widen(v["due"], self.at), link.widen(v["acts"], self.at)
+            events.append(told.Late(synapses, due, acts))
         elif message is link.POKE:
-            events.append(Poked(link.widen(v["tick"], self.at), v["weight"]))
+            events.append(told.Poked(link.widen(v["tick"], self.at), v["weight"]))
         elif message is link.LOADED:
-            self.at, self.stage = v["tick"], Stage.STEPPED
-            self._sent_to = self.at
-            events.append(Loaded(v["tick"]))
+            self.at = self._sent_to = v["tick"]
+            self.stage = Stage.STEPPED
+            events.append(told.Loaded(v["tick"]))
         elif message is link.IMAGE:
             self._image(v["offset"], v["bytes"], events)
-        elif message is link.CHECKED:
-            events.append(Checked(v["tick"], v["length"], v["crc"]))
         elif message is link.LIGHTS:
-            events.append(Lights(v["level"], v["flash"], v["blink"], self._palette))
+            events.append(told.Lights(v["level"], v["flash"], v["blink"], self._mirror.shown))
         elif message is link.PROBLEM:
-            events.append(Problem(_name_of(link.FAULT, v["fault"]), v["detail"]))
+            events.append(told.Problem(told.name_of(link.FAULT, v["fault"]), v["detail"]))
         elif message is link.STATS:
-            events.append(Stats(dict(v)))
+            events.append(told.Stats(dict(v)))
+
+    def _done(self, tick: int, now: float, events: list[Event]) -> None:
+        self.at = max(self.at, tick) if self.stage is Stage.RUNNING else tick
+        if self.stage is Stage.STEPPED:
+            if self._goal is not None and self.at < self._goal:
+                self._stride(now)
+                return
+            self._goal = None
+        events.append(told.Done(tick))
 
     def _image(self, offset: int, data: bytes, events: list[Event]) -> None:
         if self._reading is None:
@@ -502,40 +280,42 @@ class Session:
             got += data
         if len(got) >= length:
             self._reading = None
-            events.append(Image(first, bytes(got)))
+            events.append(told.Image(first, bytes(got)))
 
     def tick(self, now: float) -> list[Event]:
         """Do what is due."""
-        events: list[Event] = []
         self.transport.tick(now)
         if self.stage is Stage.ASKING and now >= self._give_up:
             self.stage = Stage.CLOSED
             self.transport.close()
-            events.append(Refused(Reason.NO_BOARD.value))
+            return [told.Refused(Reason.NO_BOARD.value, silent=True)]
         if self.stage in (Stage.CLOSED, Stage.ASKING):
-            return events
-        if now >= self._ping_due:
+            return []
+        if now >= self._pings.due_s:
             self._ping(now)
         if self.stage is Stage.RUNNING:
             if now >= self._rerun_due:
                 self._send_run(now)
             if now >= self._beat_due:
-                self._beat_due = (now // BEAT_S + 1) * BEAT_S  # all boards are asked in one go
-                # Where it is for certain by now, so that the answer comes at once.
-                tick = int((now - self._epoch_s) / self._dt_s) - self._batch - 1
-                if tick > self.at:
-                    if self.transport.heard_s >= self._busy_s:
-                        # Silence counts from the first question that nobody answered: it may be we who slept.
-                        self._busy_s = now
-                    self.transport.send(link.HORIZON, now, tick=tick)
+                self._beat(now)
             self.release(now)
-        patience_s = self.silence_s if self.stage is Stage.RUNNING else PATIENCE_S
-        busy = self.transport.waiting or self.stage is Stage.RUNNING
-        quiet_s = now - max(self.transport.heard_s, self._busy_s)
-        if busy and not self._silent and quiet_s > patience_s:
+        quiet_s = now - self._quiet_since_s
+        if self._awaits_answer and not self._silent and quiet_s > self._patience_s:
             self._silent = True
-            events.append(Silent(quiet_s))
-        return events
+            return [told.Silent(quiet_s)]
+        return []
+
+    @property
+    def _awaits_answer(self) -> bool:
+        return self.stage is Stage.RUNNING or self.transport.waiting > 0
+
+    @property
+    def _patience_s(self) -> float:
+        return SILENCE_S if self.stage is Stage.RUNNING else PATIENCE_S
+
+    @property
+    def _quiet_since_s(self) -> float:
+        return max(self.transport.heard_s, self._busy_s)
 
     def take_out(self) -> bytes:
         """What is to be written to the port now."""
@@ -549,19 +329,13 @@ class Session:
             return min(first, self._give_up)
         if self.stage is Stage.CLOSED:
             return first
-        first = min(first, self._ping_due)
-        patience_s = PATIENCE_S
+        first = min(first, self._pings.due_s)
         if self.stage is Stage.RUNNING:
-            first, patience_s = min(first, self._beat_due, self._rerun_due), self.silence_s
-            if self._kicks:
-                first = min(first, self._epoch_s + self._kicks[0][0] * self._dt_s - KICK_LEAD_S)
-            if self._waiting:
-                # When it may be sent, or when the board has room for it.
-                full = self._under_way and len(self._under_way) >= (self.hello.queue if self.hello else 1)
-                step = self._under_way[0] + 1 if full else self._waiting[0][0]
-                first = min(first, self._epoch_s + step * self._dt_s - (0.0 if full else LEAD_S))
-        if not self._silent and (self.stage is Stage.RUNNING or self.transport.waiting):
-            first = min(first, max(self.transport.heard_s, self._busy_s) + patience_s + 1e-4)
+            first = min(first, self._beat_due, self._rerun_due)
+            if self.inputs:
+                first = min(first, self._epoch_s + self.inputs.due_s(self._dt_s, self._holds))
+        if not self._silent and self._awaits_answer:
+            first = min(first, self._quiet_since_s + self._patience_s + 1e-4)
         return first
 
 

@@ -19,8 +19,9 @@ from typing import Any
 
 import neurobus
 from neurobus import system
-from neurobus.bridge import port as ports
+from neurobus.bridge import ports
 from neurobus.bridge.hardware import Hardware
+from neurobus.bridge.holders import SIMULATED
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, RunError
 
@@ -92,7 +93,7 @@ class Rig:
         self.pace = pace
         self.folder = folders.create("simboard")
         first = first_free()
-        self.names = [f"{ports.SIMULATED}{first + i}" for i in range(len(boards))]
+        self.names = [f"{SIMULATED}{first + i}" for i in range(len(boards))]
         self.ports = [str(self.folder / name) for name in self.names]
         self._rest = b""
         command = [str(program()), "--folder", str(self.folder), "--pace", pace]
@@ -251,7 +252,7 @@ def _ask(connection: socket.socket, words: Iterable[object]) -> Any:
 
 def first_free() -> int:
     """A number that no board has, in whichever rig: so that short names mean one board."""
-    taken = [os.path.basename(name).removeprefix(ports.SIMULATED) for name in ports.simulated()]
+    taken = [os.path.basename(name).removeprefix(SIMULATED) for name in ports.simulated()]
     return 1 + max((int(number) for number in taken if number.isdigit()), default=-1)
 
 

@@ -6,8 +6,8 @@ import click
 
 from neurobus.bridge import client
 from neurobus.bridge.bridge import BAUD
-from neurobus.bridge.carrier import refuse
-from neurobus.bridge.port import resolve
+from neurobus.bridge.lease import require_neuron
+from neurobus.bridge.ports import resolve
 from neurobus.cli.clusters import chosen, started
 from neurobus.cli.common import TIME, cluster_option, json_option, print_rows
 from neurobus.errors import InputError
@@ -55,7 +55,7 @@ def command(
             raise InputError(
                 f"'{neuron}' was started by hand; a board takes the place of a neuron of the config"
             )
-        refuse(neuron, manifest.ids, manifest.n_neurons, manifest.streams)
+        require_neuron(neuron, manifest.ids, manifest.n_neurons, manifest.streams)
     names = [resolve(port) for port in ports]
     word = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
     with client.connected(manifest, start=True, word=word) as bridge:

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from neurobus import system
-from neurobus.bridge import hardware, simboard
-from neurobus.bridge import port as ports
+from neurobus.bridge import hardware, ports, simboard
 from neurobus.bridge.holders import holder
 from neurobus.bridge.image import CHIPS
+from neurobus.bridge.port import denied
 from neurobus.cli.common import json_option, print_json
 from neurobus.errors import InputError, NeurobusError
 
@@ -81,7 +81,7 @@ def _usable(port: str, dry_run: bool) -> str:
     if not os.path.exists(name):
         raise InputError(f"{name}: no such port; 'neurobus ports' lists those there are")
     if not os.access(name, os.R_OK | os.W_OK):
-        raise InputError(f"{name}: {ports.denied(name)}")
+        raise InputError(f"{name}: {denied(name)}")
     if other := holder(name):
         raise InputError(f"{name}: held by {other}; end that first")
     return name

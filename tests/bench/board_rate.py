@@ -12,8 +12,9 @@ import time
 import numpy as np
 import serial
 
+from neurobus.bridge.board_events import Done, Here, Loaded
 from neurobus.bridge.image import Lif, State
-from neurobus.bridge.session import Done, Here, Loaded, Session
+from neurobus.bridge.session import Session
 from neurobus.loading import load
 from neurobus.model import Model
 from neurobus.wire import link
@@ -108,7 +109,7 @@ def bare_loop() -> float:
         begun, tick, given = time.monotonic(), 0, 0
         while given < N:
             for at in range(tick, tick + stride, every):
-                session.input(at, 0)
+                session.inputs.spike(at, 0)
                 given += 1
             tick += stride
             session.go(tick, time.monotonic())

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from neurobus.bridge import identify
-from neurobus.bridge import port as ports
+from neurobus.bridge import identify, ports
 from neurobus.bridge.identify import State
-from neurobus.bridge.port import Found, Port
+from neurobus.bridge.port import Port, PortError, Why
+from neurobus.bridge.ports import Found
 from neurobus.cluster import folder as folders
 from neurobus.wire import framing, link
 from tests.conftest import Neurobus
@@ -231,9 +231,9 @@ def test_simboard_leaves_nothing_behind(
     said = json.loads(process.stdout.readline())
     assert [row["name"] for row in said["boards"]] == ["ttySIM0", "ttySIM1"]
     assert ports.simulated() == [row["port"] for row in said["boards"]]
-    with pytest.raises(ports.PortError) as refused:
+    with pytest.raises(PortError) as refused:
         Port(said["boards"][0]["port"] + "x", 500_000)
-    assert refused.value.why is ports.Why.MISSING
+    assert refused.value.why is Why.MISSING
     if isinstance(ending, str):
         process.stdin.write("stats 1\nunplug 0\ndance\nquit\n")
         process.stdin.flush()

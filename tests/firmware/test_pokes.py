@@ -43,11 +43,12 @@ def lif_in_c(folder):
 def sent(chip: Chip, pokes: list[float]) -> list[int]:
     """The KICKs that these pokes of one update become on the line."""
     said: list[int] = []
-    session = Session(1, gather=chip.kicks)
+    session = Session(1)
+    session.inputs.gather = chip.kicks
     session.transport.send = lambda message, now, **values: said.append(values.get("weight"))  # type: ignore
     session.stage = SessionStage.STEPPED
     for poke in pokes:
-        session.kick(3, chip.kick(poke))
+        session.inputs.kick(3, chip.kick(poke))
     session.go(10, 0.0)
     return [weight for weight in said if weight is not None]
 

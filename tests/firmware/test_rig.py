@@ -15,8 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from neurobus.bridge import hardware, simboard
-from neurobus.bridge import port as ports
+from neurobus.bridge import hardware, ports, simboard
 from neurobus.bridge.port import Port, Unplugged
 from neurobus.bridge.simboard import Rig, RigError
 from neurobus.errors import InputError

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from neurobus.bridge import port
+from neurobus.bridge import ports
 from neurobus.bus.peer import Endpoints
 from neurobus.cluster import folder as folders
 from neurobus.cluster.options import Options
@@ -63,7 +63,7 @@ def planted(base, name="net", mode=0o700, pid=None):
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o755, 0o701])
 def test_a_run_folder_that_is_open_to_others_is_not_believed(base, mode):
     planted(base, mode=mode)
-    for act in (folders.running, lambda: folders.find("net"), lambda: folders.find(None), port.simulated):
+    for act in (folders.running, lambda: folders.find("net"), lambda: folders.find(None), ports.simulated):
         with pytest.raises(InputError, match=r"net: is open to others .* not believed"):
             act()
 

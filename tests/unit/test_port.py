@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import serial
 
-from neurobus.bridge import port as ports
+from neurobus.bridge import port as open_port
+from neurobus.bridge import ports
 from neurobus.bridge.holders import holder
 from neurobus.bridge.port import Line, Port, PortError, Unplugged, Why
 from neurobus.cluster import folder as folders
@@ -160,7 +161,7 @@ def test_refusals(far: Pty, monkeypatch: pytest.MonkeyPatch, number: int, why: W
         raise serial.SerialException(number, "what the system said")
 
     monkeypatch.setattr(serial, "Serial", refuse)
-    monkeypatch.setattr(ports.grp, "getgrgid", lambda _: type("group", (), {"gr_name": "tty"}))
+    monkeypatch.setattr(open_port.grp, "getgrgid", lambda _: type("group", (), {"gr_name": "tty"}))
     with pytest.raises(PortError) as refused:
         Port(str(far.link), BAUD)
     assert refused.value.why is why
@@ -220,24 +221,6 @@ def test_unplugging_is_said_once_and_after_all_that_came(far: Pty, near: Port) -
     asyncio.run(body())
 
 
-def test_a_port_that_comes_back_is_opened_again(far: Pty, near: Port) -> None:
-    async def body() -> None:
-        gone = asyncio.Event()
-        line = Line(near, lambda _: None, lambda _: gone.set())
-        far.unplug()
-        await gone.wait()
-        waiting = asyncio.create_task(ports.back(line.port.name, BAUD))
-        await asyncio.sleep(0.2)
-        assert not waiting.done()
-        far.plug()
-        again = await waiting
-        os.write(far.fd, b"hello")
-        assert again.read() == b"hello"
-        again.close()
-
-    asyncio.run(asyncio.wait_for(body(), 10))
-
-
 # -- which there are --------------------------------------------------------------------------------
 
 
@@ -260,15 +243,6 @@ def test_an_ambiguous_name_is_refused(far: Pty, runtime_dir: Path) -> None:
     with pytest.raises(PortError, match="no such port"):
         ports.resolve("ttySIM77")
     other.unplug()
-
-
-def test_plugging_is_seen(far: Pty) -> None:
-    watch = ports.Watch()
-    assert watch.look() == ([], [])
-    far.unplug()
-    assert watch.look() == ([], [str(far.link)])
-    far.plug()
-    assert watch.look() == ([str(far.link)], [])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks for baud rates as Linux has them")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobus.bridge import session as s
+from neurobus.bridge import board_events as s
 from neurobus.bridge.session import Session, Stage
 from neurobus.wire import link
 from tests.fake_board import Chip, FakeBoard, Line
@@ -114,10 +114,10 @@ def test_whatever_happens_on_the_line_a_stepped_board_fires_as_if_there_were_non
     for cut in cuts:
         for tick, synapse in inputs:
             if given_to <= tick < cut:
-                table.session.input(tick, synapse)
+                table.session.inputs.spike(tick, synapse)
         for tick, weight in kicks:
             if given_to <= tick < cut:
-                table.session.kick(tick, weight)
+                table.session.inputs.kick(tick, weight)
         given_to = cut
         table.session.go(cut, table.now)
         assert table.until(s.Done, 60).tick == cut
@@ -141,7 +141,7 @@ def test_a_running_board_keeps_bus_time_and_acts_on_what_comes_in_time(drift, wr
     table.session.run(epoch, dt, table.now)
     while table.now < epoch + 3.2:
         while left and epoch + left[0][0] * dt < table.now + 0.05:
-            table.session.input(*left.pop(0))
+            table.session.inputs.spike(*left.pop(0))
         table.turn()
     late = [event for event in table.events if isinstance(event, s.Late)]
     assert spikes(table.events) == reference(weights, inputs, [], table.board.chip.tick) or (wrong and late)
@@ -191,7 +191,7 @@ def test_an_input_that_comes_after_its_update_is_told_with_the_update_in_which_i
     table.turn(0.2)
     table.session.run(table.now, 0.001, table.now)
     table.turn(0.1)
-    table.session.input(20, 0)
+    table.session.inputs.spike(20, 0)
     late = table.until(s.Late)
     assert (late.synapses, late.due) == ((0,), 20)
     table.turn(0.1)
@@ -202,11 +202,11 @@ def test_credit_is_never_exceeded():
     table = Table().loaded([1] * 100)
     most = 0
     for tick in range(300):
-        table.session.input(tick, tick % 100)
+        table.session.inputs.spike(tick, tick % 100)
     table.session.go(300, table.now)
     while not any(isinstance(event, s.Done) for event in table.events):
         table.turn()
-        most = max(most, table.session.transport._bytes)
+        most = max(most, table.session.transport.credit - table.session.transport.spare)
     assert most <= table.session.hello.rx_ring - link.RESERVE
 
 
