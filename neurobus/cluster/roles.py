@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from neurobus.bus.conductor import ConductorPlan
 from neurobus.bus.peer import Endpoints
+from neurobus.bus.rounds import ConductorPlan
 from neurobus.classroom.brain import INITIAL_WEIGHTS
 from neurobus.cluster.build import Build
 from neurobus.cluster.folder import Built, Manifest
@@ -69,8 +69,8 @@ def conductor_plan(build: Build) -> ConductorPlan:
         begin=build.begin,
         stimuli=[(t // net.dt_ns, name, weight) for t, name, weight in build.options.stimuli],
         snapshot_every_s=build.config.run.snapshot_every_ns * 1e-9 if build.state else 0.0,
-        weighed=np.unique(plan.process_of[net.weighed]).tolist(),
-        weigh_every=net.weight_interval,
+        recorded=np.unique(plan.process_of[net.weighed]).tolist(),
+        weight_interval=net.weight_interval,
     )
 
 

@@ -9,11 +9,13 @@ import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neurobus.cluster.unheard import unheard
-from neurobus.wire.verbs import ConductorFinal, Final
 from neurobus.words import counted, number, some
+
+if TYPE_CHECKING:  # who only asks for an exit code starts the sooner
+    from neurobus.wire.verbs import ConductorFinal, Final
 
 RESUME = "neurobus run --resume"
 MOST = 5

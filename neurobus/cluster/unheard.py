@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from neurobus.wire.verbs import Final
+if TYPE_CHECKING:
+    from neurobus.wire.verbs import Final
 
 KINDS = ("spikes", "samples")
 

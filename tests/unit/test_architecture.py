@@ -19,7 +19,6 @@ TOO_LARGE = {
     "neurobus.bridge.bridge.Bridge",
     "neurobus.bridge.carrier.Carrier",
     "neurobus.bridge.session.Session",
-    "neurobus.bus.conductor.Conductor",
     "neurobus.cluster.launcher.Launcher",
     "neurobus.cluster.summary.Summary",
     "neurobus.network.builder.Network",

@@ -41,7 +41,7 @@ PURE = {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "wo
         "parts", "stateful_synapses", "plausible", "catalogue", "describe", "structure", "wire",
         "classroom.data", "classroom.lesson", "classroom.readout", "classroom.brain", "classroom.course",
         "classroom.pictures", "node.core", "node.kernel.loader", "node.lease",
-        "node.lease_steps", "node.shadow", "node.cut", "bus.schedule",
+        "node.lease_steps", "node.shadow", "node.cut", "bus.schedule", "bus.rounds",
         "cluster.policy", "cluster.build", "cluster.resume", "cluster.live", "cluster.raster",
         "log.diff", "log.replay",
         "log.recorder", "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
