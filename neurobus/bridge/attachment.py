@@ -7,7 +7,7 @@ what works beside it (`pace.Pace`, `replica.Replica`, `weight_check`), and carri
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from neurobus import led
@@ -153,7 +153,7 @@ class Attachment:
 
     def _here(self, hello: Hello, now: float) -> None:
         twin = self.port.namesake(hello.serial) if hello.serial and self.serial is None else None
-        if (why := self._misplaced(hello, twin)) is not None:
+        if (why := _misplaced(hello, self.serial, twin)) is not None:
             self._follow(self.hand.on(Event.UNFIT, now, why), now)
             return
         self.hello, self.serial = hello, hello.serial
@@ -167,21 +167,6 @@ class Attachment:
                 f"{hello.name}; its number is {self.hello.name} from now on"
             )
         self._follow(self.hand.greeted(now), now)
-
-    def _misplaced(self, hello: Hello, twin: tuple[str, bool] | None) -> str | None:
-        """Why this board is not, or cannot be, the one that is meant."""
-        if self.serial is not None and hello.serial != self.serial:
-            return f"another board is there: {hello.name}, not {self.serial:08X}"
-        if twin is not None and not twin[1]:
-            # It may be that very board, or one of the same number: nobody could say.
-            return (
-                f"a board of the same serial number, {hello.name}, is '{twin[0]}' and away; "
-                f"if this is another one, neurobus detach {twin[0]} first"
-            )
-        if hello.chip not in CHIPS:
-            known = " and ".join(f"'{chip}'" for chip in CHIPS)
-            return f"the board runs the chip '{hello.chip}'; a neuron can be {known}"
-        return None
 
     def _disturbed(self, spikes: int, now: float) -> None:
         """An input came late, or (`spikes`) board and process fired differently."""
@@ -424,28 +409,19 @@ class Attachment:
         first = min(self.session.next_s(), self.hand.next_s(), self.check.deadline_s)
         return min(first, self._stats_at) if self.hand.owns else first
 
-    # -- what there is to tell ------------------------------------------------------------------------
 
-    def describe(self) -> dict[str, Any]:
-        """One row of `neurobus boards`, but for the rate of the line."""
-        hello, hand = self.hello, self.hand
-        who = {key: getattr(hello, key, None) for key in ("name", "mcu", "chip", "clock_hz")}
-        return {
-            "neuron": self.neuron, "port": self.port_name, "stage": hand.stage.value, "why": hand.why,
-            "board": who.pop("name"), **who, "link": self._link_figures(), **asdict(self.figures),
-            "hand_overs": hand.hand_overs, "losses": hand.losses, "attempts": hand.attempts,
-            "missed": self.replica.ledger.totals()["lost"],
-            "errors": self.lease.terms.errors if self.lease.terms else {}, "counts": self.counts,
-        }  # fmt: skip
-
-    def _link_figures(self) -> dict[str, Any]:
-        """The link as it is now."""
-        transport, sync = self.session.transport, self.session.sync
-        counts, trip_s = transport.counts, sync.trip_s
-        return {
-            "round_trip_ms": None if trip_s is None else round(trip_s * 1000, 3),
-            "drift_ppm": round(sync.drift_ppm, 1) if sync.ready else None,
-            "lag_ms": round(self.pace.lag_s * 1000, 3),
-            "credit": transport.credit, "free": transport.spare,
-            "bad": counts.bad, "gaps": counts.gaps, "resent": counts.resent, "asked": counts.asked,
-        }  # fmt: skip
+def _misplaced(hello: Hello, serial: int | None, twin: tuple[str, bool] | None) -> str | None:
+    """Why this board is not, or cannot be, the one that is meant: its serial number is known, or a `twin` has
+    it: the neuron of that, and whether its port is open."""
+    if serial is not None and hello.serial != serial:
+        return f"another board is there: {hello.name}, not {serial:08X}"
+    if twin is not None and not twin[1]:
+        # It may be that very board, or one of the same number: nobody could say.
+        return (
+            f"a board of the same serial number, {hello.name}, is '{twin[0]}' and away; "
+            f"if this is another one, neurobus detach {twin[0]} first"
+        )
+    if hello.chip not in CHIPS:
+        known = " and ".join(f"'{chip}'" for chip in CHIPS)
+        return f"the board runs the chip '{hello.chip}'; a neuron can be {known}"
+    return None

@@ -22,6 +22,7 @@ from neurobus.bridge.holders import holder
 from neurobus.bridge.lease import require_neuron
 from neurobus.bridge.port import Port, PortError, Why
 from neurobus.bridge.slot import NAME, Slot
+from neurobus.bridge.wakeups import Wakeups
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from neurobus.errors import InputError, NeurobusError
@@ -38,11 +39,8 @@ HELLO_S = 0.01
 ALIVE_S = 0.5
 IDLE_S = 3.0
 """A bridge without boards stays for so long."""
-AT_LEAST_S = 0.001
-"""What is not due at once is in no hurry; so what many boards want is done together."""
 END_S = 0.004
 """After the last step of a run the boards have this time to tell what they did in it."""
-NEVER = float("inf")
 
 
 class Bridge:
@@ -56,11 +54,6 @@ class Bridge:
         self.streams = {ids[i]: i for i, stream in enumerate(manifest.streams) if stream == ids[i]}
         self.slots: list[Slot] = []
         self.malformed = 0
-        self._touched: dict[Slot, None] = {}
-        self._next: dict[Slot, float] = {}
-        """When each slot with an open port wants to be woken."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
         self._token = int.from_bytes(os.urandom(2), "little")
         self._heard: set[str] = set()
         self._hellos: dict[bytes, Callable[[float], None]] = {}
@@ -81,6 +74,7 @@ class Bridge:
         """Until the cluster ends, or no board is left."""
         self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
+        self._wakeups = Wakeups()
         self._peer = Peer(self.manifest.bus)
         try:
             for name in (NAME, wire.EVERYONE):
@@ -122,8 +116,8 @@ class Bridge:
         """After an exception out of a callback: what it left undone is looked at anew."""
         self._readable()
         for slot in self.slots:
-            self.touch(slot)
-        self.flush()
+            self._wakeups.touch(slot)
+        self._wakeups.flush()
 
     def _troubled(self, line: str) -> None:
         self.log(line)
@@ -160,13 +154,13 @@ class Bridge:
         """Give all neurons back, then go."""
         self._ending = True
         self._detach(list(self.slots), why)
-        self.flush()
+        self._wakeups.flush()
         if not self.slots:
             self._done.set()
 
     def _detach(self, slots: list[Slot], why: str) -> None:
         for slot in slots:
-            self.touch(slot)
+            self._wakeups.touch(slot)
             slot.attachment.detach(self._loop.time(), why)
 
     def _say_farewell(self) -> None:
@@ -218,7 +212,8 @@ class Bridge:
                 self.log(f"dropped a malformed frame: {type(error).__name__}: {error}")
             except Exception as error:
                 self._guard.caught(error)
-            self.flush()  # before the next is asked for: to find none takes longer than to send a spike on
+            # Before the next is asked for: to find none takes longer than to send a spike on.
+            self._wakeups.flush()
 
     def _frame(self, data: bytes, now: float) -> None:
         if data[:1] == wire.DUTY:
@@ -232,7 +227,7 @@ class Bridge:
         match event := wire.decode(data):
             case Spikes(stream=stream):
                 for slot in self._of_stream.get(stream, ()):
-                    self.touch(slot)
+                    self._wakeups.touch(slot)
                     slot.attachment.spikes(event, now)
             case Stimulus(neuron=neuron):
                 for slot in self._of(neuron):
@@ -253,13 +248,13 @@ class Bridge:
             self._peer.unsubscribe(hello)
             then(now)
             for slot in self.slots:
-                self.touch(slot)
+                self._wakeups.touch(slot)
 
     def _of(self, neuron: str) -> list[Slot]:
         """Those with a board for this neuron, who will be looked at."""
         found = [slot for slot in self.slots if slot.neuron == neuron]
         for slot in found:
-            self.touch(slot)
+            self._wakeups.touch(slot)
         return found
 
     def _everyone(self, message: ControlMessage) -> None:
@@ -273,49 +268,14 @@ class Bridge:
 
     # -- boards ---------------------------------------------------------------------------------------
 
-    def touch(self, slot: Slot) -> None:
-        """Something has been done to it: `flush` looks at it."""
-        self._touched[slot] = None
-
-    def flush(self) -> None:
-        """Do what is due already of those that were touched, write what their sessions have to say, and see
-        when any wants to be woken."""
-        now = self._loop.time()
-        for slot in list(self._touched):
-            one, line = slot.attachment, slot.line
-            out, next_s = one.session.take_out(), one.next_s()
-            if line is None:
-                self._next.pop(slot, None)
-                continue
-            if next_s <= now:
-                one.tick(now)
-                out, next_s = out + one.session.take_out(), one.next_s()
-            if out:
-                line.send(out)
-            self._next[slot] = next_s
-        self._touched.clear()
-        first = min(self._next.values(), default=NEVER)
-        if first == NEVER:
-            return
-        when = max(first, now + AT_LEAST_S)
-        if self._timer is not None:
-            if self._timer_at <= when:
-                return
-            self._timer.cancel()
-        self._timer_at, self._timer = when, self._loop.call_at(when, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        for slot in list(self.slots):
-            if self._next.get(slot, NEVER) <= now:
-                self.touch(slot)
-                slot.attachment.tick(now)
-        self.flush()
+    def changed(self, slot: Slot) -> None:
+        """Something has been done to it."""
+        self._wakeups.touch(slot)
+        self._wakeups.flush()
 
     def closed(self, slot: Slot) -> None:
         """Its attachment is over, and its port let go."""
-        self._next.pop(slot, None)
+        self._wakeups.forget(slot)
         self.slots.remove(slot)
         if slot.attachment.hand.hand_overs:
             self._gone.append(slot.describe())
@@ -347,7 +307,7 @@ class Bridge:
                     answer = verbs.Answer(request, True, error=str(error))
                 if answer is not None:
                     self.report(answer)
-                self.flush()
+                self._wakeups.flush()
 
     def _answer(self, asked: verbs.Request) -> verbs.Answer | None:
         """None: the answer comes later. Raises NeurobusError."""
@@ -379,7 +339,7 @@ class Bridge:
         if not found and which is not None:
             raise InputError(f"no board carries '{which}'; 'neurobus boards' lists those that are attached")
         for slot in found:
-            self.touch(slot)
+            self._wakeups.touch(slot)
         return found
 
     def _attach(self, asked: verbs.Attach) -> None:

@@ -5,10 +5,9 @@ Between our question for the state and the answer nothing can be fed yet; it is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from neurobus.bridge.figures import Figures
 from neurobus.bridge.image import Chip, State
 from neurobus.bridge.lease import LeaseTerms
 from neurobus.bridge.session import Session
@@ -20,28 +19,6 @@ from neurobus.wire import link
 STEP_BITS = 32
 Stamped = list[tuple[int, int]]
 """Spikes: (stamp, index of the source), in steps."""
-
-
-@dataclass(slots=True)
-class Figures:
-    """What a board has done and cost since it was attached."""
-
-    spikes: int = 0
-    inputs: int = 0
-    late: int = 0
-    disagreements: int = 0
-    mended: int = 0
-    """How often its state was copied to its shadow."""
-    unplugged: int = 0
-    """How often its port was gone."""
-    line_set_again: int = 0
-    """How often another program had changed the line."""
-    gap_ms: float | None = None
-    catch_up_ms: float | None = None
-    pokes: int = 0
-    weighed: int = 0
-    """Weights of the board that were compared with its shadow's, when it was detached or the run ended."""
-    weights_off: int = 0
 
 
 class Replica:

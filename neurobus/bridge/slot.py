@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from neurobus.bridge import ports
 from neurobus.bridge.attachment import Attachment
+from neurobus.bridge.figures import link_figures
 from neurobus.bridge.handover import Stage
 from neurobus.bridge.holders import holder
 from neurobus.bridge.identify import State, identify
@@ -62,10 +63,8 @@ class Host(Protocol):
     def listen(self, streams: list[str], then: Callable[[float], None]) -> None: ...
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
-    def touch(self, slot: Slot) -> None:
-        """Something has been done to it: `flush` looks at it."""
-
-    def flush(self) -> None: ...
+    def changed(self, slot: Slot) -> None:
+        """Something has been done to it."""
 
     def closed(self, slot: Slot) -> None:
         """Its attachment is over, and its port let go."""
@@ -93,7 +92,17 @@ class Slot:
 
     def describe(self) -> dict[str, Any]:
         """One row of `neurobus boards`."""
-        return {**self.attachment.describe(), "baud": self.baud}
+        one, hello, hand = self.attachment, self.attachment.hello, self.attachment.hand
+        who = {key: getattr(hello, key, None) for key in ("mcu", "chip", "clock_hz")}
+        return {
+            "neuron": one.neuron, "port": one.port_name, "stage": hand.stage.value, "why": hand.why,
+            "board": hello.name if hello else None, **who, "baud": self.baud,
+            "link": {**link_figures(one.session), "lag_ms": round(one.pace.lag_s * 1000, 3)},
+            **asdict(one.figures),
+            "hand_overs": hand.hand_overs, "losses": hand.losses, "attempts": hand.attempts,
+            "missed": one.replica.ledger.totals()["lost"],
+            "errors": one.lease.terms.errors if one.lease.terms else {}, "counts": one.counts,
+        }  # fmt: skip
 
     # -- what the attachment asks -----------------------------------------------------------------------
 
@@ -151,22 +160,18 @@ class Slot:
         self.baud, self.attachment.port_name = port.baud, port.name
         self.line = Line(port, self._received, self._unplugged)
         self.attachment.opened(self._loop.time())
-        self._changed()
-
-    def _changed(self) -> None:
-        self._host.touch(self)
-        self._host.flush()
+        self._host.changed(self)
 
     def _received(self, data: bytes) -> None:
         self.attachment.received(data, self._loop.time())
-        self._changed()
+        self._host.changed(self)
 
     def _unplugged(self, why: str) -> None:
         self.line = None
         self.attachment.unplugged(why, self._loop.time())
         if self in self._host.slots:
             self._host.spawn(self._await_back())
-        self._changed()
+        self._host.changed(self)
 
     async def _await_back(self) -> None:
         # Ports may go and come faster than anybody looks: this one, and those of other boards of ours.
@@ -219,4 +224,4 @@ class Slot:
         if self in self._host.slots and self.line is not None and self.attachment.stage is Stage.AWAY:
             self.look_at_line()
             self.attachment.session.open(self._loop.time())
-            self._changed()
+            self._host.changed(self)

@@ -45,7 +45,8 @@ PURE = {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "wo
         "cluster.policy", "cluster.build", "cluster.resume", "cluster.live", "cluster.raster",
         "log.diff", "log.replay",
         "log.recorder", "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
-        "bridge.attachment", "bridge.board_events", "bridge.handover", "bridge.input_queue", "bridge.lease",
+        "bridge.attachment", "bridge.board_events", "bridge.figures", "bridge.handover",
+        "bridge.input_queue", "bridge.lease",
         "bridge.mirror", "bridge.pace", "bridge.replica", "bridge.stepped_pace", "bridge.wall_pace",
         "bridge.weight_check"}  # fmt: skip
 IMPURE = {"asyncio", "zmq", "serial", "click", "time", "random", "socket", "subprocess", "threading"}
