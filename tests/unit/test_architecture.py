@@ -137,3 +137,25 @@ def test_a_word_of_the_glossary_is_used_and_defined_in_a_sentence(word: str, mea
     for part in word.split(", "):
         assert re.search(rf"\b{re.escape(part.lower())}", CODE), f"nobody says '{part}'"
     assert meaning.endswith(".") and len(meaning) > 20
+
+
+# -- chapters -------------------------------------------------------------------------------------------
+
+CHAPTERS = re.findall(r"^\| (a.+?) \| \d+.*? \| \[\w+\]\((.+?)#(.+?)\) \|$",
+                      (ROOT / "ARCHITECTURE.md").read_text(), re.M)  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "file", "anchor"), CHAPTERS)
+def test_a_chapter_on_how_to_add_it_is_there_and_its_files_are(what: str, file: str, anchor: str) -> None:
+    text = (ROOT / file).read_text()
+    headings = re.findall(r"^## (.+)$", text, re.M)
+    found = [heading for heading in headings if heading.lower().replace(" ", "-") == anchor]
+    assert found == [f"To add {what.split(' of the ')[0].split(' on the ')[0].split(' with ')[0]}"]
+    chapter = re.split(r"^## ", text.partition(f"## {found[0]}\n")[2], flags=re.M)[0]
+    assert re.search(r"Touches (\d+|the model's file)", chapter)
+    for path in re.findall(r"`((?:tests|nodes|neurobus|firmware)/[\w/]+\.\w+)`", chapter):
+        assert (ROOT / path).exists() or path == "nodes/NAME.py", path
+
+
+def test_there_are_chapters_for_all_that_grows() -> None:
+    assert len(CHAPTERS) == 11

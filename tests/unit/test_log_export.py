@@ -149,7 +149,7 @@ def test_nwb(log: Log, tmp_path: Path) -> None:
 
 
 def test_unknown_formats_and_places(log: Log, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="formats: csv, sonata, nwb"):
+    with pytest.raises(InputError, match="formats: " + ", ".join(FORMATS)):
         export(log, tmp_path / "x.xls")
     (tmp_path / "d.csv").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
