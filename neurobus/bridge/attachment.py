@@ -400,13 +400,14 @@ class Attachment:
         if now >= self._stats_at and self.hand.owns:
             self._stats_at = now + STATS_S
             self.session.send(link.TELL, now)
-        self._follow(self.hand.tick(now), now)
+        if now >= self.hand.next_s:
+            self._follow(self.hand.tick(now), now)
         if now >= self.check.deadline_s:
             self._compared(now)
 
     def next_s(self) -> float:
         """When `tick` is to be called next."""
-        first = min(self.session.next_s(), self.hand.next_s(), self.check.deadline_s)
+        first = min(self.session.next_s(), self.hand.next_s, self.check.deadline_s)
         return min(first, self._stats_at) if self.hand.owns else first
 
 

@@ -192,7 +192,8 @@ class HandOver:
         """Of the last loss, or of the end."""
         self.attempts = self.hand_overs = self.losses = 0
         self._neuron = neuron
-        self._deadline_s = self._again_s = NEVER
+        self._deadline_s = self._again_s = self.next_s = NEVER
+        """`next_s`: when `tick` is to be called next."""
 
     @property
     def owns(self) -> bool:
@@ -213,6 +214,7 @@ class HandOver:
         self._again_s = now + ASK_AGAIN_S if event is Event.NOT_YET else NEVER
         if self.stage is not before or not QUESTIONS.isdisjoint(do):
             self._deadline_s = now + PATIENCE_S.get(self.stage, NEVER)
+        self.next_s = min(self._deadline_s, self._again_s)
         return [Instruction(what, self.why, before in OWNS) for what in do]
 
     def greeted(self, now: float) -> list[Instruction]:
@@ -253,7 +255,3 @@ class HandOver:
                 Event.TIMEOUT, now, "" if leaves else f"the process of '{self._neuron}' does not answer"
             )
         return self.on(Event.AGAIN, now) if now >= self._again_s else []
-
-    def next_s(self) -> float:
-        """When `tick` is to be called next."""
-        return min(self._deadline_s, self._again_s)

@@ -87,10 +87,6 @@ class Replica:
 
     # -- what it feels ----------------------------------------------------------------------------------
 
-    @property
-    def _waits(self) -> bool:
-        return self.marked and self.base is None
-
     def spikes(self, event: Spikes, now: float) -> None:
         """A batch of a stream, which may be one that this neuron does not listen to."""
         terms = self.terms
@@ -105,11 +101,11 @@ class Replica:
             rows = [(stamp, source) for stamp in stamps]
         else:
             rows = list(zip(stamps, map(int, event.neurons[known:]), strict=True))
-        if self._waits:
-            self._spikes_since += rows
-        elif self.base is not None:
+        if self.base is not None:
             self.feed(rows)
             self.session.release(now)
+        elif self.marked:
+            self._spikes_since += rows
 
     def feed(self, rows: Stamped) -> None:
         """To every synapse of each spike, with the update in which it acts there."""
@@ -124,10 +120,10 @@ class Replica:
 
     def poke(self, update: int, weight: float) -> None:
         """A stimulus that acts in this update, or as soon as it can."""
-        if self._waits:
-            self._pokes_since.append((update, weight))
-        elif self.base is not None:
+        if self.base is not None:
             self.kick(update, weight)
+        elif self.marked:
+            self._pokes_since.append((update, weight))
 
     def kick(self, update: int, weight: float) -> None:
         assert self.base is not None

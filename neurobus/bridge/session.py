@@ -162,7 +162,7 @@ class Session:
 
     def release(self, now: float) -> None:
         """Running: send what is due soon, as much as the board can hold."""
-        if self.stage is Stage.RUNNING and self.inputs:
+        if self.stage is Stage.RUNNING and (self.inputs.spikes or self.inputs.kicks):
             here = int((now - self._epoch_s) / self._dt_s)
             for message, values in self.inputs.due(here, self._dt_s, self._holds):
                 self.transport.send(message, now, **values)
@@ -299,23 +299,17 @@ class Session:
             if now >= self._beat_due:
                 self._beat(now)
             self.release(now)
-        quiet_s = now - self._quiet_since_s
-        if self._awaits_answer and not self._silent and quiet_s > self._patience_s:
-            self._silent = True
-            return [told.Silent(quiet_s)]
-        return []
+        if self._silent or now <= self._silent_at_s:
+            return []
+        self._silent = True
+        return [told.Silent(now - max(self.transport.heard_s, self._busy_s))]
 
     @property
-    def _awaits_answer(self) -> bool:
-        return self.stage is Stage.RUNNING or self.transport.waiting > 0
-
-    @property
-    def _patience_s(self) -> float:
-        return SILENCE_S if self.stage is Stage.RUNNING else PATIENCE_S
-
-    @property
-    def _quiet_since_s(self) -> float:
-        return max(self.transport.heard_s, self._busy_s)
+    def _silent_at_s(self) -> float:
+        """From when on the board is silent, unless it answers."""
+        if self.stage is Stage.RUNNING:
+            return max(self.transport.heard_s, self._busy_s) + SILENCE_S
+        return max(self.transport.heard_s, self._busy_s) + PATIENCE_S if self.transport.waiting else NEVER
 
     def take_out(self) -> bytes:
         """What is to be written to the port now."""
@@ -332,11 +326,9 @@ class Session:
         first = min(first, self._pings.due_s)
         if self.stage is Stage.RUNNING:
             first = min(first, self._beat_due, self._rerun_due)
-            if self.inputs:
+            if self.inputs.spikes or self.inputs.kicks:
                 first = min(first, self._epoch_s + self.inputs.due_s(self._dt_s, self._holds))
-        if not self._silent and self._awaits_answer:
-            first = min(first, self._quiet_since_s + self._patience_s + 1e-4)
-        return first
+        return first if self._silent else min(first, self._silent_at_s + 1e-4)
 
 
 def _reflash(found: Foreign) -> str:

@@ -131,31 +131,31 @@ def test_a_board_that_says_hello_again_is_told_from_one_that_comes() -> None:
 def test_what_does_not_come_is_waited_for_so_long(stage: Stage) -> None:
     patience_s = RETURN_S if stage is S.RETURNING else ANSWER_S
     hand = at(stage)
-    assert hand.next_s() == patience_s
+    assert hand.next_s == patience_s
     assert hand.tick(patience_s * 0.99) == [] and hand.stage is stage
     ends = hand.tick(patience_s)
     assert ends[-1].do is Do.CLOSE and hand.stage is S.OVER
     assert (ends[-1].why == "the process of 'm' does not answer") == (stage is not S.RETURNING)
-    assert hand.next_s() == float("inf")
+    assert hand.next_s == float("inf")
 
 
 def test_in_other_stages_nothing_is_waited_for() -> None:
     idle = (S.IDENTIFYING, S.LOADING, S.CATCHING_UP, S.BESIDE, S.OWNING, S.AWAY, S.OVER)
-    assert {at(stage).next_s() for stage in idle} == {float("inf")}
+    assert {at(stage).next_s for stage in idle} == {float("inf")}
 
 
 def test_a_board_that_leaves_and_has_no_duty_is_compared_at_once_in_the_end() -> None:
     hand = at(S.LEAVING)
     assert [one.do for one in hand.tick(RETURN_S)] == [Do.COMPARE]
-    assert hand.next_s() == float("inf") and hand.stage is S.LEAVING
+    assert hand.next_s == float("inf") and hand.stage is S.LEAVING
 
 
 def test_the_state_is_asked_for_again_and_the_process_has_its_time_from_then() -> None:
     hand = at(S.COPYING)
     hand.on(E.NOT_YET, 4.0)
-    assert hand.next_s() == 4.0 + ASK_AGAIN_S
+    assert hand.next_s == 4.0 + ASK_AGAIN_S
     assert [one.do for one in hand.tick(4.0 + ASK_AGAIN_S)] == [Do.ASK_STATE]
-    assert hand.next_s() == 4.0 + ASK_AGAIN_S + ANSWER_S
+    assert hand.next_s == 4.0 + ASK_AGAIN_S + ANSWER_S
 
 
 @pytest.mark.parametrize("owned_once", [False, True])
