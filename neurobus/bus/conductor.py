@@ -103,8 +103,8 @@ class Conductor:
 
     def __init__(self, plan: ConductorPlan, endpoints: Endpoints, alive: Callable[[], bool],
                  lifeline_fd: int, tracebacks: Path = Path(os.devnull)):  # fmt: skip
-        self._rounds, self._alive = Rounds(plan), alive
-        self._sockets = _Sockets(endpoints, lifeline_fd)
+        self._sockets, self._alive = _Sockets(endpoints, lifeline_fd), alive
+        self._rounds = Rounds(plan, self._sockets.outward.send)
         self._number = {name: p for p, name in enumerate(plan.names)}
         self._answering = {wire.topic(wire.ANSWER, name)[:-1]: p for p, name in enumerate(plan.names)}
         self._silent_told: set[str] = set()
@@ -147,7 +147,6 @@ class Conductor:
                     raise wire.Malformed("somebody else speaks as the conductor")
                 if isinstance(message, verbs.Ready) and origin in self._number:
                     self._rounds.joined(self._number[origin], message)
-                    self._flush()
             case Control(to, message) if to == NAME:
                 self._control(message)
                 return
@@ -196,18 +195,11 @@ class Conductor:
                 step = course.send(time.monotonic())
             except StopIteration:
                 break
-            self._flush()
         else:
             return
         for end in self._rounds.ends():
             self._sockets.observe(wire.encode(end))
         self._report(verbs.ConductorFinal(*self._rounds.figures(self._malformed)))
-
-    def _flush(self) -> None:
-        out = self._rounds.out
-        for data in out:
-            self._sockets.outward.send(data)
-        out.clear()
 
     def _collect(self) -> bool:
         """Until every duty is answered: waits in ZeroMQ's own call, as nothing else matters meanwhile. False
@@ -217,8 +209,6 @@ class Conductor:
             data = await_frame(inward)
             if data is not None:
                 self._handle(data)
-                if self._rounds.out:  # a process that has caught up gets the duty it owes
-                    self._flush()
             elif not self._alive():
                 return False
             else:

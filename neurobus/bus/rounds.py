@@ -3,13 +3,13 @@
 `schedule` says who may run how far. Here are the rounds themselves: duties and their numbers, the pace,
 snapshots, the weights of a log, and what a restarted process must be told again.
 
-    started, joined, poked, stop, answered   what was heard; each may put frames into `out`
+    started, joined, poked, stop, answered   what was heard; each may send duties
     course                                   a generator: what is to be done next, until the run is over
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,10 +97,11 @@ class _Process:
 
 
 class Rounds:
-    """The state of a run under the virtual clock. Times are seconds of the host's monotonic clock."""
+    """The state of a run under the virtual clock. Times are seconds of the host's monotonic clock. `send` is
+    called with each duty's frame at once: its process works while those of the others are packed."""
 
-    def __init__(self, plan: ConductorPlan):
-        self.plan = plan
+    def __init__(self, plan: ConductorPlan, send: Callable[[bytes], Any]):
+        self.plan, self._send = plan, send
         self.schedule = Schedule(len(plan.names), plan.min_delay, plan.spike_targets, plan.sample_targets)
         self.schedule.horizon = self._source_horizon = plan.begin
         self.waiting: set[int] = set()
@@ -108,8 +109,6 @@ class Rounds:
         self.ledger, self.sample_ledger = Ledger(from_start=True), Ledger(from_start=True)
         self.duties = 0
         self._processes = [_Process(wire.topic(wire.DUTY, n), plan.begin, plan.begin) for n in plan.names]
-        self.out: list[bytes] = []
-        """Frames to be sent. Who sends them empties it."""
         self._started_s: float | None = None
         self._pace = 0.0
         self._limit, self._endless = LAST_STEP, True
@@ -144,7 +143,7 @@ class Rounds:
             process.owed = (process.horizon, process.order) if p in self.waiting else None
         keys, sample_keys, sample_mv = (b"".join(part[i] for part in process.history) for i in range(3))
         stimuli = [row for part in process.history for row in part[3] or ()]
-        self._send(p, process.done_to, Order.CATCH_UP, keys, sample_keys, sample_mv, stimuli or None)
+        self._duty(p, process.done_to, Order.CATCH_UP, keys, sample_keys, sample_mv, stimuli or None)
 
     def started(self, start: verbs.Start, now_s: float) -> None:
         if self._started_s is not None:
@@ -186,7 +185,7 @@ class Rounds:
         if process.catching_up:
             process.catching_up = False
             if process.owed is not None:
-                self._send(p, *process.owed)
+                self._duty(p, *process.owed)
         n, n_mv = len(answer.keys) // 8, len(answer.sample_keys) // 8
         known = name in self.ledger.accounts
         if (n or not known) and self.ledger.accept(name, answer.epoch, answer.seq, n) == REFUSED:
@@ -289,16 +288,16 @@ class Rounds:
         taken = self.schedule.take(p)
         if taken[0] or taken[1] or taken[3]:
             self._processes[p].history.append(taken)
-        self._send(p, horizon, order, *taken)
+        self._duty(p, horizon, order, *taken)
 
-    def _send(self, p: int, horizon: int, order: Order | None, keys: bytes = b"", sample_keys: bytes = b"",
+    def _duty(self, p: int, horizon: int, order: Order | None, keys: bytes = b"", sample_keys: bytes = b"",
               sample_mv: bytes = b"", stimuli: list[list[float]] | None = None) -> None:  # fmt: skip
         process = self._processes[p]
         self.duties += 1
         process.number += 1
         process.horizon, process.order = horizon, order
         payload = wire.duty(process.number, horizon, keys, sample_keys, sample_mv, stimuli, order)
-        self.out.append(process.duty_topic + payload)
+        self._send(process.duty_topic + payload)
         self.waiting.add(p)
 
     # -- what is told ---------------------------------------------------------------------------------

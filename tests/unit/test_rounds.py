@@ -34,7 +34,7 @@ class Run:
 
     def __init__(self, plan: ConductorPlan = PLAN, stop_step: int | None = None, pace: float | None = None,
                  first: tuple[int, ...] = (NEVER, NEVER, NEVER)):  # fmt: skip
-        self.rounds, self.now_s, self.ended = Rounds(plan), 100.0, False
+        self.rounds, self.now_s, self.ended = Rounds(plan, self._sent), 100.0, False
         self.duties: dict[str, Duty] = {}
         self.published: list[Any] = []
         self.seq = dict.fromkeys(plan.names, 0)
@@ -52,18 +52,15 @@ class Run:
                 self.at = self._course.send(self.now_s)
             except StopIteration:
                 self.ended = True
-            self.take()
             if isinstance(self.at, Publish):
                 self.published.append(self.at.event)
             elif not isinstance(self.at, Collect) or self.rounds.waiting:
                 break
         return self
 
-    def take(self) -> None:
-        for frame in self.rounds.out:
-            _, name, payload = wire.split(frame)
-            self.duties[name] = wire.read_duty(payload)
-        self.rounds.out.clear()
+    def _sent(self, frame: bytes) -> None:
+        _, name, payload = wire.split(frame)
+        self.duties[name] = wire.read_duty(payload)
 
     def answer(self, name: str, next_step: int = NEVER, *fired: int, epoch: int = 0) -> bool:
         p, number = PLAN.names.index(name), self.duties.pop(name).number
@@ -71,9 +68,7 @@ class Run:
             number, epoch, next_step, min(fired, default=-1), self.seq[name], keys(p, *fired), 0, b"", b""
         )
         self.seq[name] += len(fired)
-        counts = self.rounds.answered(p, found)
-        self.take()
-        return counts
+        return self.rounds.answered(p, found)
 
     def done(self, **next_steps: int) -> Run:
         """All duties under way are answered, with nothing emitted."""
@@ -89,15 +84,16 @@ class Run:
 
 
 def test_nothing_is_asked_before_all_have_joined_and_the_run_has_started():
-    rounds = Rounds(PLAN)
+    out: list[bytes] = []
+    rounds = Rounds(PLAN, out.append)
     course = rounds.course()
     assert next(course) == Wait(NEVER_S)
     for p in range(3):
         rounds.joined(p, verbs.Ready(next_step=1, pid=1, epoch=0))
-        assert course.send(0.0) == Wait(NEVER_S) and not rounds.out
+        assert course.send(0.0) == Wait(NEVER_S) and not out
     rounds.started(verbs.Start(0, None, None), 1.0)
     assert course.send(1.0) == Collect()
-    assert course.send(1.0) == Collect() and len(rounds.out) == 3
+    assert course.send(1.0) == Collect() and len(out) == 3
 
 
 def test_pokes_of_a_log_are_published_and_act_at_their_steps():
@@ -193,7 +189,7 @@ def test_a_poke_of_nobody_or_outside_the_run_is_malformed(poke):
 
 def test_a_poke_before_the_start_is_malformed():
     with pytest.raises(Malformed):
-        Rounds(PLAN).poked(Stimulus("a", -1, 1.0, "x"), 0.0)
+        Rounds(PLAN, print).poked(Stimulus("a", -1, 1.0, "x"), 0.0)
 
 
 # -- a process dies and comes back --------------------------------------------------------------------------
@@ -203,7 +199,6 @@ def back(run: Run, epoch: int, next_step: int = 1) -> None:
     run.duties.pop("a", None)
     run.seq["a"] = 0
     run.rounds.joined(1, verbs.Ready(next_step=next_step, pid=2, epoch=epoch))
-    run.take()
 
 
 def test_a_restarted_process_is_told_all_it_was_told_and_then_owes_its_duty():
@@ -258,7 +253,7 @@ def test_a_process_of_an_epoch_that_is_over_or_none_is_malformed(epoch):
     run = Run()
     with pytest.raises(Malformed):
         run.rounds.joined(1, verbs.Ready(next_step=1, pid=2, epoch=epoch))
-    assert not run.rounds.out
+    assert not run.duties
 
 
 # -- snapshots and weights ----------------------------------------------------------------------------------
@@ -334,9 +329,9 @@ def test_in_silence_model_time_goes_on_but_not_past_what_has_yet_to_happen():
 
 def test_what_was_emitted_as_observers_hear_it():
     answer = Answer(1, 2, NEVER, 5, 7, keys(1, 5), 3, keys(1, 6), np.array([-60.0]).tobytes())
-    spikes, samples = Rounds(PLAN).emitted(1, answer)
+    spikes, samples = Rounds(PLAN, print).emitted(1, answer)
     assert spikes == Spikes("a", 2, 7, [5 * DT_NS])
     assert samples == Samples("a", 2, 3, [6 * DT_NS], [-60.0])
-    packed = Rounds(replace(PLAN, single=[True, False, True]))
+    packed = Rounds(replace(PLAN, single=[True, False, True]), print)
     (spikes,) = packed.emitted(1, answer._replace(sample_keys=b"", sample_mv=b""))
     assert np.array_equal(spikes.t_ns, [5 * DT_NS]) and np.array_equal(spikes.neurons, [1])
