@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from neurobus import led
-from neurobus.bridge import board_events as told
+from neurobus.bridge import board_events
 from neurobus.bridge.board_events import Hello
 from neurobus.bridge.handover import Do, Event, HandOver, Instruction, Stage
 from neurobus.bridge.image import CHIPS
@@ -47,14 +47,14 @@ class Attachment:
         self.hand = HandOver(neuron)
         self.session = Session(token)
         self.lease = Lease(port, neuron, claimant)
-        self.replica = Replica(self.session, port.streams, port.dt_ns)
+        self.replica = Replica(self.lease, self.session)
         self.figures = self.replica.figures
-        self.resync = Resync(self.lease, self.replica)
-        self.check = WeightCheck(self.lease, self.replica)
+        self.resync = Resync(self.replica)
+        self.check = WeightCheck(self.replica)
         self.pace: Pace = (
-            WallPace(self.hand, self.lease, self.replica, lag_s)
+            WallPace(self.hand, self.replica, lag_s)
             if wall
-            else SteppedPace(self.hand, self.lease, self.replica, self.resync, self.check)
+            else SteppedPace(self.hand, self.replica, self.resync, self.check)
         )
         self.hello: Hello | None = None
         self.serial: int | None = None
@@ -86,7 +86,7 @@ class Attachment:
         """The port is open, for the first time or again."""
         if self.stage is not Stage.AWAY:
             self._begun_s = now
-        self._follow(self.hand.on(Event.OPENED, now), now)
+        self._on(Event.OPENED, now)
 
     def unplugged(self, why: str, now: float) -> None:
         """The port is gone."""
@@ -95,12 +95,12 @@ class Attachment:
 
     def detach(self, now: float, why: str = "detached") -> None:
         """Give the neuron back in peace."""
-        self._follow(self.hand.on(Event.DETACHED, now, why), now)
+        self._on(Event.DETACHED, now, why)
 
     def listening(self, claim: str, now: float) -> None:
         """Every subscription is in force: what is asked from now on comes with all that follows it."""
         if claim == self.lease.claim:
-            self._follow(self.hand.on(Event.LISTENING, now), now)
+            self._on(Event.LISTENING, now)
 
     def palette(self, colours: led.Palette, now: float) -> None:
         """Colours of the strip."""
@@ -118,43 +118,43 @@ class Attachment:
         for event in self.session.receive(data, now):
             self._heard(event, now)
 
-    def _heard(self, event: told.Event, now: float) -> None:
+    def _heard(self, event: board_events.Event, now: float) -> None:
         match event:
-            case told.Spiked(tick):
+            case board_events.Spiked(tick):
                 self.pace.fired(tick)
-            case told.Done(tick):
+            case board_events.Done(tick):
                 self._try(self.pace.done(tick, now), now)
-            case told.Lights():
+            case board_events.Lights():
                 self._lights(event, now)
-            case told.Late():
+            case board_events.Late():
                 self.figures.late += 1
                 self._disturbed(0, now)
-            case told.Poked(tick, weight):
+            case board_events.Poked(tick, weight):
                 self._pressed(tick, weight)
-            case told.Image(_, data):
+            case board_events.Image(_, data):
                 self._image(data, now)
-            case told.Loaded(tick):
+            case board_events.Loaded(tick):
                 if self.replica.base is not None and tick == self.replica.base.tick:
-                    self._follow(self.hand.on(Event.LOADED, now), now)
-            case told.Stats(values):
+                    self._on(Event.LOADED, now)
+            case board_events.Stats(values):
                 self.counts = values
-            case told.Here(hello):
+            case board_events.Here(hello):
                 self._here(hello, now)
-            case told.Reset(why):
-                self._follow(self.hand.on(Event.LOST, now, why), now)
-            case told.Silent(for_s):
+            case board_events.Reset(why):
+                self._on(Event.LOST, now, why)
+            case board_events.Silent(for_s):
                 why = f"the board has been silent for {for_s * 1000:.0f} ms"
-                self._follow(self.hand.on(Event.LOST, now, why), now)
-            case told.Refused(why, silent):
-                self._follow(self.hand.on(Event.NO_ANSWER if silent else Event.UNFIT, now, why), now)
-            case told.Problem(fault, detail):
+                self._on(Event.LOST, now, why)
+            case board_events.Refused(why, silent):
+                self._on(Event.NO_ANSWER if silent else Event.UNFIT, now, why)
+            case board_events.Problem(fault, detail):
                 why = f"the board could not follow a message: {fault} ({detail})"
                 self._follow(self.hand.fault(now, why), now)
 
     def _here(self, hello: Hello, now: float) -> None:
         twin = self.port.namesake(hello.serial) if hello.serial and self.serial is None else None
         if (why := _misplaced(hello, self.serial, twin)) is not None:
-            self._follow(self.hand.on(Event.UNFIT, now, why), now)
+            self._on(Event.UNFIT, now, why)
             return
         self.hello, self.serial = hello, hello.serial
         if not hello.serial or twin is not None:
@@ -188,7 +188,7 @@ class Attachment:
     def _origin(self) -> str:
         return f"board-{self.serial:08X}" if self.serial else "board"
 
-    def _lights(self, lights: told.Lights, now: float) -> None:
+    def _lights(self, lights: board_events.Lights, now: float) -> None:
         if self.hello is not None:
             rgb = pixels(lights.level, lights.flash, lights.blink, self.hello.leds, lights.palette)
             self.lease.strip(self.pace.strip_ns(now), rgb)
@@ -232,7 +232,7 @@ class Attachment:
     def report(self, message: ReportMessage, now: float) -> None:
         """A word from this neuron's process."""
         if isinstance(message, verbs.Ready):
-            self._follow(self.hand.on(Event.RESTARTED, now, "the process was restarted"), now)
+            self._on(Event.RESTARTED, now, "the process was restarted")
         elif getattr(message, "claim", None) == self.lease.claim:
             self._answered(message, now)
 
@@ -242,12 +242,12 @@ class Attachment:
                 self._granted(message, now)
             case messages.StateCopy(step=step) if self.stage is Stage.COPYING:
                 known = step is not None and self.replica.marked
-                self._follow(self.hand.on(Event.STATE if known else Event.NOT_YET, now), now, message)
+                self._on(Event.STATE if known else Event.NOT_YET, now, about=message)
             case messages.Ceded():
-                self._follow(self.hand.on(Event.CEDED, now), now, message)
+                self._on(Event.CEDED, now, about=message)
             case messages.Refused():
                 why = refusal(self.neuron, message, self.hello.chip if self.hello else "")
-                self._follow(self.hand.on(Event.REFUSED, now, why), now)
+                self._on(Event.REFUSED, now, why)
             case messages.Disagreed(shadow=shadow, board=board) if self.hand.owns:
                 self._disagreed([*shadow, *board], now)
             case messages.Resynced():
@@ -258,7 +258,7 @@ class Attachment:
                 self._try(self.pace.shadow(message, now), now)
             case messages.Owner(why=why):
                 # If it was not asked to: it had not heard us for too long.
-                self._follow(self.hand.on(Event.TAKEN, now, why), now)
+                self._on(Event.TAKEN, now, why)
 
     def _granted(self, granted: messages.Granted, now: float) -> None:
         assert self.hello is not None
@@ -269,11 +269,11 @@ class Attachment:
         except (KeyError, TypeError, ValueError) as error:
             why = str(error)
         if why is not None:
-            self._follow(self.hand.on(Event.UNFIT, now, why), now)
+            self._on(Event.UNFIT, now, why)
             return
         self.lease.terms = terms
-        self.replica.grant(terms)
-        self._follow(self.hand.on(Event.GRANTED, now), now)
+        self.session.inputs.gather = terms.chip.kicks
+        self._on(Event.GRANTED, now)
 
     def _disagreed(self, alone: list[int], now: float) -> None:
         if max(alone, default=0) > self.resync.step:
@@ -301,10 +301,13 @@ class Attachment:
                 continue
             if trial.event is Event.CAUGHT_UP and self.figures.catch_up_ms is None:
                 self.figures.catch_up_ms = round((now - self._begun_s) * 1000, 1)
-            self._follow(self.hand.on(trial.event, now), now)
+            self._on(trial.event, now)
+
+    def _on(self, event: Event, now: float, why: str = "", about: Any = None) -> None:
+        """An event of the table. `about`: the message that its instructions need."""
+        self._follow(self.hand.on(event, now, why), now, about)
 
     def _follow(self, instructions: Iterable[Instruction], now: float, about: Any = None) -> None:
-        """Carry them out. `about`: the message that they answer."""
         for instruction in instructions:
             self._do(instruction, now, about)
 
@@ -321,9 +324,7 @@ class Attachment:
                 self.check.stop()
                 self.lease.request(self.board, CHIPS[self.hello.chip].model)
             case Do.LISTEN:
-                assert self.lease.terms is not None
-                claim = self.lease.claim
-                streams = self.pace.begin(self.lease.terms)
+                claim, streams = self.lease.claim, self.pace.begin(self.lease.granted)
                 self.port.listen(streams, lambda when: self.listening(claim, when))
             case Do.ASK_STATE:
                 self.replica.marked = False
@@ -368,21 +369,20 @@ class Attachment:
             image = self.replica.pack(copy)
         except (KeyError, ValueError) as error:
             why = f"the chip cannot hold this state: {error}"
-            self._follow(self.hand.on(Event.UNFIT, now, why), now)
+            self._on(Event.UNFIT, now, why)
         else:
             self.replica.load(image, copy, now)
 
     def _own(self, step: int, now: float) -> None:
-        assert self.lease.terms is not None
         self.pace.own(step, now)
-        errors = sorted(self.lease.terms.errors.items())
+        errors = sorted(self.lease.granted.errors.items())
         worst = ", ".join(f"{name} by {error:.2g}" for name, error in errors)
         text = f"{self.board} is {self.neuron} from step {step} on"
         self.port.say(text + (f"; quantisation: {worst}" if worst else ""))
 
     def _leave(self, now: float) -> None:
         if self.resync.under_way:
-            self._follow(self.hand.on(Event.COMPARED, now), now)
+            self._on(Event.COMPARED, now)
         elif self.pace.leave(now):
             self.check.start(now)
 

@@ -14,6 +14,7 @@ from neurobus.bridge import ports
 from neurobus.bridge.holders import holder
 from neurobus.bridge.port import Line, Port, PortError, Unplugged, Why
 from neurobus.bridge.ports import Found
+from neurobus.bridge.transport import HELLO_HEAD, foreign
 from neurobus.wire import framing, link
 
 BAUDS = (500_000, 250_000, 1_000_000)
@@ -22,10 +23,6 @@ EACH_S = 0.12
 """How long a rate is tried before the next."""
 SIMULATED_S, REAL_S = 1.5, 3.0
 """How long a port is asked. An Uno that was reset by opening its port sits in its bootloader first."""
-
-
-LEAST_HELLO = 10
-"""Bytes of a HELLO that never move: id, seq, ack, token, version, schema."""
 
 
 class State(Enum):
@@ -128,12 +125,11 @@ async def identify(found: Found, timeout_s: float | None = None) -> Identity:
 
 def _read(found: Found, baud: int, payload: bytes, token: int) -> Identity | None:
     """The identity that a payload gives away: None when it is no HELLO."""
-    if len(payload) < LEAST_HELLO or payload[0] != link.HELLO.id:
+    if len(payload) < HELLO_HEAD or payload[0] != link.HELLO.id:
         return None
-    version, schema = payload[5], int.from_bytes(payload[6:10], "little")
-    if (version, schema) != (link.VERSION, link.SCHEMA):
+    if (other := foreign(payload)) is not None:
         word = (
-            f"speaks version {version}, schema {schema:08x}; this is version {link.VERSION}, schema "
+            f"speaks version {other.version}, schema {other.schema:08x}; this is version {link.VERSION}, schema "
             f"{link.SCHEMA:08x}: flash it again, neurobus flash {os.path.basename(found.name)} --board …"
         )
         return Identity(found, State.OTHER, baud, word=word)

@@ -94,6 +94,12 @@ class Lease:
         self.terms: LeaseTerms | None = None
         self._claimant, self._claims = claimant, 0
 
+    @property
+    def granted(self) -> LeaseTerms:
+        """The terms, once they are granted."""
+        assert self.terms is not None
+        return self.terms
+
     def request(self, board: str, model: str) -> None:
         """Under a new claim; `claimant` is BRIDGE/TOKEN."""
         self._claims += 1
@@ -113,9 +119,8 @@ class Lease:
 
     def spikes(self, seq: int, ticks: list[int]) -> None:
         """Spikes of the board, as the neuron's."""
-        assert self.terms is not None
         dt_ns = self.port.dt_ns
-        self._publish(Spikes(self.neuron, self.terms.epoch, seq, [tick * dt_ns for tick in ticks]))
+        self._publish(Spikes(self.neuron, self.granted.epoch, seq, [tick * dt_ns for tick in ticks]))
 
     def poke(self, t_ns: int, weight: float, origin: str) -> None:
         self._publish(Stimulus(self.neuron, t_ns, weight, origin))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from neurobus.bridge.handover import Event, HandOver
-from neurobus.bridge.lease import Lease, LeaseTerms
+from neurobus.bridge.lease import LeaseTerms
 from neurobus.bridge.replica import Replica
 from neurobus.events import Spikes, Stimulus
 from neurobus.wire import bus as wire
@@ -35,8 +35,8 @@ class Pace(ABC):
     lag_s: float = 0.0
     """The board runs so far behind the bus."""
 
-    def __init__(self, hand: HandOver, lease: Lease, replica: Replica):
-        self.hand, self.lease, self.replica = hand, lease, replica
+    def __init__(self, hand: HandOver, replica: Replica):
+        self.hand, self.lease, self.replica = hand, replica.lease, replica
         self.session, self.figures = replica.session, replica.figures
 
     # -- the hand-over ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 
 from neurobus.bridge.figures import Figures
 from neurobus.bridge.image import Chip, State
-from neurobus.bridge.lease import LeaseTerms
+from neurobus.bridge.lease import Lease
 from neurobus.bridge.session import Session
 from neurobus.events import Spikes
 from neurobus.ledger import Ledger
@@ -24,25 +24,19 @@ Stamped = list[tuple[int, int]]
 class Replica:
     """`base`: the state that the board was given last, None before there is one."""
 
-    def __init__(self, session: Session, streams: dict[str, int], dt_ns: int):
-        self.session = session
+    def __init__(self, lease: Lease, session: Session):
+        self.lease, self.session = lease, session
         self.figures = Figures()
         self.ledger = Ledger(from_start=False)
-        self.terms: LeaseTerms | None = None
         self.base: State | None = None
         self.marked = False
         """Our question for the state has come back to us: all that follows is not in the answer."""
-        self._streams, self._dt_ns = streams, dt_ns
         self._spikes_since: Stamped = []
         self._pokes_since: list[tuple[int, float]] = []
 
     @property
     def chip(self) -> Chip:
-        assert self.terms is not None
-        return self.terms.chip
-
-    def grant(self, terms: LeaseTerms) -> None:
-        self.terms, self.session.inputs.gather = terms, terms.chip.kicks
+        return self.lease.granted.chip
 
     def drop(self) -> None:
         """There is no board, or none that has a state."""
@@ -56,9 +50,9 @@ class Replica:
 
     def pack(self, copy: messages.StateCopy) -> bytes:
         """The image of the state at t0. Raises KeyError or ValueError where the chip cannot hold it."""
-        assert self.terms is not None and copy.step is not None
+        assert copy.step is not None
         rows, weight, marks = (np.frombuffer(data) for data in (copy.state, copy.weight, copy.synapses))
-        self.terms.errors.update(copy.errors)
+        self.lease.granted.errors.update(copy.errors)
         state = State(copy.step, rows, weight, marks[: self.chip.n])
         image = self.chip.pack(state)
         self.base = state
@@ -89,15 +83,15 @@ class Replica:
 
     def spikes(self, event: Spikes, now: float) -> None:
         """A batch of a stream, which may be one that this neuron does not listen to."""
-        terms = self.terms
+        terms, port = self.lease.terms, self.lease.port
         if terms is None or event.stream not in terms.heard:
             return
         known = self.ledger.accept(event.stream, event.epoch, event.seq, len(event.t_ns), event.last)
         if known < 0 or known >= len(event.t_ns):
             return
-        stamps = [int(t) // self._dt_ns for t in event.t_ns[known:]]
+        stamps = [int(t) // port.dt_ns for t in event.t_ns[known:]]
         if event.neurons is None:
-            source = self._streams[event.stream]
+            source = port.streams[event.stream]
             rows = [(stamp, source) for stamp in stamps]
         else:
             rows = list(zip(stamps, map(int, event.neurons[known:]), strict=True))
@@ -109,9 +103,8 @@ class Replica:
 
     def feed(self, rows: Stamped) -> None:
         """To every synapse of each spike, with the update in which it acts there."""
-        assert self.terms is not None
         at = self.base.tick if self.base else 0
-        synapses, inputs = self.terms.synapses, self.session.inputs
+        synapses, inputs = self.lease.granted.synapses, self.session.inputs
         for stamp, source in rows:
             for acts_after, synapse in synapses.get(source, ()):
                 if stamp + acts_after >= at:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from neurobus import led
-from neurobus.bridge import board_events as told
+from neurobus.bridge import board_events
 from neurobus.bridge.board_events import Event, Hello
 from neurobus.bridge.clocksync import WRAP, ClockSync, Pings
 from neurobus.bridge.hardware import REFLASH
@@ -197,7 +197,7 @@ class Session:
         for packet in self.transport.receive(data, now):
             if isinstance(packet, Foreign):
                 self.stage = Stage.CLOSED
-                events.append(told.Refused(_reflash(packet)))
+                events.append(board_events.Refused(_reflash(packet)))
             elif packet.message is link.HELLO:
                 self._greeted(packet, now, events)
             else:
@@ -209,14 +209,14 @@ class Session:
         return events
 
     def _greeted(self, packet: Packet, now: float, events: list[Event]) -> None:
-        hello, known = told.hello_of(packet), self.hello
+        hello, known = board_events.hello_of(packet), self.hello
         asked, other = packet.values["token"] != 0, known is None or hello.nonce != known.nonce
         if not asked and not other:
             why = f"the board heard nothing for {link.SILENCE_MS} ms and ended the session"
-            events.append(told.Reset(why))
+            events.append(board_events.Reset(why))
         elif not asked or (known is not None and other):
             cause = " and ".join(hello.reset) or "an unknown cause"
-            events.append(told.Reset(f"the board was reset ({cause})"))
+            events.append(board_events.Reset(f"the board was reset ({cause})"))
         self._forget()
         self._mirror.begin(same_board=not other)
         self.hello = hello
@@ -225,7 +225,7 @@ class Session:
             return
         self._pings = Pings(hello.timer_hz)
         self.stage = Stage.HERE
-        events.append(told.Here(hello))
+        events.append(board_events.Here(hello))
         self._ping(now)
 
     def _forget(self) -> None:
@@ -238,7 +238,7 @@ class Session:
     def _heard(self, packet: Packet, now: float, events: list[Event]) -> None:
         message, v = packet.message, packet.values
         if message is link.SPIKE:
-            events.append(told.Spiked(link.widen(v["tick"], self.at)))
+            events.append(board_events.Spiked(link.widen(v["tick"], self.at)))
         elif message is link.DONE:
             self._done(v["tick"], now, events)
         elif message is link.PONG:
@@ -247,21 +247,21 @@ class Session:
         elif message is link.LATE:
             synapses = tuple(synapse for synapse in v["synapses"] if synapse != link.NO_SYNAPSE)
             due, acts = link.widen(v["due"], self.at), link.widen(v["acts"], self.at)
-            events.append(told.Late(synapses, due, acts))
+            events.append(board_events.Late(synapses, due, acts))
         elif message is link.POKE:
-            events.append(told.Poked(link.widen(v["tick"], self.at), v["weight"]))
+            events.append(board_events.Poked(link.widen(v["tick"], self.at), v["weight"]))
         elif message is link.LOADED:
             self.at = self._sent_to = v["tick"]
             self.stage = Stage.STEPPED
-            events.append(told.Loaded(v["tick"]))
+            events.append(board_events.Loaded(v["tick"]))
         elif message is link.IMAGE:
             self._image(v["offset"], v["bytes"], events)
         elif message is link.LIGHTS:
-            events.append(told.Lights(v["level"], v["flash"], v["blink"], self._mirror.shown))
+            events.append(board_events.Lights(v["level"], v["flash"], v["blink"], self._mirror.shown))
         elif message is link.PROBLEM:
-            events.append(told.Problem(told.name_of(link.FAULT, v["fault"]), v["detail"]))
+            events.append(board_events.Problem(board_events.name_of(link.FAULT, v["fault"]), v["detail"]))
         elif message is link.STATS:
-            events.append(told.Stats(dict(v)))
+            events.append(board_events.Stats(dict(v)))
 
     def _done(self, tick: int, now: float, events: list[Event]) -> None:
         self.at = max(self.at, tick) if self.stage is Stage.RUNNING else tick
@@ -270,7 +270,7 @@ class Session:
                 self._stride(now)
                 return
             self._goal = None
-        events.append(told.Done(tick))
+        events.append(board_events.Done(tick))
 
     def _image(self, offset: int, data: bytes, events: list[Event]) -> None:
         if self._reading is None:
@@ -280,7 +280,7 @@ class Session:
             got += data
         if len(got) >= length:
             self._reading = None
-            events.append(told.Image(first, bytes(got)))
+            events.append(board_events.Image(first, bytes(got)))
 
     def tick(self, now: float) -> list[Event]:
         """Do what is due."""
@@ -288,7 +288,7 @@ class Session:
         if self.stage is Stage.ASKING and now >= self._give_up:
             self.stage = Stage.CLOSED
             self.transport.close()
-            return [told.Refused(Reason.NO_BOARD.value, silent=True)]
+            return [board_events.Refused(Reason.NO_BOARD.value, silent=True)]
         if self.stage in (Stage.CLOSED, Stage.ASKING):
             return []
         if now >= self._pings.due_s:
@@ -302,7 +302,7 @@ class Session:
         if self._silent or now <= self._silent_at_s:
             return []
         self._silent = True
-        return [told.Silent(now - max(self.transport.heard_s, self._busy_s))]
+        return [board_events.Silent(now - max(self.transport.heard_s, self._busy_s))]
 
     @property
     def _silent_at_s(self) -> float:

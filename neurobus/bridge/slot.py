@@ -81,6 +81,7 @@ class Slot:
 
     def __init__(self, host: Host, neuron: str, port: Port, token: int, lag_s: float | None, request: str):
         self.dt_ns, self.t0_s, self.streams = host.dt_ns, host.t0_s, host.streams
+        self.publish, self.listen = host.publish, host.listen
         self.baud, self.request = port.baud, request
         self.line: Line | None = None
         self._host, self._loop = host, asyncio.get_running_loop()
@@ -105,12 +106,6 @@ class Slot:
         }  # fmt: skip
 
     # -- what the attachment asks -----------------------------------------------------------------------
-
-    def publish(self, frame: bytes) -> None:
-        self._host.publish(frame)
-
-    def listen(self, streams: list[str], then: Callable[[float], None]) -> None:
-        self._host.listen(streams, then)
 
     def say(self, text: str) -> None:
         self._host.log(text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurobus.bridge.handover import Event, HandOver, Stage
-from neurobus.bridge.lease import Lease, LeaseTerms
+from neurobus.bridge.lease import LeaseTerms
 from neurobus.bridge.pace import Pace, Trial, Trials
 from neurobus.bridge.replica import STEP_BITS, Replica, of_keys
 from neurobus.bridge.session import Stage as SessionStage
@@ -36,8 +36,8 @@ class Under:
 
 
 class SteppedPace(Pace):
-    def __init__(self, hand: HandOver, lease: Lease, replica: Replica, resync: Resync, check: WeightCheck):
-        super().__init__(hand, lease, replica)
+    def __init__(self, hand: HandOver, replica: Replica, resync: Resync, check: WeightCheck):
+        super().__init__(hand, replica)
         self._resync, self._check = resync, check
         self._duties: deque[Under] = deque()
         self._doing: Under | None = None
@@ -152,8 +152,7 @@ class SteppedPace(Pace):
 
     def _answer(self, doing: Under, shadow: messages.ShadowAnswer) -> Trials:
         """The board's spikes; all else is the shadow's."""
-        assert self.lease.terms is not None
-        index, next_step = self.lease.terms.index, shadow.next_step
+        index, next_step = self.lease.granted.index, shadow.next_step
         keys = np.array([tick << STEP_BITS | index for tick in doing.ticks], np.int64).tobytes()
         if keys != shadow.keys:
             alone = np.setxor1d(np.frombuffer(keys, np.int64), np.frombuffer(shadow.keys, np.int64))
@@ -162,7 +161,7 @@ class SteppedPace(Pace):
         samples = shadow.sample_keys
         firsts = [int(np.frombuffer(k, np.int64)[0]) >> STEP_BITS for k in (keys, samples) if k]
         answer = wire.Answer(
-            doing.duty.number, self.lease.terms.epoch, next_step, min(firsts, default=-1), self._seq, keys,
+            doing.duty.number, self.lease.granted.epoch, next_step, min(firsts, default=-1), self._seq, keys,
             self._sample_seq, samples, shadow.sample_mv,
         )  # fmt: skip
         self._seq += len(doing.ticks)

@@ -42,6 +42,12 @@ class Foreign:
     schema: int
 
 
+def foreign(hello: bytes) -> Foreign | None:
+    """Of a payload of HELLO_HEAD bytes at least: None where the board speaks as we do."""
+    version, schema = hello[5], int.from_bytes(hello[6:10], "little")
+    return None if (version, schema) == (link.VERSION, link.SCHEMA) else Foreign(version, schema)
+
+
 @dataclass(slots=True)
 class Counts:
     """What went over the line. `bad`: frames with a wrong crc; `gaps`: frames of another seq than expected;
@@ -210,10 +216,9 @@ class Transport:
 
     def _hello(self, payload: bytes, now: float, found: list[Packet | Foreign]) -> None:
         token = int.from_bytes(payload[3:5], "little")
-        version, schema = payload[5], int.from_bytes(payload[6:10], "little")
-        if (version, schema) != (link.VERSION, link.SCHEMA):
+        if (other := foreign(payload)) is not None:
             self._asking = None
-            found.append(Foreign(version, schema))
+            found.append(other)
             return
         try:
             packet = link.decode(payload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neurobus.bridge.handover import Event, HandOver, Stage
-from neurobus.bridge.lease import Lease, LeaseTerms
+from neurobus.bridge.lease import LeaseTerms
 from neurobus.bridge.pace import Pace, Trial, Trials
 from neurobus.bridge.replica import Replica
 from neurobus.events import Spikes, Stimulus
@@ -28,11 +28,11 @@ LAG_MORE_S, LAG_MOST_S = 0.002, 0.025
 class WallPace(Pace):
     """`lag_s`: how far behind the bus, if somebody has said; None: by the network's smallest delay."""
 
-    def __init__(self, hand: HandOver, lease: Lease, replica: Replica, lag_s: float | None):
-        super().__init__(hand, lease, replica)
+    def __init__(self, hand: HandOver, replica: Replica, lag_s: float | None):
+        super().__init__(hand, replica)
         self._given_lag_s = lag_s
-        self._dt_s = lease.port.dt_ns * 1e-9
-        self._goal = self._told = self._seq = self._from_step = 0
+        self._dt_s = self.lease.port.dt_ns * 1e-9
+        self._goal = self._reported = self._seq = self._from_step = 0
         self._beside_from, self._beside_s = 0, 0.0
         self._board: list[int] = []
         """Steps at which the board fired: those that are not compared yet, or held back."""
@@ -44,7 +44,7 @@ class WallPace(Pace):
     # -- the hand-over ----------------------------------------------------------------------------------
 
     def begin(self, terms: LeaseTerms) -> list[str]:
-        self._told = self._seq = 0
+        self._reported = self._seq = 0
         usual_s = usual_lag_s(terms.min_delay * self.lease.port.dt_ns)
         self.lag_s = usual_s if self._given_lag_s is None else self._given_lag_s
         return [*terms.heard, self.lease.neuron]
@@ -58,8 +58,7 @@ class WallPace(Pace):
 
     def _chase(self, now: float) -> None:
         """As far as all inputs are known: what acts in an update was fired a smallest delay before."""
-        assert self.lease.terms is not None
-        spare_s = min((self.lease.terms.min_delay - 1) * self._dt_s, 2 * MARGIN_S)
+        spare_s = min((self.lease.granted.min_delay - 1) * self._dt_s, 2 * MARGIN_S)
         known_s = now - self.lease.port.t0_s - MARGIN_S + spare_s
         self._goal = max(int((known_s - self.lag_s) / self._dt_s), self.session.at)
         self.session.go(self._goal, now)
@@ -67,7 +66,7 @@ class WallPace(Pace):
     def done(self, tick: int, now: float) -> Trials:
         stage = self.hand.stage
         if self.hand.owns:
-            self._told = max(self._told, tick)
+            self._reported = max(self._reported, tick)
         elif stage is Stage.CATCHING_UP and tick >= self._goal:
             behind_s = now - self.lease.port.t0_s - tick * self._dt_s
             if behind_s > CLOSE_S + self.lag_s or not self.session.sync.ready:
@@ -116,7 +115,7 @@ class WallPace(Pace):
     @property
     def horizon(self) -> int:
         """The session is ahead of it by what has come and is not handled yet."""
-        return self._told
+        return self._reported
 
     def fired(self, tick: int) -> None:
         if not self.hand.owns:

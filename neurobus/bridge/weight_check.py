@@ -11,7 +11,6 @@ import numpy as np
 
 from neurobus.bridge.handover import NEVER, RETURN_S
 from neurobus.bridge.image import State
-from neurobus.bridge.lease import Lease
 from neurobus.bridge.replica import Replica
 from neurobus.wire import lease as messages
 
@@ -19,8 +18,8 @@ from neurobus.wire import lease as messages
 class Resync:
     """Copies the board's state to its shadow."""
 
-    def __init__(self, lease: Lease, replica: Replica):
-        self._lease, self._replica = lease, replica
+    def __init__(self, replica: Replica):
+        self._lease, self._replica = replica.lease, replica
         self.under_way = False
         self.step = 0
         """The shadow has been put right up to here."""
@@ -44,8 +43,8 @@ class Resync:
 class WeightCheck:
     """One comparison a lease, begun by `start`."""
 
-    def __init__(self, lease: Lease, replica: Replica):
-        self._lease, self._replica = lease, replica
+    def __init__(self, replica: Replica):
+        self._lease, self._replica = replica.lease, replica
         self.under_way = self.begun = False
         self.deadline_s = NEVER
         self._mine: State | None = None

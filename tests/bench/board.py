@@ -14,12 +14,12 @@ from statistics import median, quantiles
 
 import serial
 
-from neurobus.bridge.simboard import Rig
 from neurobus.wire import framing, link
 from tests.bench.cluster import Failed
 from tests.bench.figure import RUNS, Figure, spread
 from tests.firmware.boards import board, symbols
 from tests.firmware.host import Host, image
+from tests.rig import Rig
 
 BAUD = 500_000
 SECONDS = 2.0

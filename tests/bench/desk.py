@@ -15,10 +15,11 @@ from typing import Any
 import psutil
 
 from neurobus.bridge import hardware, simboard
-from neurobus.bridge.simboard import Rig, SimBoard
+from neurobus.bridge.simboard import SimBoard
 from neurobus.bus.peer import Peer
 from neurobus.cluster import folder as folders
 from tests.bench.cluster import ROOT, Failed, program, started
+from tests.rig import Rig
 
 UNO = hardware.BOARDS["uno"]
 BYTE_S = 10 / UNO.baud

@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 
 from neurobus.bridge import client
-from neurobus.bridge.simboard import Rig
 from neurobus.cluster import folder as folders
 from neurobus.errors import NeurobusError
 from tests.firmware.boards import board
 from tests.helpers import ended, run_table, spikes_in, table, until
+from tests.rig import Rig
 
 OWNS = "owns the neuron"
 PATIENCE_S = 60.0

@@ -16,10 +16,10 @@ from os import environ
 from typing import Any
 
 from neurobus.bridge import hardware
-from neurobus.bridge.simboard import Rig
 from tests.firmware import attached, trials
 from tests.firmware.boards import board
 from tests.firmware.host import Host
+from tests.rig import Rig
 
 KINDS = ("uno", "atmega8", "atmega8-8mhz")
 TRIALS: dict[str, Callable[[Host, float, Any], dict[str, int]]] = {

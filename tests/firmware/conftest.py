@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from neurobus.bridge import simboard
-from neurobus.bridge.simboard import Rig, SimBoard
+from neurobus.bridge.simboard import SimBoard
 from tests.needs import need_simulated_boards
+from tests.rig import Rig
 
 HERE = Path(__file__).parent
 BAUD = {16_000_000: 500_000, 8_000_000: 250_000}

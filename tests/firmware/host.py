@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from neurobus.bridge.port import Port, Unplugged
-from neurobus.bridge.simboard import Rig
 from neurobus.bridge.transport import Transport
 from neurobus.wire import framing, link
 from neurobus.wire.link import Message, Packet
+from tests.rig import Rig
 
 
 class HeldPort(Port):

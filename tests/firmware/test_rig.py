@@ -17,12 +17,13 @@ import pytest
 
 from neurobus.bridge import hardware, ports, simboard
 from neurobus.bridge.port import Port, Unplugged
-from neurobus.bridge.simboard import Rig, RigError
+from neurobus.bridge.simboard import RigError
 from neurobus.errors import InputError
 from tests.firmware.boards import symbols
 from tests.firmware.conftest import BAUD, Probe, Start
 from tests.firmware.host import HeldPort
 from tests.helpers import until
+from tests.rig import Rig
 
 pytestmark = pytest.mark.process
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from neurobus.bridge import hardware, simboard
-from neurobus.bridge.simboard import Rig, SimBoard
+from neurobus.bridge.simboard import SimBoard
 from neurobus.wire import link
+from tests.rig import Rig
 
 UNO = hardware.BOARDS["uno"]
 
