@@ -129,8 +129,9 @@ def _read(found: Found, baud: int, payload: bytes, token: int) -> Identity | Non
         return None
     if (other := foreign(payload)) is not None:
         word = (
-            f"speaks version {other.version}, schema {other.schema:08x}; this is version {link.VERSION}, schema "
-            f"{link.SCHEMA:08x}: flash it again, neurobus flash {os.path.basename(found.name)} --board …"
+            f"speaks version {other.version}, schema {other.schema:08x}; this is version {link.VERSION}, "
+            f"schema {link.SCHEMA:08x}: flash it again, neurobus flash "
+            f"{os.path.basename(found.name)} --board …"
         )
         return Identity(found, State.OTHER, baud, word=word)
     try:
