@@ -20,8 +20,13 @@ from neurobus.model import Array, Model, Synapse
 Ints = npt.NDArray[np.int64]
 
 HEAD = 16
-"""Integers at the front of `StatefulSynapses.integers`: the sizes of all that follows, a count of what acted,
-and where delays and cursors begin."""
+SIZES = (
+    "n_synapses", "n_z", "n_sites", "n_g", "n_history", "n_delays", "n_c", "n_rows", "longest", "n_seen",
+)  # fmt: skip
+SIZE, ACTED, DELAYS_AT, CURSORS_AT = range(len(SIZES), len(SIZES) + 4)
+"""Integers at the front of `StatefulSynapses.integers`: of synapses, their states, sites, traces, spikes
+that a site remembers, delays, constants, rows of `entry`; the longest delay; counts of spikes known; numbers
+of the state; how many synapses acted in a run; where delays and cursors begin."""
 SHORTEST_HISTORY = 64
 SEVERAL = 8
 """Spikes a step, on average over two delays, that a site remembers where the model may have several."""
@@ -134,9 +139,9 @@ def lay_out(
     at = n + n_z * n + seen
     start[at : at + n_sites * n_g] = traces.ravel()
     head = np.zeros(HEAD, np.int64)
-    head[:11] = n, n_z, n_sites, n_g, slots, len(delays), n_c, n_sources + 1, longest, seen, size
-    head[12] = HEAD + n_sources + 1 + 6 * n
-    head[13] = head[12] + len(delays) + 3 * n_sites + 2 * (n_neurons + 1)
+    head[: SIZE + 1] = n, n_z, n_sites, n_g, slots, len(delays), n_c, n_sources + 1, longest, seen, size
+    head[DELAYS_AT] = HEAD + n_sources + 1 + 6 * n
+    head[CURSORS_AT] = head[DELAYS_AT] + len(delays) + 3 * n_sites + 2 * (n_neurons + 1)
     integers = np.concatenate([
         head, np.searchsorted(source[entry], np.arange(n_sources + 1)), entry, delay[entry], receptor, neuron,
         site, delay, delays, site_at.ravel(), np.searchsorted(sites[:, 0], np.arange(n_neurons + 1)),

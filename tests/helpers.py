@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import random
 import signal
@@ -25,9 +26,11 @@ from neurobus.config import loads
 from neurobus.log import read
 from neurobus.model import Synapse
 from neurobus.network import Network, build
-from neurobus.node.core import Core, Emission, SourceCore, joined
+from neurobus.node.core import Core
+from neurobus.node.interface import Emission, joined
 from neurobus.node.kernel import layout as T
 from neurobus.node.shadow import STEP_BITS, KeptInputs
+from neurobus.node.source_core import SourceCore
 from neurobus.placement import Plan, place
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
@@ -75,6 +78,37 @@ def cores_of(plan: Plan) -> list[Core | SourceCore]:
 DUTY_TOPIC, ANSWER_TOPIC = wire.topic(wire.DUTY, "a"), wire.topic(wire.ANSWER, "a")
 
 
+POINTER, INT = ctypes.c_void_p, ctypes.c_int
+
+
+class Wires:
+    """What ZeroMQ's functions do, with `inbox` and `outbox` for a socket each."""
+
+    def __init__(self, inbox):
+        self.inbox, self.outbox, self.recvs = list(inbox), [], 0
+        self._frame = b""
+        receive = ctypes.CFUNCTYPE(INT, POINTER, POINTER, INT)(self._receive)
+        data = ctypes.CFUNCTYPE(POINTER, POINTER)(lambda _: ctypes.addressof(self._buffer))
+        send = ctypes.CFUNCTYPE(INT, POINTER, POINTER, ctypes.c_size_t, INT)(self._send)
+        self._kept = receive, data, send
+        addresses = (ctypes.cast(function, POINTER).value for function in self._kept)
+        self.lines = (*addresses, 11, 22, 33, 0, 0)
+
+    def _receive(self, message, socket, flags):
+        assert (message, socket, flags) == (11, 22, 0)
+        self.recvs += 1
+        if not self.inbox:
+            return -1
+        frame = self.inbox.pop(0)
+        self._buffer = ctypes.create_string_buffer(frame, max(len(frame), 1))
+        return len(frame)
+
+    def _send(self, socket, address, size, flags):
+        assert (socket, flags) == (33, 0)
+        self.outbox.append(ctypes.string_at(address, size))
+        return size
+
+
 class Ensemble:
     """A network under the conductor's rule, its processes mere objects.
 
@@ -100,8 +134,11 @@ class Ensemble:
             self.schedule.bound[p] = max(1, core.look())
         self.duties = 0
         self._seq = [0] * len(self.cores)
+        self._wires = Wires([])
         for core in self.cores:
             core.answers_as(ANSWER_TOPIC, 0)
+            if isinstance(core, Core):
+                core.bind_duties(DUTY_TOPIC, self._wires.lines)
         self._shuffle, self._parts = shuffle, list[Emission]()
 
     def poke(self, step: int, neuron: str, weight: float) -> None:
@@ -129,19 +166,21 @@ class Ensemble:
         self.duties += 1
         core = self.cores[p]
         number = core.duty_number + 1
-        size = core.serve(DUTY_TOPIC + wire.duty(number, horizon, *taken), len(DUTY_TOPIC))
-        assert size != T.OLD
-        if size > 0:
-            answer = wire.answer(bytes(core.answer[len(ANSWER_TOPIC) : size]))
+        outcome = T.OTHER
+        if isinstance(core, Core) and core.kernel_only:
+            self._wires.inbox.append(DUTY_TOPIC + wire.duty(number, horizon, *taken))
+            outcome = core.converse(True)
+        if outcome == T.NOBODY:
+            answer = wire.answer(self._wires.outbox.pop()[len(ANSWER_TOPIC) :])
             assert (answer.number, answer.seq) == (number, self._seq[p])
             emission, next_step = Emission(np.frombuffer(answer.keys, np.int64)), answer.next_step
             assert emission.first == answer.first
-        elif size == T.TELL:
-            emission, next_step = core.served()
+        elif outcome == T.TELL:
+            emission, next_step = core.served()  # type: ignore[union-attr]
         else:
             core.duty_number = number
             emission, next_step = core.duty(horizon, *taken)
-        if size <= 0:
+        if outcome != T.NOBODY:
             core.seq += len(emission.keys)
         self._seq[p] += len(emission.keys)
         assert not (order and emission), "emitted beyond its word"

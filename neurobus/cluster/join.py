@@ -30,8 +30,9 @@ from neurobus.grid import off_grid_ms, steps_up
 from neurobus.loading import load
 from neurobus.model import Array, Model, Param, Source
 from neurobus.network.held import fault, told_by
-from neurobus.node.core import Core, SourceCore
+from neurobus.node.core import Core
 from neurobus.node.runtime import Role, Runtime
+from neurobus.node.source_core import SourceCore
 from neurobus.parts import Background, Currents, NeuronPart, SourcePart, uncoupled
 from neurobus.stateful_synapses import lay_out
 from neurobus.streams import Use, Words, keys, tags

@@ -27,9 +27,10 @@ from neurobus.errors import InputError, NeurobusError
 from neurobus.events import Samples, Spikes
 from neurobus.loading import compiling_fault
 from neurobus.model import Model
-from neurobus.node.core import Core, SourceCore
+from neurobus.node.core import Core
 from neurobus.node.kernel import loader
 from neurobus.node.runtime import Role, Runtime, now_ns
+from neurobus.node.source_core import SourceCore
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
 from neurobus.wire.message import Control

@@ -31,7 +31,7 @@ from enum import Enum
 from typing import Any
 
 from neurobus.node import lease_steps as do
-from neurobus.node.core import STEP_BITS, Keys
+from neurobus.node.interface import STEP_BITS, Keys
 from neurobus.node.lease_steps import Event, Moment, Steps, StepsToEpoch
 from neurobus.node.shadow import Comparison, KeptInputs, Poke
 from neurobus.wire import lease as messages

@@ -10,8 +10,10 @@ import numpy as np
 from neurobus.events import Spikes
 from neurobus.model import Array
 from neurobus.node import lease_steps as do
-from neurobus.node.core import STEP_BITS, Core, Emission, Keys, SourceCore
+from neurobus.node.core import Core
+from neurobus.node.interface import STEP_BITS, Emission, Keys
 from neurobus.node.lease import WATCH_S, LeaseProtocol
+from neurobus.node.source_core import SourceCore
 from neurobus.node.twin import Errors, make_twin, stand_like
 from neurobus.wire import bus as wire
 from neurobus.wire import lease as messages

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgpack
 import numpy as np
 
 from neurobus.errors import RunError
@@ -23,11 +22,13 @@ from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.guard import Guard, file_of
 from neurobus.ledger import REFUSED, Account, Ledger
 from neurobus.node import cut
-from neurobus.node.core import NEURON_MASK, NOTHING, STEP_BITS, Core, Emission, Keys, SourceCore
+from neurobus.node.core import Core
+from neurobus.node.interface import NEURON_MASK, NOTHING, STEP_BITS, Emission, Keys
 from neurobus.node.kernel import layout as T
 from neurobus.node.lease_steps import EndPassed, RunEnded
 from neurobus.node.lessor import Lessor
 from neurobus.node.snapshot import write_snapshot
+from neurobus.node.source_core import SourceCore
 from neurobus.node.weighing import recorded
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
@@ -124,7 +125,6 @@ class Runtime:
         self._answer_topic = wire.topic(wire.ANSWER, role.name)
         self._duty_topic = wire.topic(wire.DUTY, role.name)
         self._duty_head = len(self._duty_topic)
-        self._heard: dict[bytes, tuple[Account, int]] = {}
         self._poke_of = dict(zip(role.ids, role.index, strict=True))
         self._t0_ns: int | None = None
         self._lines: tuple[int, ...] | None = None
@@ -352,13 +352,12 @@ class Runtime:
                     return
                 left -= 1
                 # It came alone: answered before the queue is asked for more.
-                if data[:1] != wire.SPIKES or not self._hear_next(data):
-                    self._guarded(data)
+                self._guarded(data)
                 self._respond()
 
     def _respond(self) -> None:
         """Act on what was heard, if the run has begun."""
-        if self._new and self._t0_ns is not None and not self._react():
+        if self._new and self._t0_ns is not None:
             self._take_in()
             self._act(False)
 
@@ -446,9 +445,7 @@ class Runtime:
             if outcome == T.TELL:
                 self._tell(core)
                 continue
-            reply = self._answered(core.frame())
-            if reply and reply is not True:
-                self.bus.send(bytes(reply))
+            self._guarded(core.frame())
 
     def _tell(self, core: Core) -> None:
         """Answer a duty that was carried out and came to more than spikes."""
@@ -456,16 +453,8 @@ class Runtime:
         self._book(emission)
         self.answer(core.duty_number, next_step, emission)
 
-    def _answered(self, data: bytes) -> bytes | bytearray | bool:
-        """The answer to a frame, where that is all there is to it; else whether to wait for the next one."""
-        if data.startswith(self._duty_topic) and self._single and not self.lease.active:
-            core = self.core
-            size = core.serve(data, self._duty_head)
-            if size > 0:
-                return core.answer[:size]
-            if size == T.TELL and isinstance(core, Core):
-                self._tell(core)
-                return True
+    def _answered(self, data: bytes) -> bool:
+        """Take a frame; whether to wait for the next one."""
         self._guarded(data)
         return not self._done.is_set()
 
@@ -487,8 +476,6 @@ class Runtime:
 
     def _frame(self, data: bytes) -> None:
         kind = data[:1]
-        if kind == wire.SPIKES and self._hear_next(data):
-            return
         if kind == wire.DUTY:
             self._do(data)
             return
@@ -530,40 +517,6 @@ class Runtime:
         if event.last:
             self._maybe_end()
         return len(keys) if known == REFUSED else known
-
-    def _hear_next(self, data: bytes) -> bool:
-        """Take spikes of one neuron that are the very next of their stream, as nearly all are. False, and
-        nothing done, for all others."""
-        head, _, payload = data.partition(b"\0")
-        heard = self._heard.get(head) or self._know(head)
-        if heard is None:
-            return False
-        account, index = heard
-        try:
-            epoch, seq, last, times, neurons = msgpack.unpackb(payload)
-        except Exception:  # whatever is wrong with it, the longer way says
-            return False
-        if epoch != account.epoch or seq != account.expected or last is not False or neurons is not None:
-            return False
-        dt, keys = self.role.dt_ns, []
-        for t in times if type(times) is list else (None,):
-            if type(t) is not int or not 0 <= t // dt < NEVER:
-                return False
-            keys.append(t // dt << STEP_BITS | index)
-        account.received += len(keys)
-        account.expected += len(keys)
-        self._new_keys += keys
-        self._new = True
-        return True
-
-    def _know(self, head: bytes) -> tuple[Account, int] | None:
-        """The account and the index behind a topic of spikes, for the next time it comes."""
-        name = head[2:].decode(errors="replace")
-        account, index = self.ledger.accounts.get(name), self.role.index_of.get(name)
-        if account is None or index is None or name == self.role.name:
-            return None
-        self._heard[head] = account, index
-        return account, index
 
     def _hear_spikes(self, event: Spikes) -> None:
         if event.stream == self.role.name:
@@ -798,39 +751,6 @@ class Runtime:
             self._next = nearest
         self._sleep_for_next(now)
 
-    def _react(self) -> bool:
-        """Take in the spikes that were heard, if any, and emit what is due. False, and nothing done, where
-        more than spikes came or somebody looks over the neuron's shoulder (a snapshot, a board)."""
-        core = self.core
-        if not (isinstance(core, Core) and self._single):
-            return False
-        if self._new_pokes or self._new_sample_keys or self._capture is not None or self._capture_at < NEVER:
-            return False
-        if self.lease.looks_on or (self._weigh_at < NEVER and self._step_now() >= self._weigh_at):
-            return False
-        keys, more, limit = self._new_keys, True, self.core.limit
-        timer = not self._new
-        while more:
-            now = min(self._step_now(), self._weigh_at)
-            if timer:
-                done, timer = core.due(now, limit), False
-            else:
-                done = core.react(keys, min(now - self._grace, limit), min(now, limit), limit)
-            if done is None:
-                return False
-            fired, more = done
-            if fired:
-                dt = self.role.dt_ns
-                row = (self.role.epoch, core.seq, False, [(key >> STEP_BITS) * dt for key in fired], None)
-                self.bus.send(self._spike_topic + wire.pack(row))
-                core.seq += len(fired)
-                core.spikes_sent += len(fired)
-            keys = []
-        self._new_keys, self._new = [], False
-        self._next = core.nearest
-        self._sleep_for_next(now)
-        return True
-
     def _sleep_for_next(self, now: int) -> None:
         """Until `_next`, when the core must act again; or end, if that lies beyond the end."""
         if self._next > self.core.limit:
@@ -870,7 +790,7 @@ class Runtime:
         attentive = self._attentive()
         if not attentive:
             self._readable(stay=False)  # an act is due
-            if self._timer is None and not self.ended and not self._react():
+            if self._timer is None and not self.ended:
                 self._act(True)
             attentive = self._attentive()
         if attentive:
@@ -1008,7 +928,6 @@ class Runtime:
         if same_run:
             self._counts[:] = state["counts"]
             self._spikes, self._samples = state["spikes_sent"], state["samples_sent"]
-            self._heard.clear()
             self.ledger, self.sample_ledger = (Ledger.restored(rows) for rows in state["ledgers"])
         else:
             self.core.late = self.core.deliveries = 0
@@ -1081,7 +1000,7 @@ class Runtime:
         if number <= self.core.duty_number:
             return
         self.core.duty_number = number
-        emission, next_step = self.core.duty(horizon, keys, sample_keys, sample_mv, stimuli, self.core.limit)
+        emission, next_step = self.core.duty(horizon, keys, sample_keys, sample_mv, stimuli)
         if order is not None:
             emission = self._order(order, emission)
             next_step = NEVER if order is Order.STOP else next_step

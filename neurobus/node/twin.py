@@ -14,7 +14,8 @@ import numpy as np
 from neurobus.errors import NeurobusError
 from neurobus.loading import load
 from neurobus.network.held import fault
-from neurobus.node.core import Core, Keys
+from neurobus.node.core import Core
+from neurobus.node.interface import Keys
 from neurobus.node.shadow import Poke
 from neurobus.stateful_synapses import lay_out
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from neurobus.config.schema import STATIC
-from neurobus.node.core import Weights
+from neurobus.node.weights import Weights
 from neurobus.wire import verbs
 
 

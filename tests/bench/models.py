@@ -77,7 +77,7 @@ def _plain(name: str, n: int, k: int) -> Callable[[], float]:
     """The same of plain Python, for n neurons, scaled to k."""
     core = _core(name, n)
     core.advance(2000)
-    model, states, constants = core.part.model, core.state.copy(), core._constants
+    model, states, constants = core.part.model, core.state.copy(), core.t.bound["constants"]
     x, current = np.zeros((len(model.receptors), n)), np.zeros(n)
     fired, at = np.zeros(n, np.uint8), [2000]
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from neurobus.events import Samples, Spikes
 from neurobus.ledger import Ledger
-from neurobus.node.core import Core, hash_table
+from neurobus.node.core import Core
 from neurobus.node.kernel import layout as T
+from neurobus.node.streams import hash_table
 from neurobus.placement import place
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
@@ -180,6 +181,60 @@ def test_what_is_sent_is_what_the_neuron_does(spikes, current_pa, stay):
         assert (account.received, account.expected, account.lost) == (seq[name], seq[name], 0)
 
 
+THREE = table(
+    "neurons", id="b", model="nodes.{model}", params="{{ tau_m = '2 ms', t_ref = '0.3 ms', I_e = '{pa} pA' }}"
+) + "".join(
+    table("sources", id=f"s{i}", kind="metronome", period="1 s")
+    + table("synapses", pre=f"s{i}", post="b", weight="(weight)", delay=delay)
+    for i, delay in enumerate(("1 ms", "1.3 ms", "4 ms"))
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([("lif", "900 pA"), ("lif_delta", "9 mV")]),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=25,
+             unique_by=lambda spike: spike[:2]),
+    st.sampled_from([0, 30, 10_000]),
+    st.sampled_from([0, 28_000]),
+    st.booleans(),
+    st.integers(1, 400),
+)  # fmt: skip
+def test_reacting_to_spikes_as_they_come_is_advancing_over_them_all(
+    kind, spikes, grace, current_pa, watched, stay
+):
+    """Whatever the wall clock says when they come, if only they come before they act."""
+    network = net(THREE.replace("(weight)", kind[1]).format(model=kind[0], pa=current_pa))
+    plan = place(network)
+    part = plan.neuron_part(plan.number_of["b"])
+    whole, core, ledger = Core(part), Core(part), Ledger(True)
+    index = [network.ids.index(f"s{i}") for i in range(3)]
+    arrivals, seq, came = [], [0] * 3, [0] * 3
+    for stamp, i, lag in sorted(spikes):
+        came[i] = max(came[i], stamp + lag)  # a stream keeps its order
+        arrivals.append((came[i], wire.encode(Spikes(f"s{i}", 0, seq[i], [stamp * DT_NS]))))
+        seq[i] += 1
+    for i in range(3):
+        ledger.expect(f"s{i}")
+    world = World(sorted(arrivals, key=lambda arrival: arrival[0]))
+    core.set_streams(AXON, VOICE, [(wire.topic(wire.SPIKES, f"s{i}"), index[i], ledger.accounts[f"s{i}"])
+                                   for i in range(3)])  # fmt: skip
+    core.bind_clock(world.lines, (5, 6), (T0_NS, DT_NS, grace))
+    core.look()
+    while world.now_ns < T0_NS + 1000 * DT_NS:
+        outcome = core.attend(min(world.now_ns + stay * DT_NS, T0_NS + 1000 * DT_NS))
+        if watched:
+            core.potential_mv((world.now_ns - T0_NS) // DT_NS)
+        if outcome == T.LONGER:
+            core.admit(np.array(core.unadmitted()[0], np.int64))
+            core.look()
+    whole.admit(np.array([stamp << 32 | index[i] for stamp, i, _ in spikes], np.int64))
+    expected = (whole.advance(1000).keys >> 32).tolist()
+    found = spikes_sent(world) + (core.advance(1000).keys >> 32).tolist()
+    assert [step for step in found if step <= 1000] == expected
+    assert (core.late, core.deliveries) == (0, whole.deliveries)
+
+
 JUNCTION = PAIR + table("electrical", a="a", b="b", conductance="20 nS")
 
 
@@ -325,19 +380,19 @@ def test_more_spikes_than_there_is_room_for_are_all_felt():
 
 def test_two_that_come_to_a_resting_neuron_before_either_acts():
     """The second must not make it forget the first."""
-    core, _ = neuron()
+    core, ledger = neuron()
     whole, _ = neuron()
-    keys = [2000 << 32 | 2, 2030 << 32 | 0]
+    world = World([(2001, wire.encode(Spikes("c", 0, 0, [2000 * DT_NS]))),
+                   (2031, wire.encode(Spikes("a", 0, 0, [2030 * DT_NS])))])  # fmt: skip
+    world.now_ns += 1995 * DT_NS
+    attending(world, core, ledger)
     for _ in range(3):
         core.look(True)
-    core.advance(1990)
-    for key in keys:
-        done = core.react([key], 1990, (key >> 32) + 1, NEVER)
-        assert done == ([], False)
-    found = core.due(core.nearest, NEVER)[0] if core.acts else []
-    found = found + core.advance(4000).keys.tolist()
-    whole.admit(np.array(keys, np.int64))
-    assert found == whole.advance(4000).keys.tolist() != []
+    core.advance(1960)
+    assert core.attend(T0_NS + 4000 * DT_NS) == T.NOBODY
+    whole.admit(np.array([2000 << 32 | 2, 2030 << 32 | 0], np.int64))
+    assert spikes_sent(world) == (whole.advance(4000).keys >> 32).tolist() != []
+    core.advance(4000)
     assert core.deliveries == whole.deliveries == 2
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 
 from neurobus.node.core import Core
 from neurobus.node.kernel import layout as T
 from neurobus.placement import place
 from neurobus.wire import bus as wire
-from tests.helpers import ANSWER_TOPIC, DUTY_TOPIC, net, run_table, table
+from tests.helpers import ANSWER_TOPIC, DUTY_TOPIC, Wires, net, run_table, table
 
-POINTER, INT = ctypes.c_void_p, ctypes.c_int
 PAIR = (
     run_table()
     + table("neurons", id="a", model="nodes.lif")
@@ -22,34 +19,6 @@ PAIR = (
 
 
 MANY = DUTY_TOPIC + wire.duty(2, 20, bytes(8 * 100))
-
-
-class Wires:
-    """What ZeroMQ's functions do, with `inbox` and `outbox` for a socket each."""
-
-    def __init__(self, inbox):
-        self.inbox, self.outbox, self.recvs = list(inbox), [], 0
-        self._frame = b""
-        receive = ctypes.CFUNCTYPE(INT, POINTER, POINTER, INT)(self._receive)
-        data = ctypes.CFUNCTYPE(POINTER, POINTER)(lambda _: ctypes.addressof(self._buffer))
-        send = ctypes.CFUNCTYPE(INT, POINTER, POINTER, ctypes.c_size_t, INT)(self._send)
-        self._kept = receive, data, send
-        addresses = (ctypes.cast(function, POINTER).value for function in self._kept)
-        self.lines = (*addresses, 11, 22, 33, 0, 0)
-
-    def _receive(self, message, socket, flags):
-        assert (message, socket, flags) == (11, 22, 0)
-        self.recvs += 1
-        if not self.inbox:
-            return -1
-        frame = self.inbox.pop(0)
-        self._buffer = ctypes.create_string_buffer(frame, max(len(frame), 1))
-        return len(frame)
-
-    def _send(self, socket, address, size, flags):
-        assert (socket, flags) == (33, 0)
-        self.outbox.append(ctypes.string_at(address, size))
-        return size
 
 
 def core():
@@ -88,16 +57,22 @@ def by_conversation(frames):
 
 
 def test_plain_duties_never_leave_the_kernel():
+    """And what comes of them is what comes of them one by one."""
     frames = list(duties(every=1))
-    alone, told = core(), []
+    alone, emitted = core(), []
     for frame in frames:
-        size = alone.serve(frame, len(DUTY_TOPIC))
-        assert size > 0
-        told.append(bytes(alone.answer[:size]))
+        number, horizon, keys, *rest = wire.unpack(frame[len(DUTY_TOPIC) :])
+        emission, next_step = alone.duty(horizon, keys, *rest[:3])
+        emitted.append((number, next_step, emission.keys.tobytes()))
     one, out, wires = by_conversation(frames)
-    assert out == told
-    assert one.dump() == alone.dump() and (one.seq, one.spikes_sent) == (alone.seq, alone.spikes_sent)
-    assert any(wire.answer(answer[len(ANSWER_TOPIC) :]).keys for answer in told), "silent"
+    answers = [wire.answer(answer[len(ANSWER_TOPIC) :]) for answer in out]
+    assert [(a.number, a.next_step, a.keys) for a in answers] == emitted
+    assert all(answer.startswith(ANSWER_TOPIC) for answer in out)
+    assert (
+        one.dump() == alone.dump()
+        and one.seq == one.spikes_sent == len(b"".join(a.keys for a in answers)) / 8
+    )
+    assert any(a.keys for a in answers), "silent"
     assert wires.recvs > len(frames)
 
 

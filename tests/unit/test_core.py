@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobus.node.core import Core, Emission, SourceCore, joined, ring_slots
+from neurobus.node.core import Core
+from neurobus.node.interface import Emission, joined
+from neurobus.node.setup import ring_slots
+from neurobus.node.source_core import SourceCore
 from neurobus.placement import place
 from neurobus.wire.bus import NEVER
 from tests.helpers import Ensemble, cores_of, in_order, lock_step, net, run_table, same, table
@@ -148,72 +151,6 @@ def test_look_says_exactly_when_advance_emits(drawn, moves):
                 assert emission.first == step
                 assert set((emission.keys >> 32).tolist()) <= {step}
             core.advance(core.k + length)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.sampled_from(["lif", "lif_delta"]),
-    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2)), min_size=1, max_size=25),
-    st.lists(st.integers(0, 120), max_size=25),
-    st.sampled_from([0, 30, 10_000]),
-    st.sampled_from([0, 700]),
-    st.booleans(),
-)
-def test_reacting_to_spikes_as_they_come_is_advancing_over_them_all(
-    model, spikes, lags, grace, current, watched
-):
-    """Whatever the wall clock says when they come, if only they come before they act."""
-    weight = {"lif": "900 pA", "lif_delta": "9 mV"}[model]
-    network = net(
-        table(
-            "neurons",
-            id="a",
-            model=f"nodes.{model}",
-            params=f"{{ tau_m = '2 ms', t_ref = '0.3 ms', I_e = '{40 * current} pA' }}",
-        )
-        + "".join(
-            table("sources", id=f"s{i}", kind="metronome", period="1 s")
-            + table("synapses", pre=f"s{i}", post="a", weight=weight, delay=delay)
-            for i, delay in enumerate(("1 ms", "1.3 ms", "4 ms"))
-        )
-    )
-    index = [network.ids.index(f"s{i}") for i in range(3)]
-    keys = sorted({step << 32 | index[i] for step, i in spikes})
-    plan = place(network)
-    number = next(p.number for p in plan.processes if p.name == "a")
-    whole, core = Core(plan.neuron_part(number)), Core(plan.neuron_part(number))
-    whole.admit(np.array(keys, np.int64))
-    expected = whole.advance(1000).keys.tolist()
-    found, seen, now = [], 0, 0
-    for lag in [*lags, 1000]:
-        now = max(now, min(keys[seen] >> 32 if seen < len(keys) else 0, 400)) + lag % 9
-        batch = []
-        while seen < len(keys) and keys[seen] >> 32 <= now:
-            batch.append(keys[seen])
-            seen += 1
-        more = True
-        if watched:
-            core.potential_mv(now)
-        if not batch and (done := core.due(now, 1000)) is not None:
-            spikes_, more = done
-            found += spikes_
-        elif not batch:
-            # A timer: what `Runtime` does when nothing was heard.
-            while core.look(True, now, 1000) <= now and core.acts:
-                found += core.advance(core.look(False, now, 1000)).keys.tolist()
-            continue
-        while more:
-            done = core.react(batch, min(now - grace, 1000), now, 1000)
-            if done is None:
-                core.admit(np.array(batch, np.int64))
-                break
-            spikes_, more = done
-            found += spikes_
-            batch = []
-    core.admit(np.array(keys[seen:], np.int64))
-    found += core.advance(1000).keys.tolist()
-    assert found == expected
-    assert (core.late, core.deliveries) == (0, whole.deliveries)
 
 
 def test_look_leaves_the_committed_state_alone():

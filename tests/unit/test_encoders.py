@@ -194,7 +194,7 @@ def test_a_file_that_is_not_there_has_its_line():
 
 def test_sources_are_asked_for_stretches_and_not_for_every_spike(monkeypatch):
     """A wall clock looks after each spike: 64 inputs of 30 µs each would not keep up."""
-    from neurobus.node.core import SourceCore
+    from neurobus.node.source_core import SourceCore
     from neurobus.placement import place
 
     asked = []

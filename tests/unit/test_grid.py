@@ -16,7 +16,7 @@ from neurobus.cluster.join import _on_grid
 from neurobus.describe import STEP_NS, describe, slower_than_real_time
 from neurobus.errors import InputError
 from neurobus.grid import nearest_step, off_grid_ms, steps_up, whole_ns
-from neurobus.node.core import SourceCore
+from neurobus.node.source_core import SourceCore
 from neurobus.placement import place
 from nodes.lif import Lif
 from nodes.metronome import Metronome

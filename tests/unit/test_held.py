@@ -85,7 +85,7 @@ def test_background_acts_as_told():
     noisy = chip("1 pA") + table("sources", kind="background", target="a", rate="9 Hz",
                                  weight="0.6 pA")  # fmt: skip
     core = Core(place(net(noisy)).neuron_part(0))
-    assert core._noise[2].tolist() == [0.5]
+    assert core.t.bound["noise_weight"].tolist() == [0.5]
 
 
 def test_a_brains_weights_are_looked_at_too():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from neurobus.node import lease_steps as do
-from neurobus.node.core import STEP_BITS, Emission
+from neurobus.node.interface import STEP_BITS, Emission
 from neurobus.node.lease import LEASED, OURS, THEIRS, TRANSITIONS, LeaseProtocol, Stage
 from neurobus.wire import lease as messages
 

@@ -11,7 +11,7 @@ import pytest
 from neurobus import config
 from neurobus.classroom import brain, course, readout
 from neurobus.classroom.course import Choice, Course
-from neurobus.node.core import NEURON_MASK, STEP_BITS
+from neurobus.node.interface import NEURON_MASK, STEP_BITS
 from neurobus.placement import place
 from tests import compete, race
 from tests.bench.learning import referred

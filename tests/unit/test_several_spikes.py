@@ -9,7 +9,8 @@ import pytest
 
 from neurobus.errors import InputError
 from neurobus.model import MOST_PER_STEP
-from neurobus.node.core import Core, SourceCore
+from neurobus.node.core import Core
+from neurobus.node.source_core import SourceCore
 from neurobus.placement import place
 from tests.helpers import Ensemble, cores_of, lock_step, net, run_table, same, table
 

@@ -18,7 +18,8 @@ from neurobus.cluster.prewarm import ScriptedBus
 from neurobus.events import Spikes
 from neurobus.ledger import Ledger
 from neurobus.node import runtime
-from neurobus.node.core import STEP_BITS, Core
+from neurobus.node.core import Core
+from neurobus.node.interface import STEP_BITS
 from neurobus.node.runtime import Role, Runtime
 from neurobus.node.snapshot import read_snapshot
 from neurobus.placement import place

@@ -25,14 +25,14 @@ from typing import Any
 import msgpack
 import numba
 import numpy as np
-from numba import njit, uint64
+from numba import carray, int64, njit, uint64, void  # type: ignore[attr-defined]
 
 from neurobus import streams
 from neurobus.model import MOST_PER_STEP, Model
 from neurobus.node.kernel import bus_io, synapse_codegen
 from neurobus.node.kernel import layout as T
-from neurobus.node.kernel.lookahead import line, slope_through, state_size
-from neurobus.node.kernel.memory import BARE, helper, view, view2
+from neurobus.node.kernel.lookahead import line, slope_through
+from neurobus.node.kernel.memory import BARE, TABLE, helper, table_at, view, view2
 from neurobus.node.sealed import KERNEL, seal
 
 TINY = 1e-30
@@ -87,13 +87,12 @@ def jitted(function: Any, made: dict[Any, Any] | None = None) -> Any:
 
 
 def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Any:
-    """A model's own code, with synapses of these types: RUN and SETTLE of `kernel.layout`, the first
-    with how far each queue is used and what has been put out."""
+    """A model's own code, with synapses of these types: what `lookahead` calls by its address."""
     step = jitted(model.step)
     owns, several = model.arrive is not None, model.several
     remembers = owns or bool(synapses)
     by_sign = model.by_sign and len(model.receptors) > 1
-    memory = synapse_codegen.compiled(name, model, synapses, jitted, view, view2)
+    memory = synapse_codegen.compiled(name, model, synapses, jitted)
     begin, act, rest_of_keys, owned_step = (
         memory[part] for part in ("begin", "act", "rest_of_keys", "owned_step")
     )
@@ -101,65 +100,51 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
     fires, settles = fire is not None, settle is not None
 
     # With signatures given, or numba compiles each once for every constant it is called with.
-    @njit(f"void(int64[::1]{9 * ', int64'})", **BARE)
+    @njit(void(TABLE, *[int64] * 9), **BARE)
     def advance(t, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):  # type: ignore[no-untyped-def]
-        """Run the state at an address from step k0 to k1, or to the first emission; `T.LAST` … tell of it."""
-        K, n_states, n_rec, slots = t[T.N_NEURONS], t[T.N_STATES], t[T.N_RECEPTORS], t[T.SLOTS]
-        n_gaps, potential, n_watched, n_noisy = t[T.N_GAPS], t[T.POTENTIAL], t[T.N_WATCHED], t[T.N_NOISY]
-        n_keys, n_plan, n_samples, lag, interval = (
-            t[T.N_KEYS],
-            t[T.N_PLAN],
-            t[T.N_SAMPLES],
-            t[T.LAG],
-            t[T.INTERVAL],
-        )
-        n_sources, n_synapses = t[T.N_SOURCES], t[T.N_SYNAPSES]
-        a = t[T.SCALARS :]
-        keys = view(a[0], n_keys, np.int64)
-        constants = view2(a[3], t[T.N_CONSTANTS], K, np.float64)
-        delta = view(a[4], K, np.float64)
-        key, fired = view(a[5], K, np.uint64), view(a[6], K, np.uint8)
-        row = view(a[7], n_sources + 1, np.int64)
-        syn_target, syn_delay = view(a[8], n_synapses, np.int32), view(a[9], n_synapses, np.int32)
-        syn_weight = view(a[10], n_synapses, np.float64)
-        plan_k, plan_what = view(a[11], n_plan, np.int64), view(a[12], n_plan, np.uint8)
-        plan_i, plan_value = view(a[13], n_plan, np.int32), view(a[14], n_plan, np.float64)
-        sample_keys, sample_mv = view(a[15], n_samples, np.int64), view(a[16], n_samples, np.float64)
-        gap_row, gap_of = view(a[17], n_sources + 1, np.int64), view(a[18], n_gaps, np.int32)
-        gap_at, gap_ns = view(a[19], K + 1, np.int64), view(a[20], n_gaps, np.float64)
-        gap_to, gap_f = view(a[T.GAP_TO], n_gaps, np.int32), view2(a[T.GAP_F], 5, n_gaps, np.float64)
-        gap_delta, lag_mv, n_own = view(a[T.GAP_DELTA], K, np.float64), t[T.LAG_MV], t[T.N_OWN]
-        gap_mv, watched = view(a[21], n_gaps, np.float64), view(a[22], n_watched, np.int32)
-        zero, peak = view(a[23], K, np.float64), view(a[24], K, np.float64)
-        noise_mean, noise_p0 = view(a[25], n_noisy, np.float64), view(a[25] + 8 * K, n_noisy, np.float64)
-        noise_key = view(a[26], K, np.uint64)
-        noise_weight, index = view(a[27], K, np.float64), view(a[28], K, np.int64)
-        out, out_sample = view(a[29], t[T.OUT_STEPS] * K, np.int64), view(a[30], 1 << 40, np.int64)
-        out_mv = view(a[31], 1 << 40, np.float64)
+        """`lookahead.run_state`: run the state at an address from step k0 to k1, or if `stop` to its first
+        emission; `last`, `n_out`, `run_at_key` … tell of it."""
+        K, n_states, n_rec, slots = t.n_neurons, t.n_states, t.n_receptors, t.slots
+        n_gaps, potential, n_watched, n_noisy = t.n_gaps, t.potential, t.n_watched, t.n_noisy
+        n_keys, n_plan, n_samples = t.n_keys, t.n_plan, t.n_samples
+        lag, lag_mv, interval, n_own = t.lag, t.lag_mv, t.interval, t.n_own
+        keys, row = carray(t.keys, n_keys), carray(t.row, t.n_sources + 1)
+        syn_target, syn_delay = carray(t.target, t.n_synapses), carray(t.delay, t.n_synapses)
+        syn_weight = carray(t.weight, t.n_synapses)
+        constants, key, fired = carray(t.constants, (t.n_constants, K)), carray(t.key, K), carray(t.fired, K)
+        plan_step, plan_what = carray(t.plan_step, n_plan), carray(t.plan_what, n_plan)
+        plan_target, plan_value = carray(t.plan_target, n_plan), carray(t.plan_value, n_plan)
+        sample_keys, sample_mv = carray(t.sample_keys, n_samples), carray(t.sample_mv, n_samples)
+        gap_row, gap_of = carray(t.gap_row, t.n_sources + 1), carray(t.gap_of, n_gaps)
+        gap_at, gap_to, gap_ns = carray(t.gap_at, K + 1), carray(t.gap_to, n_gaps), carray(t.gap_ns, n_gaps)
+        gap_f, gap_mv = carray(t.gap_f, (5, n_gaps)), carray(t.gap_mv, n_gaps)
+        delta, gap_delta = carray(t.delta, K), carray(t.gap_delta, K)
+        watched, zero, peak = carray(t.watched, n_watched), carray(t.zero, K), carray(t.peak, K)
+        noise, noise_key = carray(t.noise, (2, n_noisy)), carray(t.noise_key, K)
+        noise_weight, index = carray(t.noise_weight, K), carray(t.index, K)
+        out = carray(t.out, t.out_steps * K * t.most_per_step)
+        out_sample, out_mv = carray(t.out_sample, 1 << 40), carray(t.out_mv, 1 << 40)
 
-        # The state, as `Core` lays it out: states, input ring, then what belongs to each neuron and junction.
         width = n_rec * K
         s = view2(state, n_states, K, np.float64)
-        ring = state + n_states * K * 8
-        b = ring + slots * width * 8
-        electrode, gap_sum = view(b, K, np.float64), view(b + 8 * K, K, np.float64)
-        v_sent, k_sent = view(b + 16 * K, K, np.float64), view(b + 24 * K, K, np.float64)
-        gap_last = view(b + 32 * K, n_gaps, np.float64)
-        current = view(b + 32 * K + 8 * n_gaps, K, np.float64)
-        gap_total = view(b + 40 * K + 8 * n_gaps, K, np.float64)
-        sent_slope, sent_far = (
-            view(b + 48 * K + 8 * n_gaps, K, np.float64),
-            view(b + 56 * K + 8 * n_gaps, K, np.float64),
-        )
-        lines = b + 64 * K + 8 * n_gaps
-        gap_slope, gap_stamp = view(lines, n_gaps, np.float64), view(lines + 8 * n_gaps, n_gaps, np.float64)
-        gap_far = view(lines + 16 * n_gaps, n_gaps, np.float64)
-        own_line = view(lines + 24 * n_gaps, K * n_own, np.float64)
-        mask = slots - 1
+        ring, own = state + t.ring_at, state + t.synapses_at
         ring_at = view(ring, slots * width, np.float64)
+        electrode = view(state + t.electrode_at, K, np.float64)
+        current = view(state + t.current_at, K, np.float64)
+        sent_mv = view(state + t.sent_mv_at, K, np.float64)
+        sent_step = view(state + t.sent_step_at, K, np.float64)
+        sent_slope = view(state + t.sent_slope_at, K, np.float64)
+        sent_far = view(state + t.sent_far_at, K, np.float64)
+        gap_sum = view(state + t.gap_sum_at, K, np.float64)
+        gap_total = view(state + t.gap_total_at, K, np.float64)
+        gap_value = view(state + t.gap_value_at, n_gaps, np.float64)
+        gap_slope = view(state + t.gap_slope_at, n_gaps, np.float64)
+        gap_stamp = view(state + t.gap_stamp_at, n_gaps, np.float64)
+        gap_far = view(state + t.gap_far_at, n_gaps, np.float64)
+        own_line = view(state + t.own_line_at, K * n_own, np.float64)
+        mask = slots - 1
         delivered, n_out0, n_mv0 = 0, n_out, n_mv
         k = k0
-        own = lines + 24 * n_gaps + 8 * K * n_own
         first_key = at_key
         due = 1 << 40
         if remembers:
@@ -178,16 +163,16 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                 at_key += 1
             if remembers and k >= due:
                 due = act(t, own, ring + 8 * at, state, k)
-            while at_plan < n_plan and plan_k[at_plan] <= k:
+            while at_plan < n_plan and plan_step[at_plan] <= k:
                 if plan_what[at_plan] == 0:
-                    electrode[plan_i[at_plan]] += plan_value[at_plan]
+                    electrode[plan_target[at_plan]] += plan_value[at_plan]
                 else:
-                    ring_at[at + plan_i[at_plan]] += plan_value[at_plan]
+                    ring_at[at + plan_target[at_plan]] += plan_value[at_plan]
                 at_plan += 1
             if n_noisy:
                 for i in range(K):
-                    if noise_mean[i] > 0.0:
-                        arrivals = poisson_count(noise_key[i], k, noise_mean[i], noise_p0[i])
+                    if noise[0, i] > 0.0:
+                        arrivals = poisson_count(noise_key[i], k, noise[0, i], noise[1, i])
                         w = noise_weight[i]
                         ring_at[at + (K if by_sign and w < 0.0 else 0) + i] += arrivals * w
             x = view2(ring + 8 * at, n_rec, K, np.float64)
@@ -199,10 +184,10 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                         j = gap_of[m]
                         if gap_f[0, j] == 0.0:
                             span = stamp - gap_stamp[j]
-                            gap_slope[j] = slope_through(gap_last[j], v, span, gap_f[4, j])
-                            gap_last[j], gap_stamp[j], gap_far[j] = v, stamp, span + lag_mv + 0.5
+                            gap_slope[j] = slope_through(gap_value[j], v, span, gap_f[4, j])
+                            gap_value[j], gap_stamp[j], gap_far[j] = v, stamp, span + lag_mv + 0.5
                             continue
-                        gap_last[j] = transferred(gap_f[0, j], gap_f[1, j], gap_f[2, j], v)
+                        gap_value[j] = transferred(gap_f[0, j], gap_f[1, j], gap_f[2, j], v)
                         gap_sum[gap_to[j]] = np.nan
                     at_sample += 1
                 for i in range(K):
@@ -212,7 +197,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                         for j in range(gap_at[i], gap_at[i + 1]):
                             if gap_f[0, j] == 0.0:
                                 continue
-                            acts = gap_ns[j] * gap_last[j]
+                            acts = gap_ns[j] * gap_value[j]
                             if gap_mv[j] == gap_mv[j]:
                                 gap_total[i] += acts
                                 acts *= gap_mv[j]
@@ -224,13 +209,13 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                         # is off its own line damps, so that a pair comes to rest whatever the conductance.
                         here = own_line[i * n_own + k % n_own]
                         # Relative to `zero`, as the state is: an ulp of absolute mV would be felt for ever.
-                        told_mv = line(v_sent[i], sent_slope[i], k - k_sent[i], sent_far[i])
+                        told_mv = line(sent_mv[i], sent_slope[i], k - sent_step[i], sent_far[i])
                         off = s[potential, i] - (told_mv - zero[i])
                         if not abs(off) <= gap_delta[i]:
                             off = 0.0
                         for j in range(gap_at[i], gap_at[i + 1]):
                             if gap_f[0, j] == 0.0:
-                                there = line(gap_last[j], gap_slope[j], k + 0.5 - gap_stamp[j], gap_far[j])
+                                there = line(gap_value[j], gap_slope[j], k + 0.5 - gap_stamp[j], gap_far[j])
                                 across += gap_ns[j] * (there - here - off)
                     current[i] = electrode[i] + (gap_sum[i] - gap_total[i] * v) + across
                 if owns:
@@ -253,7 +238,7 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                 for i in range(K):
                     n_spikes = fired[i] if several else min(fired[i], 1)
                     if n_spikes > MOST_PER_STEP:
-                        t[T.FAILED], n_spikes = T.TOO_MANY, 1
+                        t.failed, n_spikes = T.TOO_MANY, 1
                     for _ in range(n_spikes):
                         out[n_out] = (k << 32) | index[i]
                         n_out += 1
@@ -266,40 +251,42 @@ def entrance(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> A
                 if told:
                     v = peak[i] if peak[i] == peak[i] else v
                 else:
-                    young = k - k_sent[i] < interval
-                    told = not (abs(v - v_sent[i]) <= delta[i] or young)
-                    if coupled and not (told or (young and v_sent[i] == peak[i])):
-                        taken = line(v_sent[i], sent_slope[i], k - k_sent[i], sent_far[i])
+                    young = k - sent_step[i] < interval
+                    told = not (abs(v - sent_mv[i]) <= delta[i] or young)
+                    if coupled and not (told or (young and sent_mv[i] == peak[i])):
+                        taken = line(sent_mv[i], sent_slope[i], k - sent_step[i], sent_far[i])
                         told = abs(v - taken) > gap_delta[i]
                 if told:
                     if coupled:
-                        span = k - k_sent[i]
-                        sent_slope[i] = slope_through(v_sent[i], v, span, peak[i])
+                        span = k - sent_step[i]
+                        sent_slope[i] = slope_through(sent_mv[i], v, span, peak[i])
                         sent_far[i] = span + lag_mv + 0.5
-                    v_sent[i], k_sent[i] = v, k
+                    sent_mv[i], sent_step[i] = v, k
                     out_sample[n_mv] = (k << 32) | index[i]
                     out_mv[n_mv] = v
                     n_mv += 1
                 if coupled:
-                    since = k + lag_mv + 0.5 - k_sent[i]
+                    since = k + lag_mv + 0.5 - sent_step[i]
                     at_line = i * n_own + (k + lag_mv) % n_own
-                    own_line[at_line] = line(v_sent[i], sent_slope[i], since, sent_far[i])
+                    own_line[at_line] = line(sent_mv[i], sent_slope[i], since, sent_far[i])
             if stop and (n_out > n_out0 or n_mv > n_mv0):
                 break
         if remembers:
             delivered += rest_of_keys(t)
-            at_key = max(first_key, min(at_key, t[T.RUN_AT_KEY]))
-        t[T.LAST], t[T.N_OUT], t[T.N_MV] = k, n_out, n_mv
-        t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN], t[T.RUN_AT_SAMPLE] = at_key, at_plan, at_sample
-        t[T.RUN_DELIVERIES] = delivered
+            at_key = max(first_key, min(at_key, t.run_at_key))
+        t.last, t.n_out, t.n_mv = k, n_out, n_mv
+        t.run_at_key, t.run_at_plan, t.run_at_sample = at_key, at_plan, at_sample
+        t.run_deliveries = delivered
 
-    @njit(f"void(int64{10 * ', int64'})", **BARE)
-    def run(table, op, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):  # type: ignore[no-untyped-def]
-        t = view(table, T.SCALARS + T.ARRAYS, np.int64)
-        if op == T.RUN:
+    @njit(void(*[int64] * 11), **BARE)
+    def run(table, operation, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):  # type: ignore[no-untyped-def]
+        """MODEL_RUN: `advance`. MODEL_SETTLE: `settle` the synapses of the state at an address at step k0;
+        k1: bring their weights to then."""
+        t = table_at(table)
+        if operation == T.MODEL_RUN:
             advance(t, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv)
-        elif settles and op == T.SETTLE:
-            settle(t, state + 8 * state_size(t), k0, k1)
+        elif settles and operation == T.MODEL_SETTLE:
+            settle(t, state + t.synapses_at, k0, k1)
 
     return run
 

@@ -4,10 +4,9 @@ numba compiles a model once (`kernel.codegen`) to machine code that is kept in t
 it takes LLVM's loader alone; the compiler with its 40 MB of Python objects, half a second of imports and
 pages that every fork must copy stays out of the process that forks hundreds of neurons.
 
-A kernel has one entrance, `call(table, op, a, b, c, d)`, and all it works on stands in one table of int64:
-scalars, then addresses of arrays. One call with one table, because with 300 processes on two cores every
-Python object that a duty touches is a cache miss. What looks ahead and what talks is the same for all models,
-and compiled once; it calls a model's own code by its address, which stands in the table."""
+All it works on stands in one table (`layout`). What looks ahead and what talks to the bus is the same for all
+models, and compiled once; it calls a model's own code by its address, which stands in the table.
+"""
 
 from __future__ import annotations
 
@@ -32,29 +31,28 @@ from neurobus import streams
 from neurobus.loading import load_synapse
 from neurobus.model import Model
 from neurobus.node.kernel.cache import alone, cache_dir
+from neurobus.node.kernel.layout import MOST_ARGUMENTS
 from neurobus.node.sealed import KERNEL, unseal
 
 HOOKS = ("step", "arrive", "fire", "post", "modulate", "until")
 """What models and synapse types may define to be compiled."""
-_INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
-_RUN = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT)
-_DUTY = ctypes.PYFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, ctypes.c_char_p, _INT, _INT)
-"""numba's calling convention: places for the result and for what was raised, then the arguments; the status
-is 0 unless something was raised. They keep the GIL, being short; but not while waiting for frames."""
-_WAIT = ctypes.CFUNCTYPE(ctypes.c_int32, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT)
+_CALL = (ctypes.c_int32, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * (1 + MOST_ARGUMENTS))
+"""numba's calling convention: places for the result and for what was raised, then the arguments: a table, an
+operation, and its own. The status is 0 unless something was raised."""
 _result, _raised = ctypes.c_int64(), ctypes.c_void_p()
 RESULT, RAISED = ctypes.addressof(_result), ctypes.addressof(_raised)
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The entrance: for b an address, for b a bytes object, and for what may wait; and the address of a
-    model's own code. Call any as `run(RESULT, RAISED, table, op, a, b, c, d)`; not 0 when the model's `step`
-    raised."""
+    """The entrance that all models share, and the address of a model's own code.
 
-    run: Callable[[int, int, int, int, int, int, int, int], int]
-    duty: Callable[[int, int, int, int, int, bytes, int, int], int]
-    wait: Callable[[int, int, int, int, int, int, int, int], int]
+    Called as `run(RESULT, RAISED, table, operation, *arguments)`, with as many arguments as
+    `MOST_ARGUMENTS`; not 0 when the model's code raised. `run` keeps the GIL, being short; `wait` does not.
+    """
+
+    run: Callable[..., int]
+    wait: Callable[..., int]
     model: int
 
 
@@ -130,8 +128,8 @@ def kernel(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -> Ker
 
 
 @functools.cache
-def _common() -> tuple[Any, Any, Any]:
-    """What all kernels have in common, called in the three ways."""
+def _common() -> tuple[Any, Any]:
+    """The entrance, called in both ways."""
 
     def make(path: Path) -> None:
         from neurobus.node.kernel import codegen
@@ -139,7 +137,7 @@ def _common() -> tuple[Any, Any, Any]:
         codegen.compile_common(path)
 
     address = _address(_object_path("all", _here("bus_io")), make)
-    return _RUN(address), _DUTY(address), _WAIT(address)
+    return ctypes.PYFUNCTYPE(*_CALL)(address), ctypes.CFUNCTYPE(*_CALL)(address)
 
 
 def _address(path: Path, make: Callable[[Path], None]) -> int:

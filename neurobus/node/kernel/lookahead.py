@@ -1,399 +1,503 @@
-"""The kernel's part that looks ahead: what a neuron does, and when, if nothing more arrives.
+"""What a core does with time, the same for all models: inputs are admitted, time is committed, and a copy of
+the state is run ahead to say what comes if nothing more arrives.
 
-A look runs a copy of the committed state. What it finds (an emission, rest, neither) is written in the table,
-and holds until something arrives; then the committed state, which has not moved, is where the next look
-begins. The operations are described in `kernel.layout`."""
+A look runs the copy from the committed state to its first emission. What it finds (an emission, rest,
+neither) stands in the table, and holds until something is admitted; the committed state has not moved.
+
+`t` is a table (`layout.FIELDS`), a *step* counts dt, a *key* is `step << 32 | neuron`, an address is of
+bytes.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
+from numba import carray, int64, void  # type: ignore[attr-defined]
 
 from neurobus.node.kernel import layout as T
-from neurobus.node.kernel.memory import BARE, helper, outside, view
+from neurobus.node.kernel.memory import address, helper, model_run, part, view
 from neurobus.wire.bus import NEVER
 
-model_run = outside(False, 13)
-
-
-@helper
-def state_size(t):  # type: ignore[no-untyped-def]
-    """Numbers in the state of a core, without those of its synapses, which come behind it."""
-    K = t[T.N_NEURONS]
-    return (t[T.SLOTS] * t[T.N_RECEPTORS] + t[T.N_STATES] + 8 + t[T.N_OWN]) * K + 4 * t[T.N_GAPS]
-
-
-@helper
-def copy(t, origin, to):  # type: ignore[no-untyped-def]
-    """Copy a whole state, from and to places of the table's addresses."""
-    n = state_size(t) + t[T.N_OWNED]
-    a, b = view(t[T.SCALARS + origin], n, np.float64), view(t[T.SCALARS + to], n, np.float64)
-    for i in range(n):
-        b[i] = a[i]
+# -- lines of junctions -------------------------------------------------------------------------------
 
 
 @helper
 def line(v, slope, since, far):  # type: ignore[no-untyped-def]
-    """What a junction takes a potential for, `since` steps after a sample of v: on along the slope (mV a
-    step) for `far` steps, and held then. The one who told it computes the same, bit for bit."""
+    """What a junction takes a potential for (mV), `since` steps after a sample of v mV: on along the slope
+    (mV a step) for `far` steps, and held then. The one who published it computes the same, bit for bit."""
     return v + slope * min(since, far)
 
 
 @helper
 def slope_through(before, v, span, peak):  # type: ignore[no-untyped-def]
-    """The slope (mV a step) that two samples `span` steps apart tell of; none across a spike's peak."""
+    """The slope (mV a step) that two samples (mV), `span` steps apart, tell of; none across a spike's
+    peak."""
     if span <= 0.0 or span > T.FARTHEST_LINE or before == peak or v == peak:
         return 0.0
     return (v - before) / span
 
 
 @helper
-def held(t, b, k):  # type: ignore[no-untyped-def]
-    """Whether at step k all lines of junctions, own and heard, are level for good; `b`: the state from the
-    electrodes' currents on, as `kernel.codegen` lays it out."""
-    K, G, n_own, potential = t[T.N_NEURONS], t[T.N_GAPS], t[T.N_OWN], t[T.POTENTIAL]
-    delta, watched = (
-        view(t[T.SCALARS + T.GAP_DELTA], K, np.float64),
-        view(t[T.SCALARS + 22], t[T.N_WATCHED], np.int32),
+def level(t, state, k):  # type: ignore[no-untyped-def]
+    """Whether at step k all lines of junctions of the state at an address, own and heard, are level for
+    good."""
+    K, G, n_own = t.n_neurons, t.n_gaps, t.n_own
+    delta, watched, zero = carray(t.gap_delta, K), carray(t.watched, t.n_watched), carray(t.zero, K)
+    v = view(state + 8 * K * t.potential, K, np.float64)
+    sent_mv, sent_step = (
+        view(state + t.sent_mv_at, K, np.float64),
+        view(state + t.sent_step_at, K, np.float64),
     )
-    spare = view(t[T.SCALARS + T.SPARE], (potential + 1) * K, np.float64)
-    zero, own = view(t[T.SCALARS + 23], K, np.float64), 8 * K + 4 * G
-    for w in range(t[T.N_WATCHED]):
+    sent_slope = view(state + t.sent_slope_at, K, np.float64)
+    sent_far, own_line = (
+        view(state + t.sent_far_at, K, np.float64),
+        view(state + t.own_line_at, K * n_own, np.float64),
+    )
+    for w in range(t.n_watched):
         i = watched[w]
         if delta[i] == np.inf:
             continue
-        sent, slope, since, far = b[2 * K + i], b[6 * K + G + i], k - b[3 * K + i], b[7 * K + G + i]
-        level = line(sent, slope, since, far)
-        if (slope != 0.0 and since < far) or not abs(spare[potential * K + i] + zero[i] - level) <= delta[i]:
+        since = k - sent_step[i]
+        taken = line(sent_mv[i], sent_slope[i], since, sent_far[i])
+        if (sent_slope[i] != 0.0 and since < sent_far[i]) or not abs(v[i] + zero[i] - taken) <= delta[i]:
             return False
         for j in range(n_own):
-            if b[own + i * n_own + j] != level:
+            if own_line[i * n_own + j] != taken:
                 return False
-    for j in range(G):
-        slope, stamp, far = b[8 * K + G + j], b[8 * K + 2 * G + j], b[8 * K + 3 * G + j]
-        if slope != 0.0 and k + 0.5 - stamp < far:
+    slope, stamp = view(state + t.gap_slope_at, G, np.float64), view(state + t.gap_stamp_at, G, np.float64)
+    far = view(state + t.gap_far_at, G, np.float64)
+    for j in range(G):  # noqa: SIM110
+        if slope[j] != 0.0 and k + 0.5 - stamp[j] < far[j]:
             return False
     return True
 
 
-@helper
-def looked_farther(length):  # type: ignore[no-untyped-def]
-    """How far to look when nothing came before the end of the last look, which went so far."""
-    return min(max(length, T.SHORTEST_LOOK) * 4, T.LONGEST_LOOK)
+# -- small parts --------------------------------------------------------------------------------------
 
 
 @helper
-def first_effect(t):  # type: ignore[no-untyped-def]
-    """The first update in which anything that waits can act."""
-    first, lag, at_key, at_sample, at_plan = NEVER, t[T.LAG], t[T.AT_KEY], t[T.AT_SAMPLE], t[T.AT_PLAN]
-    if at_key < t[T.N_KEYS]:
-        first = (view(t[T.SCALARS], t[T.N_KEYS], np.int64)[at_key] >> 32) + lag
-    if at_sample < t[T.N_SAMPLES]:
-        stamp = view(t[T.SCALARS + 15], t[T.N_SAMPLES], np.int64)[at_sample] >> 32
-        first = min(first, stamp + t[T.LAG_MV])
-    if at_plan < t[T.N_PLAN]:
-        first = min(first, view(t[T.SCALARS + 11], t[T.N_PLAN], np.int64)[at_plan])
+def copy(t, origin, to):  # type: ignore[no-untyped-def]
+    """Copy a whole state from one address to another."""
+    a, b = view(origin, t.state_size, np.float64), view(to, t.state_size, np.float64)
+    for i in range(t.state_size):
+        b[i] = a[i]
+
+
+@helper
+def next_length(length, arrived, least):  # type: ignore[no-untyped-def]
+    """How far to look (steps) after a look of `length`: four times as far where nothing arrived before its
+    end, half as far where something did; where that is too short to tell anything, `least`."""
+    if not arrived:
+        return min(max(length, T.SHORTEST_LOOK) * 4, T.LONGEST_LOOK)
+    return length // 2 if length // 2 >= T.SHORTEST_LOOK else least
+
+
+@helper
+def earliest(first, keys, n, lag):  # type: ignore[no-untyped-def]
+    """The first update in which one of n keys at an address can act, `lag` steps after its stamp; or
+    `first`."""
+    for key in view(keys, n, np.int64):
+        first = min(first, (key >> 32) + lag)
+    return first
+
+
+@helper
+def next_effect(t):  # type: ignore[no-untyped-def]
+    """The first update in which anything that waits can act; NEVER: nothing does."""
+    first = NEVER
+    if t.at_key < t.n_keys:
+        first = (carray(t.keys, t.n_keys)[t.at_key] >> 32) + t.lag
+    if t.at_sample < t.n_samples:
+        first = min(first, (carray(t.sample_keys, t.n_samples)[t.at_sample] >> 32) + t.lag_mv)
+    if t.at_plan < t.n_plan:
+        first = min(first, carray(t.plan_step, t.n_plan)[t.at_plan])
     return first
 
 
 @helper
 def used_up(t, at_key, at_plan, at_sample):  # type: ignore[no-untyped-def]
-    """Whether nothing waits any more."""
-    return at_key == t[T.N_KEYS] and at_plan == t[T.N_PLAN] and at_sample == t[T.N_SAMPLES]
+    """Whether nothing waits from these places of the queues on."""
+    return at_key == t.n_keys and at_plan == t.n_plan and at_sample == t.n_samples
+
+
+@helper
+def run_state(t, state, begin, end, stop, at_key, at_plan, at_sample, n_out, n_mv):  # type: ignore[no-untyped-def]
+    """Run the state at an address from step `begin` to `end`, or if `stop` to its first emission, by the
+    model's own code. The queues are used from these places on, and what is put out comes behind so many
+    spikes and samples in `out`; `last`, `n_out` … tell how it ended."""
+    here = t.table
+    places = here + T.RESULT_AT, here + T.RAISED_AT
+    if model_run(
+        t.model, *places, here, T.MODEL_RUN, state, begin, end, stop, at_key, at_plan, at_sample, n_out, n_mv
+    ):
+        t.failed = T.RAISED
+
+
+@helper
+def stand(t, step):  # type: ignore[no-untyped-def]
+    """The committed state is at `step`, as the last run left it."""
+    t.step, t.at_key, t.at_plan, t.at_sample = step, t.run_at_key, t.run_at_plan, t.run_at_sample
+    t.deliveries += t.run_deliveries
 
 
 @helper
 def take_ahead(t):  # type: ignore[no-untyped-def]
     """Commit the copy, which the last look left at its first emission. Nothing has arrived since."""
-    copy(t, T.SPARE, T.BUFFER)
-    t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN] = t[T.AHEAD], t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN]
-    t[T.AT_SAMPLE] = t[T.RUN_AT_SAMPLE]
-    t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
-    t[T.N_OUT], t[T.N_MV] = t[T.LOOK_OUT], t[T.LOOK_MV]
-    t[T.AHEAD] = t[T.REST_AT] = -1
-    t[T.RESTING] = 0
+    copy(t, address(t.spare), address(t.buffer))
+    stand(t, t.ahead)
+    t.n_out, t.n_mv = t.look_out, t.look_mv
+    t.ahead = t.rest_at = -1
+    t.resting = 0
 
 
 @helper
-def advance(t, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):  # type: ignore[no-untyped-def]
-    """Run a state by the model's own code, `kernel.codegen`."""
-    here, op = t[T.TABLE], T.RUN
-    places = here + 8 * T.RESULT, here + 8 * T.RAISED
-    if model_run(t[T.MODEL], *places, here, op, state, k0, k1, stop, at_key, at_plan, at_sample, n_out, n_mv):
-        t[T.FAILED] = 1
+def take_due(t, now):  # type: ignore[no-untyped-def]
+    """Commit what the last look met, with what was put out before it, where that is due by step `now`."""
+    if t.acts > 0 and t.nearest <= now:
+        t.ahead = t.nearest
+        take_ahead(t)
+        t.acts = T.TAKEN
 
 
 @helper
-def settle(t, state, k, drift):  # type: ignore[no-untyped-def]
-    """Tell the synapses of a state what they can know of at step k, and if `drift` bring them to then."""
-    here, op, none = t[T.TABLE], T.SETTLE, 0
-    places = here + 8 * T.RESULT, here + 8 * T.RAISED
-    if model_run(t[T.MODEL], *places, here, op, state, k, drift, none, none, none, none, none, none):
-        t[T.FAILED] = 1
+def book_look(t, n_out, n_mv):  # type: ignore[no-untyped-def]
+    """Note what the run of the copy met that just ended; so much had been put out before it."""
+    t.look_out, t.look_mv = t.n_out, t.n_mv
+    t.acts = t.n_out + t.n_mv - n_out - n_mv
+    t.nearest = t.last + (t.acts == 0)
+    # What is put out can be committed with the copy where it stands alone, and acts on nobody here.
+    alone = n_out + n_mv == 0 and not (t.own_spikes or t.own_samples)
+    t.ahead = t.last if t.acts and alone else -1
+    t.rest_at = -1
+    t.n_out, t.n_mv = n_out, n_mv
 
 
-def compiled() -> dict[str, Any]:
-    """The functions of this part."""
+@helper
+def run_ahead(t, begin, end, at_key, at_plan, at_sample):  # type: ignore[no-untyped-def]
+    """Run the copy from step `begin` to `end` or its first emission, and note what it met."""
+    n_out, n_mv = t.n_out, t.n_mv
+    run_state(t, address(t.spare), begin, end, 1, at_key, at_plan, at_sample, n_out, n_mv)
+    book_look(t, n_out, n_mv)
 
-    @njit("void(int64[::1], int64, int64)", **BARE)
-    def admit(t, new, n_new):  # type: ignore[no-untyped-def]
-        """Sort `n_new` spikes at an address in among those that wait; there is room for them."""
-        n_keys, at_key, poured = t[T.N_KEYS], t[T.AT_KEY], t[T.STEP] - t[T.LAG]
-        keys, fresh = view(t[T.SCALARS], t[T.ROOM_KEYS], np.int64), view(new, n_new, np.int64)
-        if at_key:
-            for i in range(at_key, n_keys):
-                keys[i - at_key] = keys[i]
-            n_keys, at_key = n_keys - at_key, 0
-        for j in range(n_new):
-            spike = fresh[j]
-            if (spike >> 32) < poured:
-                t[T.LATE] += 1
-                if t[T.REMEMBERS]:
-                    spike = poured << 32 | (spike & 0xFFFFFFFF)
-            i = n_keys
-            while i > 0 and keys[i - 1] > spike:
-                keys[i] = keys[i - 1]
-                i -= 1
-            keys[i] = spike
-            n_keys += 1
-        t[T.N_KEYS], t[T.AT_KEY] = n_keys, at_key
 
-    @njit("void(int64[::1], int64)", **BARE)
-    def admit_samples(t, n_new):  # type: ignore[no-untyped-def]
-        """The same of the samples that are new; equal keys in the order in which they came."""
-        n, at = t[T.N_SAMPLES], t[T.AT_SAMPLE]
-        poured, room = t[T.STEP] - t[T.LAG_MV], t[T.ROOM_SAMPLES]
-        keys, mv = view(t[T.SCALARS + 15], room, np.int64), view(t[T.SCALARS + 16], room, np.float64)
-        new, new_mv = view(t[T.NEW_MV_KEYS], n_new, np.int64), view(t[T.NEW_MV], n_new, np.float64)
-        for i in range(at, n):
-            keys[i - at], mv[i - at] = keys[i], mv[i]
-        n -= at
-        for j in range(n_new):
-            t[T.LATE] += (new[j] >> 32) < poured
-            i = n
-            while i > 0 and keys[i - 1] > new[j]:
-                keys[i], mv[i] = keys[i - 1], mv[i - 1]
-                i -= 1
-            keys[i], mv[i] = new[j], new_mv[j]
-            n += 1
-        t[T.N_SAMPLES], t[T.AT_SAMPLE] = n, 0
+# -- inputs -------------------------------------------------------------------------------------------
 
-    @njit("void(int64[::1], int64, int64, int64, int64)", **BARE)
-    def duty(t, to, new, n_new, look_to):  # type: ignore[no-untyped-def]
-        """See `kernel.layout`: DUTY."""
-        k, n_out, n_mv = t[T.STEP], 0, 0
-        if n_new:
-            admit(t, new, n_new)
-        if to > k:
-            advance(t, t[T.SCALARS + T.BUFFER], k, to, 0, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
-            n_out, n_mv = t[T.N_OUT], t[T.N_MV]
-            t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN] = to, t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN]
-            t[T.AT_SAMPLE] = t[T.RUN_AT_SAMPLE]
-            t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
-        if look_to > to:
-            copy(t, T.BUFFER, T.SPARE)
-            at_key, at_plan, at_sample = t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE]
-            advance(t, t[T.SCALARS + T.SPARE], to, look_to, 1, at_key, at_plan, at_sample, n_out, n_mv)
-            t[T.ACTS] = t[T.N_OUT] + t[T.N_MV] - n_out - n_mv
-            t[T.LOOK_OUT], t[T.LOOK_MV] = t[T.N_OUT], t[T.N_MV]
-        t[T.N_OUT], t[T.N_MV] = n_out, n_mv
 
-    @njit("int64(int64[::1], int64)", **BARE)
-    def still(t, k):  # type: ignore[no-untyped-def]
-        """0: the copy at step k is no fixed point, and stands there yet. 1: it is. 2: it was not, and has
-        made a step."""
-        K, potential, n = t[T.N_NEURONS], t[T.POTENTIAL], state_size(t) + t[T.N_OWNED]
-        spare, scratch = (
-            view(t[T.SCALARS + T.SPARE], n, np.float64),
-            view(t[T.SCALARS + T.SCRATCH], n, np.float64),
-        )
-        end = (t[T.N_STATES] + t[T.SLOTS] * t[T.N_RECEPTORS]) * K
-        for i in range(t[T.N_STATES] * K, end):
-            if spare[i] != 0.0:
-                return 0
-        delta, watched = (
-            view(t[T.SCALARS + 4], K, np.float64),
-            view(t[T.SCALARS + 22], t[T.N_WATCHED], np.int32),
-        )
-        zero = view(t[T.SCALARS + 23], K, np.float64)
-        for w in range(t[T.N_WATCHED]):
-            i = watched[w]
-            if abs(spare[potential * K + i] + zero[i] - spare[end + 2 * K + i]) > delta[i]:
-                return 0
-        if t[T.N_GAPS] and not held(t, view(t[T.SCALARS + T.SPARE] + 8 * end, n - end, np.float64), k):
-            return 0
-        copy(t, T.SPARE, T.SCRATCH)
-        advance(t, t[T.SCALARS + T.SPARE], k, k + 1, 1, t[T.N_KEYS], t[T.N_PLAN], t[T.N_SAMPLES], 0, 0)
-        if t[T.N_OUT] or t[T.N_MV]:
-            return 2
-        for i in range(n):
-            if scratch[i] != spare[i]:
-                return 2
-        return 1
+@part(void)
+def admit(t, new, n_new):  # type: ignore[no-untyped-def]
+    """Let n_new spikes, keys at an address, wait in order with the others; there is room for twice as many.
 
-    @njit("int64(int64[::1], int64, int64)", **BARE)
-    def commit(t, to, at_most):  # type: ignore[no-untyped-def]
-        t[T.N_OUT] = t[T.N_MV] = 0
-        if to <= t[T.STEP]:
-            return 1
-        if t[T.AHEAD] == to:
-            take_ahead(t)
-            return 1
-        if t[T.REST_AT] >= 0 and to >= t[T.REST_AT]:
-            copy(t, T.SPARE, T.BUFFER)
-            t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN] = t[T.REST_AT], t[T.N_KEYS], t[T.N_PLAN]
-            t[T.AT_SAMPLE] = t[T.N_SAMPLES]
-            t[T.DELIVERIES] += t[T.REST_DELIVERIES]
-            t[T.AHEAD] = t[T.REST_AT] = -1
-            t[T.RESTING] = 1
-        if t[T.RESTING]:
-            first = first_effect(t)
-            if to <= first:
-                t[T.STEP] = to
-                return 1
-            t[T.STEP], t[T.RESTING] = max(t[T.STEP], first), 0
-        k = t[T.STEP]
-        to = min(to, k + at_most)
-        if to - k > t[T.OUT_STEPS]:
-            return 0
-        t[T.AHEAD] = t[T.REST_AT] = -1
-        advance(t, t[T.SCALARS + T.BUFFER], k, to, 0, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
-        t[T.STEP], t[T.AT_KEY], t[T.AT_PLAN] = to, t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN]
-        t[T.AT_SAMPLE] = t[T.RUN_AT_SAMPLE]
-        t[T.DELIVERIES] += t[T.RUN_DELIVERIES]
-        return 1
-
-    @njit("void(int64[::1], int64, int64, int64)", **BARE)
-    def look(t, again, through, limit):  # type: ignore[no-untyped-def]
-        t[T.ACTS], t[T.AHEAD] = 0, -1
-        if t[T.REST_AT] >= 0:
-            t[T.NEAREST] = NEVER
-            return
-        k0 = t[T.STEP]
-        if t[T.RESTING]:
-            k0 = max(k0, first_effect(t))
-            if k0 == NEVER:
-                t[T.NEAREST] = NEVER
-                return
-        end = max(min(max(k0, through) + t[T.LOOK_LENGTH], limit), k0 + 1)
-        copy(t, T.BUFFER, T.SPARE)
-        at_key, at_plan, at_sample = t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE]
-        advance(t, t[T.SCALARS + T.SPARE], k0, end, 1, at_key, at_plan, at_sample, 0, 0)
-        last = t[T.LAST]
-        t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
-        t[T.ACTS], t[T.NEAREST] = t[T.LOOK_OUT] + t[T.LOOK_MV], last
-        if t[T.ACTS]:
-            t[T.AHEAD] = -1 if t[T.FEEDS_ITSELF] else last
-            return
-        t[T.NEAREST], t[T.REST_DELIVERIES] = last + 1, t[T.RUN_DELIVERIES]
-        over = again and t[T.RESTFUL] and used_up(t, t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN], t[T.RUN_AT_SAMPLE])
-        if over and still(t, last) == 1:
-            t[T.REST_AT], t[T.NEAREST] = last, NEVER
-
-    @njit("void(int64[::1], int64)", **BARE)
-    def seen(t, now):  # type: ignore[no-untyped-def]
-        """What a look of `react` that met ACTS emissions, or none, comes to; what was committed before it is
-        put out with it."""
-        found, last = t[T.ACTS], t[T.LAST]
-        t[T.NEAREST] = last + (found == 0)
-        t[T.REST_AT] = -1
-        if found and last <= now:
-            t[T.AHEAD] = last
-            take_ahead(t)
-            t[T.ACTS] = T.TAKEN
-        elif found and t[T.N_OUT] + t[T.N_MV] == 0:
-            t[T.AHEAD] = last
-
-    @njit("void(int64[::1], int64, int64)", **BARE)
-    def look_on(t, now, limit):  # type: ignore[no-untyped-def]
-        """What comes after an emission; mostly a neuron that came from rest goes back there soon."""
-        k = t[T.STEP]
-        end = max(min(max(k, now) + max(t[T.LOOK_LENGTH], T.SHORTEST_LOOK), limit), k + 1)
-        soon, spare = min(k + T.SHORTEST_LOOK, end), t[T.SCALARS + T.SPARE]
-        copy(t, T.BUFFER, T.SPARE)
-        t[T.AHEAD] = -1
-        advance(t, spare, k, soon, 1, t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE], 0, 0)
-        at_key, at_plan, at_sample = t[T.RUN_AT_KEY], t[T.RUN_AT_PLAN], t[T.RUN_AT_SAMPLE]
-        delivered = t[T.RUN_DELIVERIES]
-        if not (t[T.N_OUT] or t[T.N_MV]):
-            k, found = soon, 0
-            if t[T.RESTFUL] and used_up(t, at_key, at_plan, at_sample):
-                found = still(t, soon)
-                k += found == 2
-            if found == 1:
-                t[T.REST_AT], t[T.REST_DELIVERIES], t[T.NEAREST] = soon, delivered, NEVER
-                t[T.ACTS] = t[T.N_OUT] = t[T.N_MV] = 0
-                return
-            if k < end and not (found == 2 and (t[T.N_OUT] or t[T.N_MV])):
-                advance(t, spare, k, end, 1, at_key, at_plan, at_sample, 0, 0)
-                t[T.RUN_DELIVERIES] += delivered
-            else:
-                t[T.RUN_DELIVERIES] = delivered
-        t[T.ACTS] = t[T.N_OUT] + t[T.N_MV]
-        t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
-        seen(t, now)
-
-    @njit("int64(int64[::1], int64, int64, int64)", **BARE)
-    def react(t, to, now, limit):  # type: ignore[no-untyped-def]
-        n_new, n_mv, k = t[T.N_NEW], t[T.N_NEW_MV], t[T.STEP]
-        if n_new + n_mv == 0:
-            look_on(t, now, limit)
-            return 1
-        new, rest, awake = t[T.SCALARS + T.NEW], k if t[T.RESTING] else t[T.REST_AT], 0
-        to = max(to, k)
-        if rest >= 0:
-            # Nothing happens between the rest and the first effect of what is new. The committed state
-            # stays where it is until something is emitted: an earlier input may still come.
-            first = NEVER
-            for key in view(new, n_new, np.int64):
-                first = min(first, (key >> 32) + t[T.LAG])
-            for key in view(t[T.NEW_MV_KEYS], n_mv, np.int64):
-                first = min(first, (key >> 32) + t[T.LAG_MV])
-            if first >= rest:
-                awake, to = 1, min(first, first_effect(t)) if t[T.RESTING] else first
-            elif t[T.RESTING]:
-                return 0
-        if t[T.N_KEYS] + n_new > t[T.ROOM_KEYS] or t[T.N_SAMPLES] + n_mv > t[T.ROOM_SAMPLES]:
-            return 0
-        if not awake and to - k >= t[T.OUT_STEPS]:
-            return 0
-        t[T.LOOK_LENGTH] = max(t[T.LOOK_LENGTH] // 2, T.SHORTEST_LOOK)
-        end = max(min(max(to, now) + t[T.LOOK_LENGTH], limit), to + 1)
-        n_old, n_old_mv = t[T.N_KEYS] - t[T.AT_KEY], t[T.N_SAMPLES] - t[T.AT_SAMPLE]
-        t[T.ACTS], t[T.AHEAD], t[T.N_NEW], t[T.N_NEW_MV] = 0, -1, 0, 0
-        if n_mv:
-            admit_samples(t, n_mv)
-        if awake:
-            if n_new:
-                admit(t, new, n_new)
-            # At rest the committed state has all that waits before it; the copy that came to rest has none.
-            at_key, at_plan, at_sample = t[T.AT_KEY], t[T.AT_PLAN], t[T.AT_SAMPLE]
-            if t[T.RESTING]:
-                copy(t, T.BUFFER, T.SPARE)
-                t[T.REST_DELIVERIES] = 0
-            else:
-                at_key, at_plan, at_sample = at_key + n_old, t[T.N_PLAN], at_sample + n_old_mv
-            advance(t, t[T.SCALARS + T.SPARE], to, end, 1, at_key, at_plan, at_sample, 0, 0)
-            t[T.RUN_DELIVERIES] += t[T.REST_DELIVERIES]
-            t[T.ACTS] = t[T.N_OUT] + t[T.N_MV]
-            t[T.LOOK_OUT], t[T.LOOK_MV], t[T.N_OUT], t[T.N_MV] = t[T.N_OUT], t[T.N_MV], 0, 0
+    One that should already have been poured is late: it acts in the next update and is counted. Where
+    synapses have memory, how far each delay has got among the keys follows from the step; so it is stamped
+    anew.
+    """
+    t.ahead = t.rest_at = -1
+    keys, fresh = carray(t.keys, t.room_keys), view(new, n_new, np.int64)
+    poured, n_old, at_key = t.step - t.lag, t.n_keys - t.at_key, t.at_key
+    if at_key:
+        for i in range(n_old):
+            keys[i] = keys[at_key + i]
+    behind = t.room_keys - n_new  # sorted there, then merged from the back
+    for j in range(n_new):
+        spike = fresh[j]
+        if (spike >> 32) < poured:
+            t.late += 1
+            if t.memory:
+                spike = poured << 32 | (spike & 0xFFFFFFFF)
+        i = behind + j
+        while i > behind and keys[i - 1] > spike:
+            keys[i] = keys[i - 1]
+            i -= 1
+        keys[i] = spike
+    t.n_keys, t.at_key = n_old + n_new, 0
+    i, j = n_old - 1, t.room_keys - 1
+    for to in range(n_old + n_new - 1, -1, -1):
+        if j < behind:
+            break
+        if i >= 0 and keys[i] > keys[j]:
+            keys[to] = keys[i]
+            i -= 1
         else:
-            duty(t, to, new, n_new, end)
-        seen(t, now)
-        return 1
+            keys[to] = keys[j]
+            j -= 1
 
-    @njit("int64(int64[::1], int64, int64)", **BARE)
-    def due(t, now, limit):  # type: ignore[no-untyped-def]
-        if t[T.AHEAD] < 0:
+
+@part(void)
+def admit_samples(t, new, new_mv, n_new):  # type: ignore[no-untyped-def]
+    """The same of n_new samples, keys and mV at addresses; equal keys stay in the order in which they
+    came."""
+    t.ahead = t.rest_at = -1
+    n, at, poured = t.n_samples - t.at_sample, t.at_sample, t.step - t.lag_mv
+    keys, mv = carray(t.sample_keys, t.room_samples), carray(t.sample_mv, t.room_samples)
+    fresh, fresh_mv = view(new, n_new, np.int64), view(new_mv, n_new, np.float64)
+    if at:
+        for i in range(n):
+            keys[i], mv[i] = keys[at + i], mv[at + i]
+    for j in range(n_new):
+        t.late += (fresh[j] >> 32) < poured
+        i = n + j
+        while i > 0 and keys[i - 1] > fresh[j]:
+            keys[i], mv[i] = keys[i - 1], mv[i - 1]
+            i -= 1
+        keys[i], mv[i] = fresh[j], fresh_mv[j]
+    t.n_samples, t.at_sample = n + n_new, 0
+
+
+# -- time ---------------------------------------------------------------------------------------------
+
+
+@part(int64)
+def commit(t, to):  # type: ignore[no-untyped-def]
+    """Commit up to step `to`, over a rest if there is one; what is put out acts on neurons here on the way.
+
+    0: there was no room for more. What has been put out must be taken, then commit again.
+    """
+    t.n_out = t.n_mv = 0
+    if to <= t.step:
+        return 1
+    if t.ahead == to:
+        take_ahead(t)
+        return 1
+    if t.rest_at >= 0 and to >= t.rest_at:
+        copy(t, address(t.spare), address(t.buffer))
+        t.step, t.at_key, t.at_plan, t.at_sample = t.rest_at, t.n_keys, t.n_plan, t.n_samples
+        t.deliveries += t.rest_deliveries
+        t.ahead = t.rest_at = -1
+        t.resting = 1
+    if t.resting:
+        first = next_effect(t)
+        t.step = max(t.step, min(first, to))
+        if to <= first:
+            return 1
+        t.resting = 0
+    t.ahead = t.rest_at = -1
+    left = t.out_steps - 2  # of the two, one is for a look, one for `Core.potential_mv`
+    while t.step < to and not t.failed:
+        n = min(to - t.step, t.at_most, left)
+        most = n * t.n_neurons * t.most_per_step
+        if n <= 0 or (t.own_spikes and t.n_keys - t.at_key + 2 * most > t.room_keys):
             return 0
-        t[T.ACTS], t[T.NEAREST] = 1, t[T.AHEAD]
-        t[T.N_OUT] = t[T.N_MV] = 0
-        if t[T.AHEAD] <= min(now, limit):
-            t[T.LOOK_LENGTH] = looked_farther(t[T.LOOK_LENGTH])
-            take_ahead(t)
-            t[T.ACTS] = T.TAKEN
-        return 1
+        if t.own_samples and t.n_samples - t.at_sample + n * t.n_watched > t.room_samples:
+            return 0
+        left -= n
+        n_out, n_mv = t.n_out, t.n_mv
+        run_state(t, address(t.buffer), t.step, t.step + n, 0, t.at_key, t.at_plan, t.at_sample, n_out, n_mv)
+        stand(t, t.step + n)
+        if t.own_spikes and t.n_out > n_out:
+            admit(t, address(t.out) + 8 * n_out, t.n_out - n_out)
+        if t.own_samples and t.n_mv > n_mv:
+            admit_samples(t, address(t.out_sample) + 8 * n_mv, address(t.out_mv) + 8 * n_mv, t.n_mv - n_mv)
+    return 1
 
-    return {"duty": duty, "still": still, "commit": commit, "look": look, "react": react, "due": due}
+
+@part(int64)
+def fixed_point(t, k):  # type: ignore[no-untyped-def]
+    """Whether the copy, which stands at step k with nothing waiting, is a fixed point of the update: bit for
+    bit, then it may stand for every later step.
+
+    0: no, and it stands there yet. 1: yes. 2: no, and it has made a step, which is noted as part of the look.
+    """
+    K, n, n_out, n_mv, delivered = t.n_neurons, t.state_size, t.n_out, t.n_mv, t.run_deliveries
+    spare = carray(t.spare, n)
+    for i in range(t.ring_at // 8, t.electrode_at // 8):
+        if spare[i] != 0.0:
+            return 0
+    delta, watched, zero = carray(t.delta, K), carray(t.watched, t.n_watched), carray(t.zero, K)
+    for w in range(t.n_watched):
+        i = watched[w]
+        if abs(spare[t.potential * K + i] + zero[i] - spare[t.sent_mv_at // 8 + i]) > delta[i]:
+            return 0
+    if t.n_gaps and not level(t, address(t.spare), k):
+        return 0
+    copy(t, address(t.spare), address(t.scratch))
+    run_state(t, address(t.spare), k, k + 1, 1, t.n_keys, t.n_plan, t.n_samples, n_out, n_mv)
+    t.run_deliveries += delivered
+    book_look(t, n_out, n_mv)
+    if t.acts:
+        return 2
+    scratch = carray(t.scratch, n)
+    for i in range(n):
+        if scratch[i] != spare[i]:
+            return 2
+    return 1
+
+
+@part(void)
+def search(t, again, through, limit):  # type: ignore[no-untyped-def]
+    """Run the copy from the committed state on, past step `through`, no farther than `limit`; `nearest` and
+    `acts` tell what it met. `again`: nothing arrived since the last look, so ask whether it has come to
+    rest."""
+    t.acts, t.ahead = 0, -1
+    if t.rest_at >= 0:
+        t.nearest = NEVER
+        return
+    begin = t.step
+    if t.resting:
+        begin = max(begin, next_effect(t))
+        if begin == NEVER:
+            t.nearest = NEVER
+            return
+    end = max(min(max(begin, through) + t.look_length, limit), begin + 1)
+    copy(t, address(t.buffer), address(t.spare))
+    run_ahead(t, begin, end, t.at_key, t.at_plan, t.at_sample)
+    if t.acts:
+        return
+    rest_at, delivered = t.last, t.run_deliveries
+    over = again and t.restful and used_up(t, t.run_at_key, t.run_at_plan, t.run_at_sample)
+    if over and fixed_point(t, rest_at) == 1:
+        t.rest_at, t.rest_deliveries, t.nearest = rest_at, delivered, NEVER
+
+
+@part(void)
+def look(t, again, through, limit):  # type: ignore[no-untyped-def]
+    """Look ahead, `look_length` steps or, where nothing arrived since the last look (`again`), farther:
+    `search`."""
+    t.look_length = next_length(t.look_length, again == 0, T.SHORTEST_LOOK)
+    t.acts, t.nearest = 0, t.step + 1
+    if t.looks_ahead:
+        search(t, again, through, limit)
+
+
+@part(int64)
+def duty(t, to, new, n_new, news):  # type: ignore[no-untyped-def]
+    """Admit n_new spikes, keys at an address, commit up to step `to`, and look ahead. `news`: bits, `NEWS`
+    where anything arrived, and `CONTINUED`. 0: as `commit`; go on with it then.
+
+    Where inputs came often of late the look is left out: the next duty comes before it could tell anything.
+    """
+    if not news & T.CONTINUED:
+        length = next_length(t.look_length, news, 0)
+        if n_new > T.FEW_SPIKES:
+            for key in view(new, n_new, np.int64):
+                t.far = max(t.far, key >> 32)
+        if t.far - to > T.FAR_DELAYS * (t.lag + 1):
+            # Sources have run ahead: what is known of the time to come is worth looking at.
+            length = max(length, min(t.far - to, T.FARTHEST_LOOK))
+        elif t.far and not news and t.owner:
+            # All that was told is over, and a neuron that answers what it is told has come to rest.
+            length = min(length, T.FIRST_LOOK)
+        t.look_length = length
+        if n_new:
+            asleep = min(to, earliest(NEVER, new, n_new, t.lag))
+            if 0 <= t.rest_at <= asleep:
+                commit(t, asleep)
+            admit(t, new, n_new)
+    if not commit(t, to):
+        return 0
+    t.acts, t.nearest = 0, t.step + 1
+    if t.looks_ahead and (t.look_length or t.resting):
+        search(t, not news & T.NEWS, 0, t.limit)
+    return 1
+
+
+@part(void)
+def look_after_act(t, now):  # type: ignore[no-untyped-def]
+    """As `search`, past step `now`, after an emission: mostly a neuron that came from rest goes back there
+    soon."""
+    begin = t.step
+    end = max(min(max(begin, now) + max(t.look_length, T.SHORTEST_LOOK), t.limit), begin + 1)
+    soon = min(begin + T.SHORTEST_LOOK, end)
+    copy(t, address(t.buffer), address(t.spare))
+    run_ahead(t, begin, soon, t.at_key, t.at_plan, t.at_sample)
+    if t.acts:
+        return
+    at_key, at_plan, at_sample, delivered = t.run_at_key, t.run_at_plan, t.run_at_sample, t.run_deliveries
+    if t.restful and used_up(t, at_key, at_plan, at_sample):
+        found = fixed_point(t, soon)
+        if found == 1:
+            t.rest_at, t.rest_deliveries, t.nearest = soon, delivered, NEVER
+            return
+        soon += found == 2
+    if soon < end and not t.acts:
+        run_ahead(t, soon, end, at_key, at_plan, at_sample)
+        t.run_deliveries += delivered
+
+
+@part(int64)
+def react(t, to, now):  # type: ignore[no-untyped-def]
+    """Admit what was received, commit up to step `to`, look ahead, and if that meets something due by step
+    `now` commit it too: `acts` is TAKEN then. Where nothing was received: what comes after an emission.
+
+    0: nothing was done, for it takes more than one call.
+    """
+    n_new, n_mv, k = t.n_new, t.n_new_mv, t.step
+    if n_new + n_mv == 0:
+        look_after_act(t, now)
+        take_due(t, now)
+        return 1
+    new, new_mv, awake = address(t.new), address(t.new_mv_keys), 0
+    rest = k if t.resting else t.rest_at
+    to = max(to, k)
+    if rest >= 0:
+        # Nothing happens between the rest and the first effect of what is new. The committed state
+        # stays where it is until something is emitted: an earlier input may still come.
+        first = earliest(earliest(NEVER, new, n_new, t.lag), new_mv, n_mv, t.lag_mv)
+        if first >= rest:
+            awake, to = 1, min(first, next_effect(t)) if t.resting else first
+        elif t.resting:
+            return 0
+    n_old, n_old_mv = t.n_keys - t.at_key, t.n_samples - t.at_sample
+    if n_old + 2 * n_new > t.room_keys or n_old_mv + n_mv > t.room_samples:
+        return 0
+    if not awake and to - k > t.out_steps - 2:
+        return 0
+    t.look_length = next_length(t.look_length, 1, T.SHORTEST_LOOK)
+    if n_mv:
+        admit_samples(t, new_mv, address(t.new_mv), n_mv)
+    if n_new:
+        admit(t, new, n_new)
+    t.n_new = t.n_new_mv = 0
+    if awake:
+        # At rest the committed state has all that waits before it; the copy that came to rest has none.
+        at_key, at_plan, at_sample = t.at_key, t.at_plan, t.at_sample
+        if t.resting:
+            copy(t, address(t.buffer), address(t.spare))
+            t.rest_deliveries = 0
+        else:
+            at_key, at_plan, at_sample = at_key + n_old, t.n_plan, at_sample + n_old_mv
+        end = max(min(max(to, now) + t.look_length, t.limit), to + 1)
+        run_ahead(t, to, end, at_key, at_plan, at_sample)
+        t.run_deliveries += t.rest_deliveries
+    else:
+        commit(t, to)
+        search(t, 0, now, t.limit)
+    take_due(t, now)
+    return 1
+
+
+@part(int64)
+def due(t, now):  # type: ignore[no-untyped-def]
+    """Commit what the last look met, if it is due by step `now`; `acts` is TAKEN then. 0: it met nothing."""
+    if t.ahead < 0:
+        return 0
+    t.acts, t.nearest = 1, t.ahead
+    t.n_out = t.n_mv = 0
+    if t.nearest <= min(now, t.limit):
+        t.look_length = next_length(t.look_length, 0, 0)
+    take_due(t, min(now, t.limit))
+    return 1
+
+
+@part(void)
+def foresee(t, state, to):  # type: ignore[no-untyped-def]
+    """Run a copy of the committed state, at an address, up to step `to` or its first emission, but no
+    farther than LONGEST_LOOK; what the last look met holds on."""
+    begin = max(t.step, next_effect(t)) if t.resting else t.step
+    if to <= begin:
+        return
+    n_out, n_mv, last, delivered = t.n_out, t.n_mv, t.last, t.run_deliveries
+    at_key, at_plan, at_sample = t.run_at_key, t.run_at_plan, t.run_at_sample
+    base, base_mv = max(n_out, t.look_out), max(n_mv, t.look_mv)  # what is put out comes behind all that
+    end = min(to, begin + T.LONGEST_LOOK)
+    run_state(t, state, begin, end, 1, t.at_key, t.at_plan, t.at_sample, base, base_mv)
+    t.n_out, t.n_mv, t.last, t.run_deliveries = n_out, n_mv, last, delivered
+    t.run_at_key, t.run_at_plan, t.run_at_sample = at_key, at_plan, at_sample
+
+
+@part(void)
+def settle(t, state, k, drift):  # type: ignore[no-untyped-def]
+    """Tell the synapses of the state at an address what they can know of at step k, and if `drift` bring
+    their weights to then."""
+    here, none = t.table, 0
+    places = here + T.RESULT_AT, here + T.RAISED_AT
+    if model_run(t.model, *places, here, T.MODEL_SETTLE, state, k, drift, none, none, none, none, none, none):
+        t.failed = T.RAISED

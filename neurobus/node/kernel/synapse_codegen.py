@@ -1,9 +1,9 @@
 """The kernel's part for synapses with memory: written for a model and a set of synapse types, then compiled.
 
-It works on `StatefulSynapses`: `integers` (array 32 of the table), `constants` (33), and, in the state,
-behind all that every neuron has, weights, states of synapses, and what each site remembers: its traces, and a
-ring of the neuron's last spikes with the traces right after each. A synapse knows how many of these spikes it
-was told (`seen`); it is told the others when it needs to know, or when the ring must make room.
+It works on `StatefulSynapses`: `integers`, `constants`, and, in the state, behind all that every neuron has,
+weights, states of synapses, and what each site remembers: its traces, and a ring of the neuron's last spikes
+with the traces right after each. A synapse knows how many of these spikes it was told (`seen`); it is told
+the others when it needs to know, or when the ring must make room.
 """
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import carray, njit  # type: ignore[attr-defined]
 
 from neurobus.loading import load_synapse
 from neurobus.model import Model, Synapse
 from neurobus.node.kernel import layout as T
-from neurobus.stateful_synapses import HEAD, modulators_of
+from neurobus.node.kernel.memory import address, view, view2
+from neurobus.stateful_synapses import ACTED, CURSORS_AT, DELAYS_AT, HEAD, SIZES, modulators_of
 
-_SIZES = """
-    at = t[T.SCALARS + 32]
-    own_i = view(at, HEAD, np.int64)
-    n_synapses, n_z, n_sites, n_g, n_history = own_i[0], own_i[1], own_i[2], own_i[3], own_i[4]
-    n_delays, n_c, n_rows, longest, n_seen = own_i[5], own_i[6], own_i[7], own_i[8], own_i[9]
-    K = t[T.N_NEURONS]
-    delays = view(at + 8 * own_i[12], n_delays, np.int64)
-    cursor = view(at + 8 * own_i[13], n_delays, np.int64)
+_SIZES = (
+    """
+    at = address(t.own_integers)
+    own_i = carray(t.own_integers, HEAD)
 """
+    + "".join(f"    {name} = own_i[{place}]\n" for place, name in enumerate(SIZES))
+    + """
+    K = t.n_neurons
+    delays = view(at + 8 * own_i[DELAYS_AT], n_delays, np.int64)
+    cursor = view(at + 8 * own_i[CURSORS_AT], n_delays, np.int64)
+"""
+)
 _WIRING = (
     _SIZES
     + """
@@ -49,8 +53,8 @@ _STATE = """
     w, z = view(own, n_synapses, np.float64), view2(own + 8 * n_synapses, n_z, n_synapses, np.float64)
 """
 _SITES = """
-    tic, h = view(t[T.SCALARS + 33], 2, np.float64)[0], view(t[T.SCALARS + 33], 2, np.float64)[1]
-    site_c = view2(t[T.SCALARS + 33] + 16, n_sites, n_c, np.float64)
+    tic, h = carray(t.own_constants, 2)[0], carray(t.own_constants, 2)[1]
+    site_c = view2(address(t.own_constants) + 16, n_sites, n_c, np.float64)
     b = own + 8 * (1 + n_z) * n_synapses
     seen = view(b, n_seen, np.float64)
     b += 8 * n_seen
@@ -65,9 +69,9 @@ _BEGIN = f"""
 def begin(t, k, at_key):
     '''Find how far each delay has got among the keys; returns the first update in which one is due.'''
 {_SIZES}
-    n_keys = t[T.N_KEYS]
-    keys = view(t[T.SCALARS], n_keys, np.int64)
-    own_i[11] = 0
+    n_keys = t.n_keys
+    keys = carray(t.keys, n_keys)
+    own_i[ACTED] = 0
     due = 1 << 40
     for m in range(n_delays):
         q = at_key
@@ -82,20 +86,20 @@ def begin(t, k, at_key):
 def rest_of_keys(t):
     '''Tell the first key that some delay still waits with; returns how many synapses acted.'''
 {_SIZES}
-    at_key = t[T.N_KEYS]
+    at_key = t.n_keys
     for m in range(n_delays):
         at_key = min(at_key, cursor[m])
-    t[T.RUN_AT_KEY] = at_key
-    return own_i[11]
+    t.run_at_key = at_key
+    return own_i[ACTED]
 """
 _ACT = f"""
 def act(t, own, x_at, state, k):
     '''All that is due in update k; returns the next update in which anything is.'''
 {_WIRING}{_STATE}{{sites}}
-    n_keys, n_rec = t[T.N_KEYS], t[T.N_RECEPTORS]
-    keys = view(t[T.SCALARS], n_keys, np.int64)
-    s = view2(state, t[T.N_STATES], K, np.float64)
-    c = view2(t[T.SCALARS + 3], t[T.N_CONSTANTS], K, np.float64)
+    n_keys, n_rec = t.n_keys, t.n_receptors
+    keys = carray(t.keys, n_keys)
+    s = view2(state, t.n_states, K, np.float64)
+    c = carray(t.constants, (t.n_constants, K))
     x = view2(x_at, n_rec, K, np.float64)
     due = 1 << 40
     for m in range(n_delays):
@@ -118,7 +122,7 @@ def act(t, own, x_at, state, k):
                 j = entry[lo]
                 i = neuron[j]
                 lo += 1
-                own_i[11] += 1
+                own_i[ACTED] += 1
 {{arrive}}
             q += 1
         cursor[m] = q
@@ -163,13 +167,20 @@ def fire(t, own, i, k):
 """
 
 
-def compiled(name: str, model: type[Model], synapses: tuple[str, ...], jitted: Callable[..., Any],
-             view: Any, view2: Any) -> dict[str, Any]:  # fmt: skip
-    """`begin`, `act`, `owned_step`, `fire`, `settle`, `rest_of_keys`: None what is not needed.
-
-    `jitted`, `view`, `view2`: the forge's.
-    """
-    scope: dict[str, Any] = {"np": np, "T": T, "HEAD": HEAD, "view": view, "view2": view2}
+def compiled(
+    name: str, model: type[Model], synapses: tuple[str, ...], jitted: Callable[..., Any]
+) -> dict[str, Any]:
+    """`begin`, `act`, `owned_step`, `fire`, `settle`, `rest_of_keys`: None what is not needed. `jitted`: of
+    `codegen`, which imports this module."""
+    scope: dict[str, Any] = {
+        "np": np,
+        "T": T,
+        "carray": carray,
+        "address": address,
+        "view": view,
+        "view2": view2,
+    }
+    scope |= {"HEAD": HEAD, "ACTED": ACTED, "DELAYS_AT": DELAYS_AT, "CURSORS_AT": CURSORS_AT}
     scope |= dict.fromkeys(("begin", "act", "owned_step", "fire", "settle", "rest_of_keys"))
     if model.arrive is None and not synapses:
         return scope
@@ -303,7 +314,7 @@ def _fired(n: int, kind: type[Synapse]) -> str:
             q -= 1
         told[site] = q
         if last - q >= n_history - 1:
-            t[T.FAILED] = T.TOO_MANY
+            t.failed = T.TOO_MANY
     times[site, last & (n_history - 1)] = k
     now = view(past + 8 * n_g * (last & (n_history - 1)), n_g, np.float64)
     for q in range(n_g):
