@@ -21,6 +21,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from neurobus.wire import message
+
 ROOT = Path(__file__).parent.parent
 LIBRARIES = sysconfig.get_path("purelib")
 SETTLE_S = 5.0
@@ -116,6 +118,19 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(runtime)
     if left:
         pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def sound_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever packs a control or report that its receivers would drop fails here, at the sender."""
+    pack = message.pack
+
+    def checked(said: message.Message) -> bytes:
+        data = pack(said)
+        (message.control if isinstance(said, message.ControlMessage) else message.report)(data)
+        return data
+
+    monkeypatch.setattr(message, "pack", checked)
 
 
 def _hangs_up() -> None:

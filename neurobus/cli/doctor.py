@@ -115,7 +115,7 @@ def _bus() -> Finding:
     """Start a hub, say hello, hear it come back."""
     from neurobus.bus.peer import Endpoints, Peer
     from neurobus.cluster import folder as folders
-    from neurobus.log.stage import hub_process
+    from neurobus.log.replay_bus import hub_process
 
     try:
         folder = folders.create("doctor")

@@ -14,7 +14,7 @@ from neurobus.bus.peer import Peer
 from neurobus.cli.clusters import chosen, started
 from neurobus.cli.common import cluster_option, json_option, print_rows
 from neurobus.cluster.folder import Manifest
-from neurobus.cluster.observer import POKE_LEAD_NS
+from neurobus.cluster.observer import stamped
 from neurobus.errors import InputError, RunError
 from neurobus.events import Stimulus
 from neurobus.wire import bus as wire
@@ -91,12 +91,8 @@ def _weight(manifest: Manifest, name: str, written: str | None) -> float:
 
 def _push(peer: Peer, manifest: Manifest, pushes: list[tuple[str, float]], origin: str) -> list[Stimulus]:
     """Send them, and hear each on the bus, stamped with the model time at which it acts."""
-    t_ns = -1
-    if manifest.clock == "wall":
-        assert manifest.t0_ns is not None
-        t_ns = max(0, time.monotonic_ns() - manifest.t0_ns + POKE_LEAD_NS) // manifest.dt_ns * manifest.dt_ns
     for name, weight in pushes:
-        peer.send(wire.encode(Stimulus(name, t_ns, weight, origin)))
+        peer.send(wire.encode(stamped(manifest, name, weight, origin)))
     heard: list[Stimulus] = []
     give_up = time.monotonic() + PATIENCE_S
     while len(heard) < len(pushes):

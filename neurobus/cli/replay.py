@@ -29,7 +29,7 @@ from neurobus.log.names import select
 from neurobus.log.place import kept
 from neurobus.log.player import Player, Stamp, as_recorded, at_once, now_of_wall
 from neurobus.log.replay import Schedule, confined
-from neurobus.log.stage import Audience, own_bus
+from neurobus.log.replay_bus import Audience, own_bus
 from neurobus.words import counted
 
 BAR = 30

@@ -18,8 +18,14 @@ from neurobus.wire.message import Control
 ASK_S = 0.25
 REPORTS_PER_S = 600
 """A question wakes every process of the run, so a large run is asked less often."""
-POKE_LEAD_NS = 5_000_000
-"""Under the wall clock a poke is stamped this far ahead, to be in time."""
+
+
+def stamped(manifest: folders.Manifest, neuron: str, weight: float, origin: str) -> Stimulus:
+    """A poke of now, in the neuron's own weight unit."""
+    t_ns = wire.AT_ONCE
+    if manifest.clock == "wall" and manifest.t0_ns is not None:
+        t_ns = wire.stamp(time.monotonic_ns(), manifest.t0_ns, manifest.dt_ns)
+    return Stimulus(neuron, t_ns, weight, origin)
 
 
 class LiveObserver(Observer):
@@ -71,11 +77,7 @@ class LiveObserver(Observer):
 
     def poke(self, neuron: str, weight: float) -> None:
         """Give a neuron a push, in its own weight unit."""
-        t_ns = -1
-        if self.manifest.clock == "wall" and self.manifest.t0_ns is not None:
-            t_ns = max(0, time.monotonic_ns() - self.manifest.t0_ns + POKE_LEAD_NS)
-            t_ns -= t_ns % self.manifest.dt_ns
-        self._peer.send(wire.encode(Stimulus(neuron, t_ns, weight, "top")))
+        self._peer.send(wire.encode(stamped(self.manifest, neuron, weight, "top")))
 
     def running(self) -> bool:
         """Whether the cluster still runs; picks up what its manifest says by now: that it has started, who

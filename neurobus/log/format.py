@@ -309,6 +309,12 @@ class Potentials:
         v_mv = self.v_mv[chosen] if self.v_mv.size else self.v_mv  # spikes have none
         return Potentials(self.t[chosen], self.i[chosen], v_mv, self.receipt[chosen])
 
+    def followed_by(self, other: Potentials) -> Potentials:
+        columns = (
+            np.append(getattr(self, name), getattr(other, name)) for name in ("t", "i", "v_mv", "receipt")
+        )
+        return Potentials(*columns)
+
 
 def no_samples() -> Potentials:
     return Potentials(np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0), np.empty(0, np.int64))
@@ -372,7 +378,7 @@ class Log:
 
     `complete`: closed cleanly, nothing missing. Where it is False, `problems` says in words what is lost.
     `recovered`: the file is sound, but made of what could be read of one that was not.
-    `held`, `held_weights`: of a part of a log, what was told last before it, and holds in it.
+    `initial_samples`, `initial_weights`: of a part of a log, what was told last before it, and holds in it.
     """
 
     path: Path
@@ -388,8 +394,8 @@ class Log:
     complete: bool
     problems: list[str]
     recovered: bool = False
-    held: Potentials = field(default_factory=no_samples)
-    held_weights: Weights = field(default_factory=no_weights)
+    initial_samples: Potentials = field(default_factory=no_samples)
+    initial_weights: Weights = field(default_factory=no_weights)
 
 
 def pack(fields: dict[str, Any]) -> bytes:

@@ -48,7 +48,7 @@ def only(log: Log, names: Iterable[str]) -> Log:
         ),
         spikes_t=log.spikes_t[spikes], spikes_i=new[log.spikes_i[spikes]].astype(np.uint32),
         receipt=log.receipt[spikes],
-        samples=samples_of(log.samples), held=samples_of(log.held),
-        weights=weights_of(log.weights), held_weights=weights_of(log.held_weights),
+        samples=samples_of(log.samples), initial_samples=samples_of(log.initial_samples),
+        weights=weights_of(log.weights), initial_weights=weights_of(log.initial_weights),
         stimuli=[entry for entry in log.stimuli if entry.item.neuron in ids],
     )  # fmt: skip

@@ -24,8 +24,6 @@ READY_NS = 2_000_000
 BEGIN_NS = 20_000_000
 """From `play` to the begin: the first deadline is met like any other."""
 TICK_NS = 100_000_000
-LEAD_NS = 5_000_000
-"""On a wall-clock cluster what is played is stamped so much ahead of its publishing, to be in time."""
 ERRORS_KEPT = 1_000_000
 
 Event = Spikes | Samples | Stimulus
@@ -41,12 +39,12 @@ def as_recorded(t_ns: int, due_ns: int) -> int:
 
 def now_of_wall(t0_ns: int, dt_ns: int) -> Stamp:
     """Stamp on a wall-clock cluster: its model time when the event is due, and a lead, on its grid."""
-    return lambda t_ns, due_ns: (due_ns - t0_ns + LEAD_NS) // dt_ns * dt_ns
+    return lambda t_ns, due_ns: wire.stamp(due_ns, t0_ns, dt_ns)
 
 
 def at_once(t_ns: int, due_ns: int) -> int:
     """Stamp of a stimulus for a conductor, which knows best."""
-    return -1
+    return wire.AT_ONCE
 
 
 class Player:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurobus.errors import InputError, one_line
-from neurobus.log.format import Floats, Int64s, Log, Weights, joined
+from neurobus.log.format import Floats, Int64s, Log, Weights
 from neurobus.log.info import listened_from_ns
+from neurobus.log.initial import all_potentials, all_weights
 from neurobus.picture import COLOURS, FAINT, GREY, INK, MARK, STYLE, blank, require_suffix, save
 from neurobus.words import counted
 
@@ -51,7 +52,7 @@ def plot(log: Log, out: str | Path, title: str | None = None, start_ns: int = 0,
         raise InputError(f"nothing to draw from {window[0] / 1e6:g} ms to {window[1] / 1e6:g} ms")
     scale, unit = (1e6, "ms") if window[1] - window[0] <= 2_000_000_000 else (1e9, "s")
     traces = _traces(log)
-    weighed = bool(log.weights.t.size or log.held_weights.t.size)
+    weighed = bool(log.weights.t.size or log.initial_weights.t.size)
     heights = [rows.height, 1.1, *[0.62] * len(traces), *[1.8] * weighed]
     with matplotlib.rc_context(STYLE):
         figure = blank(9.6, sum(heights) + 1.4)
@@ -272,7 +273,7 @@ def _rate(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, in
 
 def _traces(log: Log) -> list[int]:
     """The neurons whose potentials are drawn: all that have samples, or those with the most."""
-    index, count = np.unique(np.append(log.samples.i, log.held.i), return_counts=True)
+    index, count = np.unique(all_potentials(log).i, return_counts=True)
     if index.size > MOST_TRACES:
         most = np.argsort(-count, kind="stable")[:MOST_TRACES]
         index = np.sort(index[most[count[most] >= LEAST_SAMPLES]])
@@ -282,10 +283,10 @@ def _traces(log: Log) -> list[int]:
 
 def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
     """A receiver holds the last value, also what was told before the window, and so does the picture."""
-    before, told = log.held.only(log.held.i == index), log.samples.only(log.samples.i == index)
+    known = all_potentials(log)
+    known = known.only(known.i == index)
     colour = rows.colour(int(rows.group_of[index]))
-    t, v_mv = np.append(before.t, told.t), np.append(before.v_mv, told.v_mv)
-    t, v_mv = np.append(t, max(window[1], t[-1])), np.append(v_mv, v_mv[-1])
+    t, v_mv = np.append(known.t, max(window[1], known.t[-1])), np.append(known.v_mv, known.v_mv[-1])
     axis.step(t / scale, np.where(np.isfinite(v_mv), v_mv, np.nan), where="post", color=colour, linewidth=0.8)
     axis.annotate(log.header.ids[index], (0, 1), (4, -2), xycoords="axes fraction", va="top", color=colour,
                   textcoords="offset points", fontsize=8.5, fontweight="bold")  # fmt: skip
@@ -297,7 +298,7 @@ def _potential(axis: Axes, log: Log, index: int, rows: _Rows, scale: float, wind
 def _weights(axis: Axes, log: Log, rows: _Rows, scale: float, window: tuple[int, int]) -> None:
     """Each weight against time in the colour of its neuron, or where there are many, how they spread:
     the share of synapses by weight at each time, and their quartiles."""
-    told = joined([log.held_weights, log.weights])
+    told = all_weights(log)
     told = told.only(np.isfinite(told.weight))
     synapses, number = told.synapses()
     axis.set_ylabel("weight")

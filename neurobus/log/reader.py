@@ -28,7 +28,7 @@ from neurobus.log.format import (
     no_weights,
 )  # fmt: skip
 from neurobus.log.guests import declared
-from neurobus.log.held import last_samples, last_weights
+from neurobus.log.initial import last_samples, last_weights
 from neurobus.log.messages import Columns, parse
 from neurobus.log.records import MESSAGE, LogFile
 
@@ -36,7 +36,7 @@ from neurobus.log.records import MESSAGE, LogFile
 def read(path: str | Path, start_ns: int | None = None, end_ns: int | None = None) -> Log:
     """The log at `path`, or its part with start_ns <= t < end_ns of model time.
 
-    A part has in `held` and `held_weights` what was told last before it, with the times of that.
+    A part has in `initial_samples` and `initial_weights` the last before it, with their times.
     A cut or damaged log gives what can be read, with `complete` False and `problems` in words.
     Raises `InputError` where there is no log, or none whose header is whole.
     """
@@ -53,8 +53,8 @@ def read(path: str | Path, start_ns: int | None = None, end_ns: int | None = Non
     header, end = declared(file.header(), found[EVENTS]), file.end()
     window = _Window(start_ns, end_ns, len(header.ids), file.problems)
     spikes, _ = window.columns(found[SPIKES])
-    samples, held = window.columns(found[SAMPLES])
-    weights, held_weights = window.weights(found[WEIGHTS])
+    samples, initial_samples = window.columns(found[SAMPLES])
+    weights, initial_weights = window.weights(found[WEIGHTS])
     stimuli, events = window.entries(found[STIMULI]), window.entries(found[EVENTS])
     known = set(header.ids)
     named = [entry for entry in stimuli if entry.item.neuron in known]
@@ -67,7 +67,8 @@ def read(path: str | Path, start_ns: int | None = None, end_ns: int | None = Non
         samples=samples, weights=weights, stimuli=named, events=events,
         end_ns=end.end_ns if end else max(times, default=0),
         complete=not file.problems, problems=file.problems,
-        recovered=bool(end and end.recovered), held=held, held_weights=held_weights,
+        recovered=bool(end and end.recovered), initial_samples=initial_samples,
+        initial_weights=initial_weights,
     )  # fmt: skip
 
 

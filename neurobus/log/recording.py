@@ -14,8 +14,8 @@ from typing import Any
 from neurobus.cluster.options import ObserverContext
 from neurobus.errors import NeurobusError
 from neurobus.events import Stimulus
+from neurobus.log.collector import Collector
 from neurobus.log.format import Header, LogError, LogEvent
-from neurobus.log.recorder import Collector
 from neurobus.log.writer import LogWriter
 from neurobus.observer import LOOK_S, Observer, serve_program
 from neurobus.wire import bus as wire

@@ -11,7 +11,7 @@ import numpy as np
 from neurobus.errors import InputError
 from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.log.format import Log, Potentials, no_samples
-from neurobus.log.held import last_samples
+from neurobus.log.initial import last_samples
 from neurobus.log.names import select
 
 
@@ -20,7 +20,7 @@ def confined(log: Log, spikes: Container[str], stimuli: Container[str]) -> Log:
     mine = np.array([id in spikes for id in log.header.ids], bool)[log.spikes_i]
     return replace(
         log, spikes_t=log.spikes_t[mine], spikes_i=log.spikes_i[mine], receipt=log.receipt[mine],
-        samples=no_samples(), held=no_samples(),
+        samples=no_samples(), initial_samples=no_samples(),
         stimuli=[entry for entry in log.stimuli if entry.item.neuron in stimuli],
     )  # fmt: skip
 
@@ -29,13 +29,12 @@ SPIKE, SAMPLE = -2, -1
 """What an item of a schedule is; from 0 on, the number of a stimulus."""
 
 
-def _held(log: Log, start_ns: int) -> Potentials:
+def _initial(log: Log, start_ns: int) -> Potentials:
     """The potentials that hold at `start_ns`, of neurons that tell none at that very time."""
     told = last_samples(log.samples, start_ns)
-    early = log.held.only(~np.isin(log.held.i, told.i))
-    held = Potentials(np.append(early.t, told.t), np.append(early.i, told.i),
-                      np.append(early.v_mv, told.v_mv), np.append(early.receipt, told.receipt))  # fmt: skip
-    return held.only(~np.isin(held.i, log.samples.i[log.samples.t == start_ns]))
+    early = log.initial_samples.only(~np.isin(log.initial_samples.i, told.i))
+    initial = early.followed_by(told)
+    return initial.only(~np.isin(initial.i, log.samples.i[log.samples.t == start_ns]))
 
 
 class Schedule:
@@ -60,20 +59,20 @@ class Schedule:
             raise InputError(f"nothing to replay {window}; the log ends at {log.end_ns / 1e6:g} ms")
         self.rate, self.loop, self.epoch = rate, loop, epoch
         self.ids = log.header.ids
-        held = _held(log, start_ns)
+        initial = _initial(log, start_ns)
         chosen = np.ones(len(self.ids), bool) if only is None else select(log.header, only)
         at = {id: index for index, id in enumerate(self.ids)}
         self._stimuli = [entry for entry in log.stimuli if entry.item.neuron in at]
         n_spikes, n_samples, n_stimuli = (
             log.spikes_t.size,
-            held.t.size + log.samples.t.size,
+            initial.t.size + log.samples.t.size,
             len(self._stimuli),
         )
-        t = np.concatenate([log.spikes_t, np.full(held.t.size, start_ns), log.samples.t,
+        t = np.concatenate([log.spikes_t, np.full(initial.t.size, start_ns), log.samples.t,
                             np.array([s.t_ns for s in self._stimuli], np.int64)])  # fmt: skip
-        i = np.concatenate([log.spikes_i, held.i, log.samples.i,
+        i = np.concatenate([log.spikes_i, initial.i, log.samples.i,
                             np.array([at[s.item.neuron] for s in self._stimuli], np.uint32)])  # fmt: skip
-        v = np.concatenate([np.zeros(n_spikes), held.v_mv, log.samples.v_mv, np.zeros(n_stimuli)])
+        v = np.concatenate([np.zeros(n_spikes), initial.v_mv, log.samples.v_mv, np.zeros(n_stimuli)])
         number = np.concatenate([np.full(n_spikes, SPIKE), np.full(n_samples, SAMPLE), np.arange(n_stimuli)])
         kept = np.flatnonzero(chosen[i] & (t >= start_ns) & (t < self.end_ns))
         order = kept[np.argsort(t[kept], kind="stable")]

@@ -59,6 +59,11 @@ Event = Spikes | Samples | Stimulus | Control | Report | Led
 NEVER = LONGEST_RUN
 """A step that no run reaches."""
 
+AT_ONCE = -1
+"""The time of a poke that the conductor is to stamp."""
+LEAD_NS = 5_000_000
+"""Under the wall clock what is sent now is stamped so far ahead, to be in time."""
+
 EPOCH_BITS, COUNT_MASK = 32, 0xFFFFFFFF
 MOST_EPOCHS = (1 << 64 - EPOCH_BITS) - 1
 """The number of a duty holds no more."""
@@ -178,6 +183,11 @@ def answered(answer: Answer) -> bytes:
     if sample_keys:
         return b"".join((head, keys, *map(pack, (sample_seq, sample_keys, sample_mv))))
     return head + keys + _ANSWER_PLAIN.pack(0xCF, sample_seq, _NONE * 2)
+
+
+def stamp(now_ns: int, t0_ns: int, dt_ns: int) -> int:
+    """The model time of what is sent now under the wall clock, on the grid. `now_ns`, `t0_ns`: host clock."""
+    return max(0, now_ns - t0_ns + LEAD_NS) // dt_ns * dt_ns
 
 
 def topic(kind: bytes, name: str) -> bytes:

@@ -17,7 +17,7 @@ from neurobus.bus.peer import Peer
 from neurobus.events import Samples, Spikes
 from neurobus.log.player import Player
 from neurobus.log.replay import Schedule
-from neurobus.log.stage import own_bus
+from neurobus.log.replay_bus import own_bus
 from neurobus.wire import bus as wire
 from tests.bench.cluster import ROOT, program, run, started
 from tests.bench.figure import Figure, in_turn, spread

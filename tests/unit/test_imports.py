@@ -44,7 +44,7 @@ PURE = {"errors", "bounds", "versions", "grid", "exact", "streams", "units", "wo
         "node.lease_steps", "node.shadow", "node.cut", "bus.schedule", "bus.rounds",
         "cluster.policy", "cluster.build", "cluster.resume", "cluster.live", "cluster.raster",
         "log.diff", "log.replay",
-        "log.recorder", "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
+        "log.collector", "bridge.session", "bridge.transport", "bridge.clocksync", "bridge.image",
         "bridge.attachment", "bridge.board_events", "bridge.figures", "bridge.handover",
         "bridge.input_queue", "bridge.lease",
         "bridge.mirror", "bridge.pace", "bridge.replica", "bridge.stepped_pace", "bridge.wall_pace",

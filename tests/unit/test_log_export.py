@@ -315,6 +315,6 @@ def test_a_part_is_drawn_with_what_holds_in_it(tmp_path: Path) -> None:
     path = writer.close(end_ns=10 * MS)
     part = read(path, 5 * MS)
     assert (part.samples.t.size, part.weights.t.size) == (0, 0)
-    assert (part.held.t.tolist(), part.held_weights.weight.tolist()) == ([2 * MS], [1.5])
+    assert (part.initial_samples.t.tolist(), part.initial_weights.weight.tolist()) == ([2 * MS], [1.5])
     text = plot(part, tmp_path / "part.svg", "$\\frac{$", 5 * MS).read_text()
     assert "mV" in text and "weight" in text and "frac" in text

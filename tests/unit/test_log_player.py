@@ -9,7 +9,7 @@ import pytest
 
 from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.log import Header, Log, LogWriter, read
-from neurobus.log.player import LEAD_NS, Player, Stamp, as_recorded, at_once, now_of_wall
+from neurobus.log.player import Player, Stamp, as_recorded, at_once, now_of_wall
 from neurobus.log.replay import Schedule, confined
 from neurobus.wire import bus as wire
 from neurobus.wire.bus import Event
@@ -98,7 +98,7 @@ def test_on_a_wall_clock_it_stamps_what_is_due_with_the_time_there(
     player = player_of(made, Schedule(log, ["a"], rate=2), bus, now_of_wall(t0_ns, dt_ns))
     player.play()
     times = [t for event in bus.events if isinstance(event, Spikes) for t in event.t_ns]
-    exact = [player.begin_ns + due - t0_ns + LEAD_NS for due in (5 * MS // 2, 25 * MS // 2)]
+    exact = [player.begin_ns + due - t0_ns + wire.LEAD_NS for due in (5 * MS // 2, 25 * MS // 2)]
     assert all(t % dt_ns == 0 and 0 <= due - t < dt_ns for t, due in zip(times, exact, strict=True))
 
 
@@ -118,7 +118,9 @@ def test_a_step_on_a_wall_clock_happens_now(log: Log, bus: Bus, made: list[Playe
     for _ in range(2):
         time.sleep(0.01)
         player.step()
-    stamps = [(event.t_ns[0], at - t0_ns + LEAD_NS) for at, event in bus.sent if isinstance(event, Spikes)]
+    stamps = [
+        (event.t_ns[0], at - t0_ns + wire.LEAD_NS) for at, event in bus.sent if isinstance(event, Spikes)
+    ]
     assert all(0 <= now - t < 1000 * MS for t, now in stamps) and stamps[1][0] - stamps[0][0] > 9 * MS
 
 

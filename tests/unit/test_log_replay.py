@@ -130,7 +130,8 @@ def test_a_part_begins_with_the_potentials_that_hold(log: Log) -> None:
 
 def test_a_part_read_from_the_file_knows_what_held_before_it(log: Log) -> None:
     part = read(log.path, 18 * MS, 30 * MS)
-    assert (part.held.t.tolist(), part.held.v_mv.tolist(), part.samples.t.size) == ([15 * MS], [-65.0], 0)
+    before = part.initial_samples
+    assert (before.t.tolist(), before.v_mv.tolist(), part.samples.t.size) == ([15 * MS], [-65.0], 0)
     assert Schedule(part, start_ns=18 * MS).take(0) == [Samples("b", 0, 0, [18 * MS], [-65.0])]
     whole = read(log.path)
-    assert whole.held.t.size == 0 == whole.held_weights.t.size
+    assert whole.initial_samples.t.size == 0 == whole.initial_weights.t.size

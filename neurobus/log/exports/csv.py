@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neurobus.log.format import Int64s, Log
-from neurobus.log.held import told_potentials, told_weights
+from neurobus.log.initial import all_potentials, all_weights
 
 
 def write(log: Log, out: Path) -> list[Path]:
@@ -17,11 +17,11 @@ def write(log: Log, out: Path) -> list[Path]:
     ids = log.header.ids
     _rows(out, ("time_ms", "id"), zip(_decimals(log.spikes_t), (ids[i] for i in log.spikes_i), strict=True))
     written = [out]
-    if (told := told_potentials(log)).t.size:
+    if (told := all_potentials(log)).t.size:
         written.append(out.with_suffix(".potentials.csv"))
         rows = zip(_decimals(told.t), (ids[i] for i in told.i), map(repr, told.v_mv.tolist()), strict=True)
         _rows(written[-1], ("time_ms", "id", "potential_mV"), rows)
-    if told_weights(log).t.size:
+    if all_weights(log).t.size:
         written.append(out.with_suffix(".weights.csv"))
         write_weights(log, written[-1])
     return written
@@ -29,7 +29,7 @@ def write(log: Log, out: Path) -> list[Path]:
 
 def write_weights(log: Log, out: Path) -> None:
     """Columns time_ms, pre, post, weight (unit of the neuron post), in the order of `Weights`."""
-    ids, told = log.header.ids, told_weights(log)
+    ids, told = log.header.ids, all_weights(log)
     ends = ([ids[i] for i in column] for column in (told.pre, told.post))
     columns = ("time_ms", "pre", "post", "weight")
     _rows(out, columns, zip(_decimals(told.t), *ends, map(repr, told.weight.tolist()), strict=True))

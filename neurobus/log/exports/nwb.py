@@ -9,7 +9,7 @@ import numpy as np
 
 from neurobus.errors import InputError
 from neurobus.log.format import Log
-from neurobus.log.held import told_potentials, told_weights
+from neurobus.log.initial import all_potentials, all_weights
 
 
 def write(log: Log, out: Path) -> list[Path]:
@@ -35,14 +35,14 @@ def write(log: Log, out: Path) -> list[Path]:
     seconds = log.spikes_t[order] / 1e9
     for index, id in enumerate(header.ids):
         file.add_unit(spike_times=seconds[bounds[index] : bounds[index + 1]], neuron=id)
-    told = told_potentials(log)
+    told = all_potentials(log)
     for index in np.unique(told.i):
         mine = told.only(told.i == index)
         file.add_acquisition(TimeSeries(
             name=header.ids[index], data=mine.v_mv, unit="volts", conversion=1e-3, timestamps=mine.t / 1e9,
             description=f"membrane potential of {header.ids[index]} as it was told; it holds until the next",
         ))  # fmt: skip
-    if (weights := told_weights(log)).t.size:
+    if (weights := all_weights(log)).t.size:
         columns = {
             "time": ("s of model time", weights.t / 1e9),
             "pre": ("id of the presynaptic neuron", [header.ids[i] for i in weights.pre]),

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from neurobus.log.format import Log, Potentials
-from neurobus.log.held import told_potentials, told_weights
+from neurobus.log.initial import all_potentials, all_weights
 
 SONATA_POPULATION = "default"
 MOST_VALUES = 10_000_000
@@ -39,13 +39,13 @@ def write(log: Log, out: Path) -> list[Path]:
         nodes.create_dataset("node_group_id", data=np.zeros(n, np.uint64))
         nodes.create_dataset("node_group_index", data=np.arange(n, dtype=np.uint64))
         nodes.create_dataset("0/id", data=log.header.ids, dtype=h5py.string_dtype())
-        if (told := told_potentials(log)).t.size:
+        if (told := all_potentials(log)).t.size:
             _report(file.create_group(f"report/{SONATA_POPULATION}"), log, told)
             exact = file.create_group(f"potentials/{SONATA_POPULATION}")
             exact.create_dataset("timestamps", data=told.t / 1e6).attrs["units"] = "ms"
             exact.create_dataset("node_ids", data=told.i.astype(np.uint64))
             exact.create_dataset("data", data=told.v_mv).attrs["units"] = "mV"
-        if (weights := told_weights(log)).t.size:
+        if (weights := all_weights(log)).t.size:
             group = file.create_group(f"weights/{SONATA_POPULATION}")
             group.create_dataset("timestamps", data=weights.t / 1e6).attrs["units"] = "ms"
             group.create_dataset("source_node_id", data=weights.pre.astype(np.uint64))

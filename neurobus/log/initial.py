@@ -26,13 +26,11 @@ def last_weights(weights: Weights, before_ns: int | None) -> Weights:
     return last.only(np.lexsort((last.pre, last.post)))
 
 
-def told_potentials(log: Log) -> Potentials:
+def all_potentials(log: Log) -> Potentials:
     """What was told last before a part, with the times of that, and what was told in it."""
-    held, told = log.held, log.samples
-    return Potentials(np.append(held.t, told.t), np.append(held.i, told.i), np.append(held.v_mv, told.v_mv),
-                      np.append(held.receipt, told.receipt))  # fmt: skip
+    return log.initial_samples.followed_by(log.samples)
 
 
-def told_weights(log: Log) -> Weights:
+def all_weights(log: Log) -> Weights:
     """Likewise."""
-    return joined([log.held_weights, log.weights])
+    return joined([log.initial_weights, log.weights])

@@ -8,11 +8,11 @@ import pytest
 
 from neurobus.events import Samples, Spikes, Stimulus
 from neurobus.log import Entry, Header, Log, LogWriter, read, recover
+from neurobus.log.collector import BATCH, HOLD_NS, Collector
 from neurobus.log.format import Damaged, LogEvent
 from neurobus.log.guests import declared
 from neurobus.log.info import describe
 from neurobus.log.names import only
-from neurobus.log.recorder import BATCH, HOLD_NS, Collector
 from neurobus.wire import verbs
 from neurobus.wire.bus import Malformed
 from neurobus.wire.message import Control, Report
