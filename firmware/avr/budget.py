@@ -61,6 +61,8 @@ def functions(listing: str, flash: int) -> dict[str, Function]:
         elif operation in ("rcall", "call"):
             if operands.startswith(".+0"):
                 here.own += 2
+            elif to == name and behind:
+                here.own += RETURN  # libgcc enters a part of its own function; that part calls nobody
             else:
                 here.calls.add(to)
         elif operation in ("icall", "eicall"):

@@ -21,6 +21,7 @@ from neurobus.errors import InputError, RunError
 from neurobus.wire.mcus import MCUS
 
 STRIPS = ("ws2811", "ws2812", "ws2813", "ws2815", "ws2818")
+NEURONS = ", ".join(f"{kind} for {' and '.join(chip.takes)}" for kind, chip in CHIPS.items())
 LOOK_S = 0.2
 FIRST_SERIAL = 0x51B00000
 """Of the first simulated board; so one is known again when it is plugged in again."""
@@ -35,7 +36,7 @@ FIRST_SERIAL = 0x51B00000
     "--led", "chip", type=click.Choice(STRIPS), default="ws2812", help="The strip. Default: ws2812."
 )
 @click.option("--chip", "neuron", type=click.Choice(list(CHIPS)), default="lif",
-              help="The neuron: lif for nodes.chip and nodes.lif, race for nodes.race.")  # fmt: skip
+              help=f"The neuron: {NEURONS}.")  # fmt: skip
 @click.option("--leds", type=click.IntRange(0, 60), default=8, help="LEDs on it. Default: 8.")
 @click.option("--elf", type=click.Path(path_type=Path), help="Another firmware than that of 'make firmware'.")
 @click.option(

@@ -62,6 +62,11 @@ def test_pushes_frames_and_calls_are_counted() -> None:
     assert budget.deepest(found, "main") == (1 + 2 + 13 + 2 + 1, ("main", "framed", "leaf"))
 
 
+def test_a_part_of_a_function_that_it_calls_itself_is_no_recursion() -> None:
+    listing = "00000000 <main>:\n   0:\t00 d0       \trcall\t.+2       \t; 0x4 <main+0x4>\n"
+    assert budget.deepest(budget.functions(listing, 8192), "main") == (2, ("main",))
+
+
 def test_recursion_and_pointers_have_no_bound() -> None:
     again = "00000000 <main>:\n   0:\t00 d0       \trcall\t.-2       \t; 0x0 <main>\n"
     with pytest.raises(SystemExit, match="recursion has no bound: main → main"):
