@@ -17,6 +17,7 @@ import psutil
 from neurobus.bridge import client
 from neurobus.cluster import folder as folders
 from neurobus.errors import NeurobusError
+from neurobus.wire import verbs
 from tests.firmware.boards import board
 from tests.helpers import ended, run_table, spikes_in, table, until
 from tests.rig import Rig
@@ -65,7 +66,7 @@ def misfortunes(cables: int, seed: Any) -> dict[str, int]:
                 manifest = until(lambda: _started(run.pid), PATIENCE_S, "the start of the run")
                 with client.connected(manifest, start=True) as bridge:
                     asked = [
-                        bridge.begin("attach", port=port, neuron=neuron, baud=500_000, lag_ms=None)
+                        bridge.begin(verbs.Attach(port=port, neuron=neuron, baud=500_000))
                         for port, neuron in zip(rig.ports, ("m", "k"), strict=True)
                     ]
                     bridge.all(asked, PATIENCE_S)
@@ -84,7 +85,7 @@ def misfortunes(cables: int, seed: Any) -> dict[str, int]:
                             f"the boards to own their neurons after {what}",
                         )
                         time.sleep(r.uniform(0, 0.3))
-                    boards = bridge.end(bridge.begin("boards"))["boards"]
+                    boards = bridge.end(bridge.begin(verbs.ListBoards())).boards or []
             time.sleep(0.5)
             run.send_signal(signal.SIGINT)
             out, err = run.communicate(timeout=PATIENCE_S)
@@ -140,7 +141,7 @@ def _bridges(name: str) -> list[psutil.Process]:
 def _all_own(bridge: client.Client, pulled: int, seen: list[dict[str, Any]]) -> bool:
     """Again, after so many cables pulled. `seen` becomes what the bridge says of its boards."""
     try:
-        seen[:] = boards = bridge.end(bridge.begin("boards"))["boards"]
+        seen[:] = boards = bridge.end(bridge.begin(verbs.ListBoards())).boards or []
     except NeurobusError:
         return False
     told = sum(b["unplugged"] for b in boards)

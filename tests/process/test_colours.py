@@ -12,6 +12,7 @@ from neurobus import led
 from neurobus.bridge import client
 from neurobus.events import Led
 from neurobus.wire import bus as wire
+from neurobus.wire import verbs
 from tests.helpers import run_table, table
 from tests.process.table import Simulated
 
@@ -82,15 +83,15 @@ def test_the_colours_on_the_bus_are_those_on_the_pin(config, launch, attach, tab
         usual = set(watch.bus)
         with client.connected(cluster.manifest) as bridge:
             for n in range(12):
-                bridge.end(bridge.begin("palette", colours=PALETTES[n % 3]))
+                bridge.end(bridge.begin(verbs.SetPalette(colours=PALETTES[n % 3])))
                 if n % 3 == 0:
                     boards.press()
                 watch.look(0.2 + 0.013 * n)
-            bridge.end(bridge.begin("identify", seconds=1))
+            bridge.end(bridge.begin(verbs.Identify(seconds=1)))
             before = len(watch.bus)
             watch.look(2.0)
             watch.look(begun + 10.5 - time.monotonic())
-            bridge.end(bridge.begin("palette", colours=PALETTES[0]))
+            bridge.end(bridge.begin(verbs.SetPalette(colours=PALETTES[0])))
             give_up = time.monotonic() + 20
             while not watch.rests(PALETTES[0][0]) and time.monotonic() < give_up:
                 watch.look(0.1)
