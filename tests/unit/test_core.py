@@ -18,6 +18,7 @@ from neurobus.node.source_core import SourceCore
 from neurobus.placement import place
 from neurobus.wire.bus import NEVER
 from tests.helpers import Ensemble, cores_of, in_order, lock_step, net, run_table, same, table
+from tests.naive import naive_keys
 
 STEPS = 600
 
@@ -26,7 +27,7 @@ STEPS = 600
 
 
 @st.composite
-def networks(draw: st.DrawFn):
+def networks(draw: st.DrawFn, electrical: bool = True):
     """Small lively networks of both models, and pokes into them as (step, neuron, weight)."""
     n_exp, n_delta = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     shortest = draw(st.sampled_from(["0.1 ms", "0.5 ms", "1 ms", "1.5 ms"]))
@@ -58,7 +59,9 @@ def networks(draw: st.DrawFn):
     for pre, post, w in (("e", "e", f"{weight} pA"), ("e", "d", "2 mV"), ("d", "e", f"-{weight} pA")):
         rule = {"rule": "fixed_probability", "probability": 0.6, "allow_self": "true"}
         optional.append(table("synapses", pre=pre, post=post, weight=w, delay=delay, **rule))
-    tables += [text for text in optional if draw(st.booleans())]
+    tables += [
+        text for text in optional if draw(st.booleans()) and (electrical or "[[electrical]]" not in text)
+    ]
     poke = st.tuples(
         st.integers(0, STEPS - 1), st.sampled_from(["e.0", "d.0"]), st.sampled_from([3e3, 20, -50])
     )
@@ -75,6 +78,18 @@ def test_any_packing_gives_the_same_spikes(drawn, seed):
         for poke in pokes:
             ensemble.poke(*poke)
         assert same(ensemble.run(STEPS).emission, expected)
+
+
+@settings(max_examples=12, deadline=None)
+@given(networks(electrical=False), st.sampled_from([1, 3]))
+def test_spikes_are_those_of_every_update_of_every_neuron_in_plain_python(drawn, per_process):
+    network, pokes = drawn
+    expected = naive_keys(network, STEPS, pokes)
+    assert lock_step(network, STEPS, pokes).keys.tolist() == expected
+    ensemble = Ensemble(network, per_process)
+    for poke in pokes:
+        ensemble.poke(*poke)
+    assert ensemble.run(STEPS).emission.keys.tolist() == expected
 
 
 def test_the_networks_above_are_lively():

@@ -21,159 +21,92 @@ NUMBER = None
 addresses of arrays, and their kind is the type of the elements."""
 I64, I32, U8, U64, F64 = np.int64, np.int32, np.uint8, np.uint64, np.float64
 
-_COMMITTED = dict(
-    step=NUMBER,  # up to here all is emitted, and cannot be taken back
-    n_keys=NUMBER,  # spikes that wait …
-    at_key=NUMBER,  # … and how far they are used: the place of the first that is not
-    at_plan=NUMBER,
-    at_sample=NUMBER,
-    deliveries=NUMBER,  # synapses at which a spike has acted
-    late=NUMBER,  # spikes, samples and pokes that came after the update in which they should have acted
+_NUMBERS = (
+    # the committed state
+    "step",  # up to here all is emitted, and cannot be taken back
+    "n_keys n_samples n_plan",  # spikes, samples, and planned inputs (changes of current, pokes) that wait
+    "at_key at_sample at_plan",  # how far they are used: the place of the first that is not
+    "deliveries late",  # synapses at which a spike has acted; inputs that came after they should have acted
+    # the last run
+    "last n_out n_mv",  # where it ended; spikes and samples put out and not yet taken
+    "run_at_key run_at_sample run_at_plan run_deliveries",
+    # sizes
+    "n_neurons n_states n_receptors n_constants n_noisy",  # noisy: all neurons or 0
+    "n_synapses n_gaps n_sources n_watched",  # without memory; junctions and graded synapses; neurons of the
+    # whole network; neurons here whose potential is published
+    "slots state_size n_own",  # of the input ring, a power of two; numbers of a state; values of `own_line`
+    "room_keys room_samples out_steps",  # room for what waits, and for what so many updates put out
+    "most_per_step",  # spikes of one neuron in one update
+    # what does not change
+    "potential",  # which variable of the model is the membrane potential
+    "interval",  # steps between two samples of one neuron, at least
+    "lag lag_mv",  # a spike is poured in update stamp + lag, the smallest delay - 1; a sample likewise
+    "memory owner",  # 1: there are synapses with memory; the model owns its synapses
+    "restful looks_ahead",  # 1: without input it may come to rest; it looks ahead
+    "own_spikes own_samples",  # 1: what is put out here acts here
+    "at_most",  # steps to be committed at a time: after so many, what is put out here may act here
+    # the time to come
+    "acts nearest",  # emissions at step `nearest`; 0: nothing is emitted before it; TAKEN: it is committed
+    "look_out look_mv",  # spikes and samples in `out`, those of the look included
+    "look_length far",  # steps; the latest stamp of a stimulus that was told ahead
+    "ahead",  # the copy stands at an emission in this step, which can be committed as it is; or -1
+    "rest_at rest_deliveries",  # the copy stands at rest from this step on, or -1; so many came on the way
+    "resting",  # 1: the committed state is at rest until what waits acts
+    "limit",  # nobody wants to know of what lies beyond this step
+    # duties and answers
+    "duty_number epoch",  # of the last duty carried out; of what is sent
+    "seq sample_seq spikes_sent samples_sent",  # spikes and samples sent in this epoch; by compiled code
+    "longest_duty",  # bytes of a frame that compiled code may take for a duty; 0: none
+    "duty_topic duty_head",  # address of the topic of duties, and its length
+    "answer answer_head room_answer",  # address of a frame that begins with its topic; its length; spikes
+    # the bus
+    "receive data send",  # addresses of zmq_msg_recv, zmq_msg_data, zmq_send
+    "message dendrites axon",  # of a zmq_msg_t, and of the sockets
+    "clock poll waiting",  # of clock_gettime, of ppoll, of a timespec and two pollfds
+    "frame size",  # the frame received last: address, bytes
+    "t0_ns dt_ns grace",  # step 0 by the clock on the wall; a step; steps to stay behind the present
+    "n_new n_new_mv room_new room_new_mv",  # spikes and samples received and not yet admitted; room for them
+    "slot_mask axon_head voice_head",  # of the hash table of streams; lengths of the topics of what is sent
+    # the call
+    "table model",  # addresses of this table, and of the model's own code
+    "result raised",  # numba's convention: what a function hands back, and what it raised
+    "served failed",  # what an operation hands back; 0, RAISED or TOO_MANY
 )
-_RUN = dict(
-    last=NUMBER,  # the step where the last run ended
-    n_out=NUMBER,  # spikes put out and not yet taken, in `out`
-    n_mv=NUMBER,  # samples likewise, in `out_sample` and `out_mv`
-    run_at_key=NUMBER,  # how far the last run used the queues
-    run_at_plan=NUMBER,
-    run_at_sample=NUMBER,
-    run_deliveries=NUMBER,
-)
-_SIZES = dict(
-    n_neurons=NUMBER,
-    n_states=NUMBER,  # variables of the model
-    n_receptors=NUMBER,
-    slots=NUMBER,  # of the input ring, a power of two
-    n_gaps=NUMBER,  # junctions and graded synapses, by their end here
-    potential=NUMBER,  # which variable is the membrane potential
-    n_synapses=NUMBER,  # without memory
-    n_sources=NUMBER,  # neurons of the whole network
-    n_watched=NUMBER,  # neurons here whose potential is published
-    n_noisy=NUMBER,  # neurons here with background noise: all or 0
-    interval=NUMBER,  # steps between two samples of one neuron, at least
-    lag=NUMBER,  # a spike is poured in update stamp + lag: the smallest delay - 1
-    lag_mv=NUMBER,  # a sample acts in update stamp + lag_mv
-    room_keys=NUMBER,
-    n_constants=NUMBER,
-    n_plan=NUMBER,  # planned inputs: changes of current, and pokes
-    n_samples=NUMBER,  # samples that wait
-    room_samples=NUMBER,
-    out_steps=NUMBER,  # there is room for what so many updates put out
-    most_per_step=NUMBER,  # spikes of one neuron in one update
-    n_own=NUMBER,  # values to come that are kept of each neuron's own line
-    state_size=NUMBER,  # numbers of a whole state
-    memory=NUMBER,  # 1: there are synapses with memory
-    owner=NUMBER,  # 1: the model owns its synapses
-    restful=NUMBER,  # 1: without input it may come to rest
-    looks_ahead=NUMBER,
-    own_spikes=NUMBER,  # 1: spikes of neurons here act on neurons here
-    own_samples=NUMBER,  # 1: so do their potentials
-    at_most=NUMBER,  # steps to be committed at a time: after so many, what is put out here may act here
-)
-_LOOK = dict(
-    acts=NUMBER,  # emissions at step `nearest`; 0: nothing is emitted before it; TAKEN: it is committed
-    nearest=NUMBER,
-    look_out=NUMBER,  # spikes and samples in `out`, those of the look included
-    look_mv=NUMBER,
-    look_length=NUMBER,  # steps
-    far=NUMBER,  # the latest stamp of a stimulus that was told ahead
-    ahead=NUMBER,  # the copy stands at an emission in this step, which can be committed as it is; or -1
-    rest_at=NUMBER,  # the copy stands at rest from this step on; or -1
-    rest_deliveries=NUMBER,  # on the way there
-    resting=NUMBER,  # 1: the committed state is at rest until what waits acts
-    limit=NUMBER,  # nobody wants to know of what lies beyond this step
-)
-_DUTIES = dict(
-    duty_number=NUMBER,  # of the last duty carried out
-    epoch=NUMBER,
-    seq=NUMBER,  # spikes sent in this epoch
-    sample_seq=NUMBER,
-    spikes_sent=NUMBER,  # by compiled code
-    samples_sent=NUMBER,
-    longest_duty=NUMBER,  # bytes of a frame that compiled code may take for a duty; 0: none
-    duty_topic=NUMBER,  # address of the topic of duties, and its length
-    duty_head=NUMBER,
-    answer=NUMBER,  # address of the frame of an answer, which begins with its topic, and the topic's length
-    answer_head=NUMBER,
-    room_answer=NUMBER,  # spikes
-)
-_BUS = dict(
-    receive=NUMBER,  # addresses of functions: zmq_msg_recv, zmq_msg_data, zmq_send
-    data=NUMBER,
-    send=NUMBER,
-    message=NUMBER,  # of a zmq_msg_t, and of the sockets
-    dendrites=NUMBER,
-    axon=NUMBER,
-    clock=NUMBER,  # of clock_gettime and ppoll
-    poll=NUMBER,
-    frame=NUMBER,  # the frame received last: address, bytes
-    size=NUMBER,
-    t0_ns=NUMBER,  # when step 0 was, by the clock on the wall
-    dt_ns=NUMBER,
-    grace=NUMBER,  # steps that the committed state stays behind the present
-    waiting=NUMBER,  # address of a timespec and two pollfds
-    n_new=NUMBER,  # spikes received and not yet admitted
-    room_new=NUMBER,
-    n_new_mv=NUMBER,  # samples likewise
-    room_new_mv=NUMBER,
-    slot_mask=NUMBER,  # of the hash table of streams
-    axon_head=NUMBER,  # bytes of the topics of spikes and samples sent
-    voice_head=NUMBER,
-    served=NUMBER,  # what an operation hands back
-    table=NUMBER,  # address of this table
-    model=NUMBER,  # of the model's own code
-    result=NUMBER,  # numba's convention: what a function hands back, and what it raised
-    raised=NUMBER,
-    failed=NUMBER,  # 0, RAISED or TOO_MANY
-)
-_ARRAYS = dict(
-    new=I64,  # keys of spikes received and not yet admitted
-    new_mv_keys=I64,
-    new_mv=F64,
-    stream_rows=I64,  # by stream: place and length of its topic, wire index, address of its `ledger.Account`
-    stream_slots=I64,  # hash table: rows of streams, -1 for none
-    stream_names=U8,
-    axon_frame=U8,  # frames that begin with the topics of spikes and samples sent
-    voice_frame=U8,
-    keys=I64,  # spikes that wait, ascending
-    buffer=F64,  # the committed state
-    spare=F64,  # the copy that is run ahead
-    scratch=F64,
-    constants=F64,  # (n_constants, K)
-    delta=F64,  # mV by which a potential moves before a sample is published
-    key=U64,  # of the random words of each neuron
-    fired=U8,
-    row=I64,  # the synapses of source s are row[s] … row[s + 1] of `target`, `delay` (steps) and `weight`
-    target=I32,  # receptor * K + neuron
-    delay=I32,
-    weight=F64,
-    plan_step=I64,  # by planned input: update, 0 a change of current or 1 an input, target, value
-    plan_what=U8,
-    plan_target=I32,
-    plan_value=F64,
-    sample_keys=I64,  # samples that wait, ascending
-    sample_mv=F64,
-    gap_row=I64,  # gaps that source s acts through: gap_of[gap_row[s] … gap_row[s + 1]]
-    gap_of=I32,
-    gap_at=I64,  # gaps of neuron i: gap_at[i] … gap_at[i + 1]
-    gap_ns=F64,  # conductance (nS) or weight
-    gap_mv=F64,  # reversal potential; nan: none
-    gap_to=I32,
-    gap_f=F64,  # (5, n_gaps): 0 a junction or 1 + transfer, threshold, slope, start, the partner's peak
-    gap_delta=F64,  # mV by which a line may be off; infinity: the neuron has no junction
-    watched=I32,
-    zero=F64,  # mV to be added to the potential
-    peak=F64,  # mV that partners see at a spike; nan: the potential itself
-    noise=F64,  # (2, n_noisy): mean of arrivals in an update, exp(-mean)
-    noise_key=U64,
-    noise_weight=F64,
-    index=I64,  # wire index of each neuron
-    out=I64,
-    out_sample=I64,
-    out_mv=F64,
-    own_integers=I64,  # of `Owned`
-    own_constants=F64,
-)
+_ARRAYS = {
+    "new new_mv_keys": I64,  # keys of spikes and samples received and not yet admitted
+    "new_mv": F64,
+    "stream_rows": I64,  # by stream: place and length of its topic, wire index, address of its account
+    "stream_slots": I64,  # hash table: rows of streams, -1 for none
+    "stream_names axon_frame voice_frame": U8,  # topics of what is heard; frames that begin with those sent
+    "keys sample_keys": I64,  # spikes and samples that wait, ascending
+    "sample_mv": F64,
+    "buffer spare scratch": F64,  # the committed state, the copy that is run ahead, another copy
+    "constants": F64,  # (n_constants, K)
+    "delta": F64,  # mV by which a potential moves before a sample is published
+    "key": U64,  # of the random words of each neuron
+    "fired": U8,
+    "row": I64,  # the synapses of source s are row[s] … row[s + 1] of `target`, `delay` and `weight`
+    "target delay": I32,  # receptor * K + neuron; steps
+    "weight": F64,
+    "plan_step": I64,  # by planned input: update, 0 a change of current or 1 an input, target, value
+    "plan_what": U8,
+    "plan_target": I32,
+    "plan_value": F64,
+    "gap_row": I64,  # gaps that source s acts through: gap_of[gap_row[s] … gap_row[s + 1]]
+    "gap_of gap_to": I32,  # gap_to: the neuron
+    "gap_at": I64,  # gaps of neuron i: gap_at[i] … gap_at[i + 1]
+    "gap_ns gap_mv": F64,  # conductance or weight; reversal potential, nan: none
+    "gap_f": F64,  # (5, n_gaps): 0 a junction or 1 + transfer, threshold, slope, start, the partner's peak
+    "gap_delta": F64,  # mV by which a line may be off; infinity: the neuron has no junction
+    "watched": I32,
+    "zero peak": F64,  # mV to be added to the potential; mV that partners see at a spike, nan: the potential
+    "noise noise_weight": F64,  # (2, n_noisy): mean of arrivals in an update, exp(-mean)
+    "noise_key": U64,
+    "index": I64,  # wire index of each neuron
+    "out out_sample": I64,  # keys of what is put out
+    "out_mv own_constants": F64,  # own_…: of `StatefulSynapses`
+    "own_integers": I64,
+}
 STATE_PARTS = (
     "states", "ring", "electrode", "gap_sum", "sent_mv", "sent_step", "gap_value", "current", "gap_total",
     "sent_slope", "sent_far", "gap_slope", "gap_stamp", "gap_far", "own_line", "synapses",
@@ -184,11 +117,11 @@ last and its step; by gap what acts through it; the current handed to the model;
 reversal potential; slope of a neuron's line (mV a step) and for how many steps it holds; of a partner's line
 slope, stamp and reach; what partners take each neuron's potential for in the next `n_own` updates; synapses
 with memory."""
-_OFFSETS = {f"{part}_at": NUMBER for part in STATE_PARTS[1:]}  # bytes from the beginning of a state
-
-FIELDS: dict[str, Any] = (
-    _COMMITTED | _RUN | _SIZES | _LOOK | _DUTIES | _BUS | _OFFSETS | _ARRAYS
-)  # all that Python and compiled code share
+_OFFSETS = [f"{part}_at" for part in STATE_PARTS[1:]]
+"""Bytes from the beginning of a state."""
+FIELDS: dict[str, Any] = {name: NUMBER for names in (*_NUMBERS, *_OFFSETS) for name in names.split()}
+FIELDS |= {name: kind for names, kind in _ARRAYS.items() for name in names.split()}
+"""All that Python and compiled code share: name → kind, in the order in which it stands in a table."""
 
 RESULT_AT, RAISED_AT = (8 * list(FIELDS).index(name) for name in ("result", "raised"))
 """Bytes from the beginning of a table."""
