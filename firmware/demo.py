@@ -25,7 +25,7 @@ from neurobus.bridge.simboard import Rig, SimBoard
 from neurobus.cli.plain import use_stand_ins
 from neurobus.cli.topview import lit
 from neurobus.cluster import folder as folders
-from neurobus.cluster.observer import Observer
+from neurobus.cluster.observer import LiveObserver
 
 ROOT = Path(__file__).parents[1]
 NEURON = "n.3"
@@ -73,7 +73,7 @@ class Timeline:
     def __init__(self, run: subprocess.Popen[str], console: Console):
         self.console, self.run = console, run
         manifest = self._started()
-        self.observer = Observer(manifest, f"demo-{os.getpid()}")
+        self.observer = LiveObserver(manifest, f"demo-{os.getpid()}")
         self.ids = [name for name in manifest.ids if name.startswith("n.")] + ["reader"]
         self.index = {name: manifest.ids.index(name) for name in self.ids}
         self.before = {name: 0 for name in self.ids}

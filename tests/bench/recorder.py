@@ -19,6 +19,7 @@ from neurobus.bus import hub
 from neurobus.bus.peer import Endpoints, Peer
 from neurobus.events import Spikes
 from neurobus.log.recording import Recording
+from neurobus.observer import Listening, Run
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
 from neurobus.wire.message import Control
@@ -88,11 +89,12 @@ def _hub(parent: Connection, bus: Endpoints) -> None:
 def _record(parent: Connection, bus: Endpoints, path: Path) -> None:
     ids = [f"n.{i}" for i in range(NEURONS)]
     header = log.Header("bench.toml", "", 1, DT_NS, "wall", ids, time.time_ns())
-    recording = Recording(path, header, Peer(bus), NAME, from_start=True, observer=False)
+    peer, run = Peer(bus), Run("bench", "wall", 1, DT_NS, ids, NEURONS, {}, {}, NEURONS)
+    recorder = Listening(Recording(path, header), run, peer, NAME, from_start=True, tell=print)
     parent.send("ready")
-    recording.serve(lambda: False, parent.fileno())
-    parent.send(recording.close())
-    recording.peer.close()
+    recorder.serve(lambda: False, parent.fileno())
+    parent.send(recorder.close())
+    peer.close()
 
 
 def _offer(parent: Connection, bus: Endpoints) -> None:
