@@ -162,18 +162,21 @@ def main() -> None:
             words.end()
 
 
+PRESS_MS = 100
+
+
 def show(rig: Rig, timeline: Timeline) -> None:
     timeline.go(1.5)
     ask(timeline, "attach", rig.names[0], "--as", NEURON)
     timeline.go(1.5)
     timeline.say("the button on the board is pressed")
-    rig.press()
+    rig.ask("press", 0, PRESS_MS)
     timeline.go(1.5)
     timeline.say("the cable is pulled")
-    rig.unplug()
+    rig.ask("unplug", 0)
     timeline.go(1.5)
     timeline.say("and put back")
-    rig.plug()
+    rig.ask("plug", 0)
     timeline.go(2.0)
     ask(timeline, "boards")
     ask(timeline, "detach", NEURON)
