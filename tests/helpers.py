@@ -27,9 +27,9 @@ from neurobus.log import read
 from neurobus.model import Synapse
 from neurobus.network import Network, build
 from neurobus.node.core import Core
-from neurobus.node.interface import Emission, joined
+from neurobus.node.interface import STEP_BITS, Emission, joined
 from neurobus.node.kernel import layout as T
-from neurobus.node.shadow import STEP_BITS, KeptInputs
+from neurobus.node.shadow import KeptInputs
 from neurobus.node.source_core import SourceCore
 from neurobus.placement import Plan, place
 from neurobus.wire import bus as wire

@@ -124,15 +124,14 @@ class Peer:
         """The next frame, or None when none came for as long as `patience` said."""
         return await_frame(self._dendrites)
 
-    def converse(self, answer: Callable[[bytes], bytes | bytearray | bool]) -> None:
-        """Send what `answer` says to each frame, until none came for as long as `patience` said or `answer`
-        says False; True: nothing to send. One loop here, not three calls a frame: with hundreds of
-        processes none of them finds its code in a cache."""
-        axon, dendrites = self._axon, self._dendrites
+    def converse(self, handle: Callable[[bytes], bool]) -> None:
+        """Hand each frame to `handle`, until none came for as long as `patience` said or it says False. One
+        loop here, not three calls a frame: with hundreds of processes none of them finds its code in a
+        cache."""
+        dendrites = self._dendrites
         try:
-            while reply := answer(_recv(dendrites, 0)):
-                if reply is not True:
-                    _send(axon, reply)
+            while handle(_recv(dendrites, 0)):
+                pass
         except zmq.Again:
             pass
 

@@ -41,7 +41,7 @@ from neurobus.cluster.orphan import OrphanedError, hung_up, work_while_held
 from neurobus.cluster.resume import resume_step, state_at
 from neurobus.errors import InputError, NeurobusError
 from neurobus.guard import file_of
-from neurobus.node.runtime import Runtime
+from neurobus.node.process import Process as NeuronProcess
 from neurobus.node.snapshot import read_snapshot
 
 TERM_WAIT_S = 2.0
@@ -102,7 +102,7 @@ class Prepared:
         found = {process.name: read_snapshot(Path(resume), process.name, step) for process in processes}
         return {name: state["sent"] for name, state in found.items() if state and "sent" in state}
 
-    def restored(self, number: int, epoch: int, restarted: bool) -> Runtime:
+    def restored(self, number: int, epoch: int, restarted: bool) -> NeuronProcess:
         """The runtime of a process, at the snapshot it goes on from. Called in the child. What the child took
         from its parent has never run, so a process that was restarted begins anew too."""
         runtime, options = self.runtimes[number], self.build.options
@@ -117,17 +117,12 @@ class Prepared:
             try:
                 runtime.restore(saved, same_run=restarted)
                 if not restarted:
-                    runtime.feel(saved["ledgers"], self.senders)
+                    runtime.recover(saved["ledgers"], self.senders)
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"snapshot of '{role.name}': {error}") from error
         if restarted and role.wall:
             # What it heard since its snapshot died with it: all of that is missing, and counted.
-            for ledger, streams in (
-                (runtime.ledger, role.spikes_heard),
-                (runtime.sample_ledger, role.samples_heard),
-            ):
-                for stream in set(streams) - set(ledger.accounts):
-                    ledger.expect(stream)
+            runtime.inbox.expect_all()
         return runtime
 
 

@@ -31,8 +31,9 @@ from neurobus.loading import load
 from neurobus.model import Array, Model, Param, Source
 from neurobus.network.held import fault, told_by
 from neurobus.node.core import Core
-from neurobus.node.runtime import Role, Runtime
+from neurobus.node.role import Role
 from neurobus.node.source_core import SourceCore
+from neurobus.node.wall import WallProcess
 from neurobus.parts import Background, Currents, NeuronPart, SourcePart, uncoupled
 from neurobus.stateful_synapses import lay_out
 from neurobus.streams import Use, Words, keys, tags
@@ -133,7 +134,7 @@ def join(
         f"{neuron} ({model_name}) joins '{manifest.name}' as process {os.getpid()}; Ctrl-C takes it off",
         flush=True,
     )
-    Runtime(role, core).run(
+    WallProcess(role, core).run(
         Peer(manifest.bus), stop_when=lambda: interrupted or not folders.alive(manifest.pid)
     )
     why = "Ctrl-C" if interrupted else f"'{manifest.name}' has ended"

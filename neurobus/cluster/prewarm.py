@@ -29,7 +29,9 @@ from neurobus.loading import compiling_fault
 from neurobus.model import Model
 from neurobus.node.core import Core
 from neurobus.node.kernel import loader
-from neurobus.node.runtime import Role, Runtime, now_ns
+from neurobus.node.process import Process, now_ns
+from neurobus.node.role import Role
+from neurobus.node.runtime import process_of
 from neurobus.node.source_core import SourceCore
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
@@ -105,9 +107,9 @@ class ScriptedBus:
     def linger(self) -> bytes | None:
         return self.receive()
 
-    def converse(self, answer: Callable[[bytes], bytes | bytearray | bool]) -> None:
+    def converse(self, handle: Callable[[bytes], bool]) -> None:
         while (data := self.receive()) is not None:
-            answer(data)
+            handle(data)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -126,7 +128,7 @@ def live(role: Role, grow: Callable[[], Core | SourceCore], times: int) -> None:
     for _ in range(times):
         play = _by_the_wall(role) if role.wall else _by_duties(role)
         script = [[], [begin], *play, [ask], [exit]]
-        Runtime(role, grow()).run(ScriptedBus(script, wire.topic(wire.HELLO, role.name), role.wall))
+        process_of(role, grow()).run(ScriptedBus(script, wire.topic(wire.HELLO, role.name), role.wall))
 
 
 def _by_the_wall(role: Role) -> list[list[bytes]]:
@@ -189,13 +191,13 @@ def _compile_in_a_child(build: Build, number: int) -> None:
         raise
 
 
-def grow(build: Build, troubles: Path) -> list[Runtime]:
+def grow(build: Build, troubles: Path) -> list[Process]:
     """Every process's core and runtime, by number: a child that made its own would copy 850 shared pages on
     the way. Raises InputError, with the neuron's id."""
     runtimes = []
     for process in build.plan.processes:
         try:
-            runtime = Runtime(roles.role(build, process, troubles), roles.core(build, process.number))
+            runtime = process_of(roles.role(build, process, troubles), roles.core(build, process.number))
             runtime.prepare()
             runtime.core.look()
         except NeurobusError:

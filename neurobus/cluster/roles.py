@@ -18,7 +18,7 @@ from neurobus.describe import told
 from neurobus.model import Model
 from neurobus.network.held import grains
 from neurobus.node.core import Core
-from neurobus.node.runtime import Role
+from neurobus.node.role import Role
 from neurobus.node.source_core import SourceCore
 from neurobus.placement import Process
 

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-STEP_BITS = 32
-Keys = npt.NDArray[np.int64]
+from neurobus.node.interface import STEP_BITS, Keys
 
 
 @dataclass(slots=True)

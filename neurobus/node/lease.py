@@ -31,9 +31,9 @@ from enum import Enum
 from typing import Any
 
 from neurobus.node import lease_steps as do
-from neurobus.node.interface import STEP_BITS, Keys
+from neurobus.node.interface import STEP_BITS, Keys, Poke
 from neurobus.node.lease_steps import Event, Moment, Steps, StepsToEpoch
-from neurobus.node.shadow import Comparison, KeptInputs, Poke
+from neurobus.node.shadow import Comparison, KeptInputs
 from neurobus.wire import lease as messages
 from neurobus.wire.reasons import Reason
 

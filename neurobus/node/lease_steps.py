@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
-from neurobus.node.interface import Emission, Keys
-from neurobus.node.shadow import Poke
+from neurobus.node.interface import Emission, Keys, Poke
 from neurobus.wire import lease as messages
 from neurobus.wire.message import ReportMessage
 

@@ -11,9 +11,10 @@ from neurobus.events import Spikes
 from neurobus.model import Array
 from neurobus.node import lease_steps as do
 from neurobus.node.core import Core
-from neurobus.node.interface import STEP_BITS, Emission, Keys
+from neurobus.node.interface import STEP_BITS, AnyCore, Emission, Keys
 from neurobus.node.lease import WATCH_S, LeaseProtocol
-from neurobus.node.source_core import SourceCore
+from neurobus.node.outbox import Outbox
+from neurobus.node.role import Bus, Role
 from neurobus.node.twin import Errors, make_twin, stand_like
 from neurobus.wire import bus as wire
 from neurobus.wire import lease as messages
@@ -23,9 +24,10 @@ from neurobus.wire.message import ControlMessage, ReportMessage
 class Host(Protocol):
     """The process whose neuron is leased; `step`: where model time stands for it."""
 
-    role: Any
-    core: Core | SourceCore
-    bus: Any
+    role: Role
+    core: AnyCore
+    bus: Bus
+    outbox: Outbox
     loop: asyncio.AbstractEventLoop
     ended: bool
 
@@ -39,11 +41,6 @@ class Host(Protocol):
     def commit(self, step: int) -> None: ...
     def act(self) -> None: ...
     def replace_core(self, core: Core) -> None: ...
-    def own(self, epoch: int) -> None: ...
-    def publish(self, keys: Keys) -> None: ...
-    def count(self, n: int) -> None: ...
-    def told(self, epoch: int, seq: int, keys: Keys) -> None: ...
-    def answer(self, number: int, next_step: int, emission: Emission) -> None: ...
     def report(self, message: ReportMessage) -> None: ...
 
 
@@ -159,17 +156,18 @@ class Lessor:
                 host.commit(step)
                 return host.core.k
             case do.Publish(steps):
-                host.count(len(steps))
-                host.publish(self._keys(steps))
+                host.outbox.count(self._keys(steps))
+                host.outbox.publish(self._keys(steps))
             case do.CountBoardSpikes(spikes):
-                host.count(len(spikes.steps))
-                host.told(spikes.epoch, spikes.seq, self._keys(spikes.steps))
+                keys = self._keys(spikes.steps)
+                host.outbox.count(keys)
+                host.outbox.note(spikes.epoch, spikes.seq, keys)
             case do.SetEpoch(epoch):
-                host.own(epoch)
+                host.outbox.set_epoch(epoch)
             case do.EndEpoch(epoch):
                 host.bus.send(wire.encode(Spikes(host.role.name, epoch, 0, [])))
             case do.Answer(done):
-                host.answer(done.number, done.next_step, done.emission)
+                host.outbox.answer(done.number, done.next_step, done.emission)
             case do.ReportShadow(claim, done):
                 out = done.emission
                 columns = out.keys.tobytes(), out.sample_keys.tobytes(), out.sample_mv.tobytes()

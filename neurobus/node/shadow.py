@@ -14,12 +14,9 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-Keys = npt.NDArray[np.int64]
-Poke = tuple[int, int, float]
-"""The update in which it acts, the neuron, the weight."""
-STEP_BITS = 32
+from neurobus.node.interface import STEP_BITS, Keys, Poke
+
 FEW = 64
 """Batches of inputs that are kept before old ones are looked for."""
 

@@ -15,8 +15,7 @@ from neurobus.errors import NeurobusError
 from neurobus.loading import load
 from neurobus.network.held import fault
 from neurobus.node.core import Core
-from neurobus.node.interface import Keys
-from neurobus.node.shadow import Poke
+from neurobus.node.interface import Keys, Poke
 from neurobus.stateful_synapses import lay_out
 
 Errors = dict[str, float]

@@ -302,18 +302,11 @@ def decode(data: bytes) -> Event:
 def encode(event: Event) -> bytes:
     """The frame of an event."""
     if isinstance(event, Spikes):
-        head = [event.epoch, event.seq, event.last]
-        if event.neurons is None:
-            return frame(topic(SPIKES, event.stream), [*head, list(event.t_ns), None])
-        return frame(topic(SPIKES, event.stream), [*head, *_packed(event.t_ns, event.neurons)])
+        head = topic(SPIKES, event.stream)
+        return batch(head, event.epoch, event.seq, event.t_ns, event.neurons, last=event.last)
     if isinstance(event, Samples):
-        head = [event.epoch, event.seq, event.last]
-        if event.neurons is None:
-            return frame(topic(SAMPLES, event.stream), [*head, list(event.t_ns), None, list(event.v_mv)])
-        import numpy as np
-
-        v = np.asarray(event.v_mv, "<f8").tobytes()
-        return frame(topic(SAMPLES, event.stream), [*head, *_packed(event.t_ns, event.neurons), v])
+        head = topic(SAMPLES, event.stream)
+        return batch(head, event.epoch, event.seq, event.t_ns, event.neurons, event.v_mv, event.last)
     if isinstance(event, Stimulus):
         return frame(topic(STIMULUS, event.neuron), [event.t_ns, event.weight, event.origin])
     if isinstance(event, Led):
@@ -323,7 +316,19 @@ def encode(event: Event) -> bytes:
     return topic(REPORT, event.origin) + message.pack(event.message)
 
 
-def _packed(t_ns: Any, neurons: Any) -> tuple[bytes, bytes]:
+def batch(
+    head: bytes, epoch: int, seq: int, t_ns: Any, neurons: Any, mv: Any = None, last: bool = False
+) -> bytes:
+    """The frame of spikes, or of potentials (mV), under the topic `head`. `neurons`: an index each; None
+    where the stream is one neuron, whose frames `kernel.bus_io` writes alike."""
+    if neurons is None:
+        row = [epoch, seq, last, _plain(t_ns), None]
+        return frame(head, row if mv is None else [*row, _plain(mv)])
     import numpy as np
 
-    return np.asarray(t_ns, "<i8").tobytes(), np.asarray(neurons, "<u4").tobytes()
+    columns = [(t_ns, "<i8"), (neurons, "<u4")] + ([] if mv is None else [(mv, "<f8")])
+    return frame(head, [epoch, seq, last, *(np.asarray(values, of).tobytes() for values, of in columns)])
+
+
+def _plain(values: Any) -> list[Any]:
+    return values.tolist() if hasattr(values, "tolist") else list(values)

@@ -13,7 +13,7 @@ from neurobus.bridge.image import CHIPS, Chip, State
 from neurobus.bridge.session import Session
 from neurobus.bridge.session import Stage as SessionStage
 from neurobus.node.core import Core
-from neurobus.node.shadow import STEP_BITS
+from neurobus.node.interface import STEP_BITS
 from neurobus.placement import place
 from tests.firmware.build import AVR, HOST, compile_host, need
 from tests.firmware.race_chips import compile_chip

@@ -7,7 +7,9 @@ import pytest
 
 from neurobus.node.core import Core
 from neurobus.node.cut import Sent, capture_more, unheard
-from neurobus.node.runtime import Role, Runtime
+from neurobus.node.process import Process
+from neurobus.node.role import Role
+from neurobus.node.wall import WallProcess
 from neurobus.placement import place
 from tests.helpers import net, run_table, table
 
@@ -74,18 +76,18 @@ def test_a_resumed_neuron_fires_by_the_spike_that_nobody_had_heard():
         + table("synapses", pre="a", post="b", weight="4000 pA", delay="10 ms")
     )
 
-    def receiver() -> Runtime:
+    def receiver() -> Process:
         role = Role("b", ["b"], [1], network.dt_ns, True, spikes_heard=["a"], index_of={"a": 0}, n_ids=2)
-        return Runtime(role, Core(place(network, 1).neuron_part(1)))
+        return WallProcess(role, Core(place(network, 1).neuron_part(1)))
 
     before = receiver()
     before.prepare()
     before.core.advance(S)
-    state = {**before._state(), "ledgers": [before.ledger.dump(), before.sample_ledger.dump()]}
+    state = before.state()
     sent = Sent([(0, 5, keys(970, neuron=0))], [], (0, 6, 0)).dump(S)
     after = receiver()
     after.restore(state, same_run=False)
-    after.feel(state["ledgers"], {"a": sent})
+    after.recover(state["ledgers"], {"a": sent})
     emitted = after.core.advance(S + 200).keys >> 32
     assert [int(k) for k in emitted] == [1085]  # 970 + 100, and 15 steps to rise
     assert after.status()["lost"] == 5
@@ -95,18 +97,18 @@ def test_a_resumed_neuron_fires_by_the_spike_that_nobody_had_heard():
 def test_figures_begin_anew_with_a_run_and_go_on_with_a_life():
     network = net(run_table() + table("neurons", id="b", model="nodes.lif", params='{ I_e = "900 pA" }'))
 
-    def life() -> Runtime:
-        return Runtime(Role("b", ["b"], [0], network.dt_ns, True), Core(place(network, 1).neuron_part(0)))
+    def life() -> Process:
+        return WallProcess(Role("b", ["b"], [0], network.dt_ns, True), Core(place(network, 1).neuron_part(0)))
 
     first = life()
-    first.core.late, first.core.deliveries, first._spikes = 2, 7, 4
-    first._counts[0] = 4
-    first.ledger.accept("x", 0, 3, 1)
-    state = first._state()
+    first.core.late, first.core.deliveries = 2, 7
+    first.outbox.count(keys(1, 2, 3, 4))
+    first.inbox.ledger.accept("x", 0, 3, 1)
+    state = first.state()
     resumed, restarted = life(), life()
     resumed.restore(state, same_run=False)
     restarted.restore(state, same_run=True)
     figures = [(s["spikes"], s["deliveries"], s["late"], s["lost"]) for s in
                (resumed.status(), restarted.status())]  # fmt: skip
     assert figures == [(0, 0, 0, 0), (4, 7, 2, 3)]
-    assert (resumed.counts(), restarted.counts()) == ([0], [4])
+    assert (resumed.outbox.counts(), restarted.outbox.counts()) == ([0], [4])

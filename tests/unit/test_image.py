@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from neurobus.bridge.image import Lif, State
 from neurobus.node.core import Core
-from neurobus.node.shadow import STEP_BITS, KeptInputs
+from neurobus.node.interface import STEP_BITS
+from neurobus.node.shadow import KeptInputs
 from neurobus.placement import place
 from tests.fake_board import TwinChip
 from tests.helpers import inputs_of, net, run_table, table

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from neurobus.bridge.image import CHIPS, Lif, Race, State, chip_for
 from neurobus.loading import load
 from neurobus.node.core import Core
-from neurobus.node.shadow import STEP_BITS, KeptInputs
+from neurobus.node.interface import STEP_BITS
+from neurobus.node.shadow import KeptInputs
 from neurobus.placement import place
 from neurobus.wire import link
 from neurobus.wire.link import RACE_PARAMS

@@ -9,7 +9,7 @@ import pytest
 
 from neurobus.cluster import prewarm
 from neurobus.node.core import Core
-from neurobus.node.runtime import Role
+from neurobus.node.role import Role
 from neurobus.placement import place
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs

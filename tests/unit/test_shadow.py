@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurobus.node.core import Core
-from neurobus.node.shadow import STEP_BITS, Comparison, KeptInputs
+from neurobus.node.interface import STEP_BITS
+from neurobus.node.shadow import Comparison, KeptInputs
 from neurobus.placement import place
 from tests.helpers import net, run_table, table
 

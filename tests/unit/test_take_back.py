@@ -17,11 +17,12 @@ import pytest
 from neurobus.cluster.prewarm import ScriptedBus
 from neurobus.events import Spikes
 from neurobus.ledger import Ledger
-from neurobus.node import runtime
+from neurobus.node import process
 from neurobus.node.core import Core
 from neurobus.node.interface import STEP_BITS
-from neurobus.node.runtime import Role, Runtime
+from neurobus.node.role import Role
 from neurobus.node.snapshot import read_snapshot
+from neurobus.node.wall import WallProcess
 from neurobus.placement import place
 from neurobus.wire import bus as wire
 from neurobus.wire import lease, verbs
@@ -54,8 +55,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(runtime, "now_ns", clock.now_ns)
-    monkeypatch.setattr(runtime, "step_loop", clock.loop)
+    monkeypatch.setattr(process, "now_ns", clock.now_ns)
+    monkeypatch.setattr(process, "step_loop", clock.loop)
     return clock
 
 
@@ -120,7 +121,7 @@ class Play:
     def run(self) -> list[int]:
         role = Role("m", ["m"], [0], 100_000, True, index_of={"m": 0}, n_ids=1, grace_ns=2_000_000,
                     snapshots=self.snapshots)  # fmt: skip
-        Runtime(role, core()).run(self.hub)
+        WallProcess(role, core()).run(self.hub)
         return self.hub.spikes()
 
     def fired(self, after: int, to: int) -> list[int]:

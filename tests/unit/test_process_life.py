@@ -7,7 +7,10 @@ import time
 from neurobus.cluster.prewarm import ScriptedBus
 from neurobus.events import Spikes
 from neurobus.node.core import Core
-from neurobus.node.runtime import Role, Runtime, now_ns
+from neurobus.node.process import now_ns
+from neurobus.node.role import Role
+from neurobus.node.virtual import VirtualProcess
+from neurobus.node.wall import WallProcess
 from neurobus.placement import place
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
@@ -27,7 +30,7 @@ def test_nobody_stays_by_the_bus_while_an_act_is_due():
     """Between two spikes of its own a neuron may wait in ZeroMQ's call for more, but not past that."""
     network = net(DRIVEN)
     role = Role("b", ["b"], [1], network.dt_ns, True, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2)
-    runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
+    process = WallProcess(role, Core(place(network, 1).neuron_part(1)))
     begun = now_ns()
 
     def traffic():
@@ -44,11 +47,11 @@ def test_nobody_stays_by_the_bus_while_an_act_is_due():
 
     class Bus(ScriptedBus):
         def linger(self):
-            waits.append(runtime._timer is not None or runtime._next >= NEVER)
+            waits.append(process.wakes_at_s is not None or process.next_step >= NEVER)
             return super().linger()
 
-    runtime.run(Bus(traffic(), wire.topic(wire.HELLO, "b")))
-    assert runtime.spikes_sent > 3
+    process.run(Bus(traffic(), wire.topic(wire.HELLO, "b")))
+    assert process.outbox.spikes_sent > 3
     assert all(waits)
 
 
@@ -57,13 +60,13 @@ def test_a_word_that_calls_the_neuron_out_of_compiled_code_does_not_make_it_miss
     network = net(DRIVEN)
     role = Role("b", ["b"], [1], network.dt_ns, True, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2,
                 snapshots=tmp_path)  # fmt: skip
-    runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
+    process = WallProcess(role, Core(place(network, 1).neuron_part(1)))
     begun = now_ns()
 
     def traffic():
         yield []
         yield [wire.encode(Control(wire.EVERYONE, verbs.Start(begun, None, None)))]
-        while now_ns() - begun < 20_000_000_000 and runtime._capture_at == NEVER:
+        while now_ns() - begun < 20_000_000_000 and not asked:
             time.sleep(0.001)
             yield []
         yield []
@@ -72,31 +75,36 @@ def test_a_word_that_calls_the_neuron_out_of_compiled_code_does_not_make_it_miss
     class Bus(ScriptedBus):
         def receive(self):
             # The timer has rung, and the process is back in compiled code, when it hears of the snapshot.
-            if runtime._t0_ns is not None and runtime._timer is None and runtime._capture_at == NEVER:
+            if process.started and process.wakes_at_s is None and not asked:
+                asked.append(True)
                 return wire.encode(Control(wire.EVERYONE, verbs.TakeSnapshot(10**6)))
-            if runtime._capture_at < NEVER:
-                armed.append(runtime._timer is not None)
+            if asked:
+                armed.append(process.wakes_at_s is not None)
             return super().receive()
 
+    asked: list[bool] = []
     armed: list[bool] = []
-    runtime.run(Bus(traffic(), wire.topic(wire.HELLO, "b"), attended=True))
-    assert runtime._capture_at == 10**6
-    assert armed[0]
+    process.run(Bus(traffic(), wire.topic(wire.HELLO, "b"), attended=True))
+    assert asked and armed[0]
 
 
 def test_nobody_lingers_before_it_has_joined():
     network = net(DRIVEN)
     role = Role("b", ["b"], [1], network.dt_ns, False, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2)
-    runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
-    conversed = []
+    process = VirtualProcess(role, Core(place(network, 1).neuron_part(1)))
+    conversed, sent = [], []
 
     class Bus(ScriptedBus):
-        def converse(self, answer):
-            conversed.append(runtime._joined)
-            super().converse(answer)
+        def send(self, data):
+            sent.append(data[:1])
+            super().send(data)
+
+        def converse(self, handle):
+            conversed.append(wire.REPORT in sent)
+            super().converse(handle)
 
     script = [[], [], [wire.encode(Control("b", verbs.Exit()))]]
-    runtime.run(Bus(iter(script), wire.topic(wire.HELLO, "b")))
+    process.run(Bus(iter(script), wire.topic(wire.HELLO, "b")))
     assert conversed and all(conversed)
 
 
@@ -104,16 +112,24 @@ def test_one_that_never_joined_ends_when_its_bus_has_gone():
     """Started by hand as the cluster ends: nobody will ever pass on its hello."""
     network = net(DRIVEN)
     role = Role("b", ["b"], [1], network.dt_ns, True, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2)
-    runtime = Runtime(role, Core(place(network, 1).neuron_part(1)))
+    process = WallProcess(role, Core(place(network, 1).neuron_part(1)))
     asked = []
 
     class Deaf(ScriptedBus):
         def send(self, data):
-            assert len(asked) < 5, "for ever"
-            if runtime._done.is_set():
+            assert data[:1] == wire.HELLO
+            if over:
                 asked.append(data)
+                assert len(asked) < 5, "for ever"
 
-    ended = iter([False, True])
-    runtime.run(Deaf(iter(lambda: [], None), b"h/"), stop_when=lambda: next(ended, True))
-    assert not runtime._joined
-    assert not asked
+    over: list[bool] = []
+
+    def ended() -> bool:
+        """Asked twice: the second time the bus has gone."""
+        calls.append(1)
+        over.extend([True] * (len(calls) > 1))
+        return bool(over)
+
+    calls: list[int] = []
+    process.run(Deaf(iter(lambda: [], None), b"h/"), stop_when=ended)
+    assert over and not asked
