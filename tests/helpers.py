@@ -162,7 +162,7 @@ class Ensemble:
         return self
 
     def _do(self, p: int, horizon: int, taken: tuple[Any, ...], order: bool = False) -> None:
-        """What `Runtime` does with a duty."""
+        """What a process does with a duty."""
         self.duties += 1
         core = self.cores[p]
         number = core.duty_number + 1

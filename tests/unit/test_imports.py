@@ -289,7 +289,7 @@ def test_sees_a_broken_rule(module: str, source: str, word: str) -> None:
     [
         ("neurobus.bus.hub", "import asyncio, time\nimport zmq\nfrom neurobus.wire import bus"),
         ("neurobus.network", "import numpy as np\nfrom neurobus.config import Config\nfrom . import units"),
-        ("neurobus.node.runtime", "import asyncio\nfrom .core import Core"),
+        ("neurobus.node.process", "import asyncio\nfrom .core import Core"),
         ("neurobus.wire.bus", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import zmq"),
         (
             "nodes.mine",

@@ -27,7 +27,7 @@ def test_a_launcher_imports_nothing_that_only_its_network_needs():
     assert "neurobus.cluster.launcher" in loaded
     assert not loaded & (
         HEAVY
-        | {"neurobus.config", "neurobus.node.core", "neurobus.node.runtime", "rich.progress", "rich.live"}
+        | {"neurobus.config", "neurobus.node.core", "neurobus.node.process", "rich.progress", "rich.live"}
     )
 
 
