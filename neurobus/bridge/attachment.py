@@ -107,8 +107,8 @@ class Attachment:
         self._palette = colours
         self.session.palette(colours, now)
 
-    def identify(self, seconds: int, now: float) -> None:
-        """Blink."""
+    def blink(self, seconds: int, now: float) -> None:
+        """So that people see which board it is."""
         self.session.send(link.IDENTIFY, now, seconds=seconds)
 
     # -- from the board -------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ class Attachment:
 
     def _greet(self, now: float) -> None:
         assert self.hello is not None
-        self.identify(BLINK_S, now)
+        self.blink(BLINK_S, now)
         if self._palette is not None:
             self.session.palette(self._palette, now)
         self.session.mirror(MIRROR_EVERY if self.hello.leds else 0, now)

@@ -323,7 +323,7 @@ class Bridge:
                 return replace(done, boards=[slot.describe() for slot in self.slots])
             case verbs.Identify():
                 for slot in self._chosen(asked.which):
-                    slot.attachment.identify(asked.seconds, now)
+                    slot.attachment.blink(asked.seconds, now)
             case verbs.SetPalette():
                 for slot in self._chosen(asked.which):
                     slot.attachment.palette(asked.colours, now)

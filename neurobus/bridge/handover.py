@@ -13,9 +13,9 @@
     AWAY          no board; waits for it to come back
     OVER          the port is let go
 
-An event and the stage it finds give the next stage and what is to be done, in order; an event that has no row
-for a stage is from a past that this stage has left, and nothing is done. Three events weigh what has happened
-before they are one of the table: `disturbed`, `fault`, `unplugged`.
+An event and the stage that it finds give the next stage and what is to be done, in order. An event without a
+row for a stage is of a past that this stage has left; nothing is done. `disturbed`, `fault` and `unplugged`
+first look at what has happened before, and so choose the event.
 
 What is heard on the bus after our own `AskState` is exactly what the state does not contain (all frames come
 to all peers in one order), so nothing is missed between the two, and nothing is counted twice. The board's
