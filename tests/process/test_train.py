@@ -133,7 +133,7 @@ def test_stopped_and_resumed_the_weights_are_the_same(
 @pytest.mark.calm
 def test_the_wall_clock_teaches_the_same(neurobus: Neurobus, tmp_path: Path) -> None:
     for _ in range(3):  # a machine under load may be late; then it says so
-        said = taught(neurobus, tmp_path / "wall.brain", "--train", 22, "--test", 3,
+        said = taught(neurobus, tmp_path / "wall.brain", "--overwrite", "--train", 22, "--test", 3,
                       "--set", "run.neurons_per_process=10", "--set", "run.grace='100 ms'",
                       config=SLOW)  # fmt: skip
         if said["late"] == said["lost"] == 0:
