@@ -1,4 +1,4 @@
-"""A peer of the bus: one PUB socket (its axon) and one SUB socket (its dendrites)."""
+"""A peer of the bus: one PUB socket and one SUB socket."""
 
 from __future__ import annotations
 
@@ -90,67 +90,67 @@ class Peer:
 
     def __init__(self, endpoints: Endpoints, observer: bool = False):
         self._context = zmq.Context()
-        self._axon = self._context.socket(zmq.PUB)
-        self._dendrites = self._context.socket(zmq.SUB)
-        for socket in (self._axon, self._dendrites):
+        self._publisher = self._context.socket(zmq.PUB)
+        self._subscriber = self._context.socket(zmq.SUB)
+        for socket in (self._publisher, self._subscriber):
             socket.setsockopt(zmq.LINGER, LINGER_MS)
             socket.setsockopt(zmq.RECONNECT_IVL, 20)
-        self._axon.setsockopt(zmq.SNDHWM, PATIENT_HWM)
-        self._dendrites.setsockopt(zmq.RCVHWM, OBSERVER_HWM if observer else PATIENT_HWM)
-        self._axon.connect(endpoints.inward)
-        self._dendrites.connect(endpoints.tap if observer else endpoints.outward)
-        self.fd: int = self._dendrites.FD
+        self._publisher.setsockopt(zmq.SNDHWM, PATIENT_HWM)
+        self._subscriber.setsockopt(zmq.RCVHWM, OBSERVER_HWM if observer else PATIENT_HWM)
+        self._publisher.connect(endpoints.inward)
+        self._subscriber.connect(endpoints.tap if observer else endpoints.outward)
+        self.fd: int = self._subscriber.FD
         """Readable when something may have arrived; edge-triggered, so read until `receive` is None."""
 
     def send(self, data: bytes) -> None:
         """Put one frame on the bus."""
-        _send(self._axon, data)
+        _send(self._publisher, data)
 
     def subscribe(self, prefix: bytes) -> None:
-        self._dendrites.subscribe(prefix)
+        self._subscriber.subscribe(prefix)
 
     def unsubscribe(self, prefix: bytes) -> None:
-        self._dendrites.unsubscribe(prefix)
+        self._subscriber.unsubscribe(prefix)
 
     def receive(self) -> bytes | None:
         """The next frame, or None."""
-        return receive(self._dendrites)
+        return receive(self._subscriber)
 
     def patience(self, ms: int) -> None:
         """How long `linger` waits."""
-        self._dendrites.setsockopt(zmq.RCVTIMEO, ms)
+        self._subscriber.setsockopt(zmq.RCVTIMEO, ms)
 
     def linger(self) -> bytes | None:
         """The next frame, or None when none came for as long as `patience` said."""
-        return await_frame(self._dendrites)
+        return await_frame(self._subscriber)
 
     def converse(self, handle: Callable[[bytes], bool]) -> None:
         """Hand each frame to `handle`, until none came for as long as `patience` said or it says False. One
         loop here, not three calls a frame: with hundreds of processes none of them finds its code in a
         cache."""
-        dendrites = self._dendrites
+        subscriber = self._subscriber
         try:
-            while handle(_recv(dendrites, 0)):
+            while handle(_recv(subscriber, 0)):
                 pass
         except zmq.Again:
             pass
 
     def lines(self) -> tuple[int, ...] | None:
-        """For compiled code that talks: addresses of `zmq_msg_recv`, `zmq_msg_data` and `zmq_send`, of
-        a message, dendrites and axon, and of `clock_gettime` and `ppoll` (0 where they are not to be used).
-        They hold as long as this peer; None where there are none."""
+        """For compiled code that receives and sends: addresses of `zmq_msg_recv`, `zmq_msg_data` and
+        `zmq_send`, of a message, the SUB and the PUB socket, and of `clock_gettime` and `ppoll` (0 where they
+        are not to be used). They hold as long as this peer; None where there are none."""
         functions = _functions()
         if functions is None:
             return None
         *called, init = functions
         self._message = (ctypes.c_uint64 * 8)()  # a zmq_msg_t
         init(self._message)
-        sockets = int(self._dendrites.underlying), int(self._axon.underlying)
+        sockets = int(self._subscriber.underlying), int(self._publisher.underlying)
         return (*map(_address, called), ctypes.addressof(self._message), *sockets, *_clock_and_poll())
 
     def wait(self, timeout_s: float) -> bytes | None:
         """The next frame, or None after `timeout_s` seconds."""
-        return self._dendrites.recv() if self._dendrites.poll(int(timeout_s * 1000)) else None
+        return self._subscriber.recv() if self._subscriber.poll(int(timeout_s * 1000)) else None
 
     def frames(self) -> Iterator[bytes]:
         """Frames until none is waiting."""
@@ -181,5 +181,5 @@ class Peer:
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Send what is queued (for at most that long) and close."""
         # Subscriptions are queued too, anew when a connection breaks: nobody waits for a bus that has gone.
-        self._dendrites.close(0)
+        self._subscriber.close(0)
         self._context.destroy(linger_ms)
