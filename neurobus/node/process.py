@@ -25,7 +25,7 @@ from neurobus.node.lessor import Lessor
 from neurobus.node.outbox import Outbox
 from neurobus.node.role import Bus, Role
 from neurobus.node.snapshot import write_snapshot
-from neurobus.node.weighing import recorded
+from neurobus.node.weights import recorded
 from neurobus.wire import bus as wire
 from neurobus.wire import verbs
 from neurobus.wire.message import ControlMessage, Report, ReportMessage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from neurobus.config.schema import STATIC
 from neurobus.model import Array
 from neurobus.node.interface import Keys
 from neurobus.parts import NeuronPart
+from neurobus.wire import verbs
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +52,17 @@ def columns(part: NeuronPart, now: Array) -> Weights:
         pre[order], part.index[local[order]], receptor[order], delay[order], weight[order], kind[order],
         (*part.types, last),
     )  # fmt: skip
+
+
+def recorded(now: Weights, neurons: Sequence[int], step: int, dt_ns: int) -> verbs.RecordedWeights:
+    """For a log: those that end on `neurons` (wire indices) and may change, in the order of `now`."""
+    kept = np.isin(now.post, np.asarray(neurons, np.int64))
+    if now.types[-1] == STATIC:
+        kept &= now.kind >= 0
+    return verbs.RecordedWeights(
+        step=step,
+        t_ns=step * dt_ns,
+        pre=now.pre[kept].astype("<u4").tobytes(),
+        post=now.post[kept].astype("<u4").tobytes(),
+        weight=now.weight[kept].astype("<f8").tobytes(),
+    )

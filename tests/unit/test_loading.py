@@ -122,3 +122,9 @@ def test_a_module_built_into_python_is_no_model():
     """It has no file to be named with."""
     with pytest.raises(ImportError, match=r"module 'time' \(built into Python\) defines 0 models"):
         loading.load("time")
+
+
+def test_the_former_name_of_potential_delta_goes_on_working(tmp_path, monkeypatch):
+    older = MODEL.replace('    V = State("mV")', '    V = State("mV")\n    tell = "tau_m"')
+    written(tmp_path, monkeypatch, "older", older)
+    assert loading.load("older").potential_delta == "tau_m"

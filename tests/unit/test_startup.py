@@ -34,7 +34,7 @@ def test_a_launcher_imports_nothing_that_only_its_network_needs():
 @pytest.mark.parametrize("module", ["bus.conductor", "log.recording", "log.collector"])
 def test_conductor_and_recorder_import_no_compiler_and_no_neuron(module: str) -> None:
     loaded = loaded_by(f"neurobus.{module}")
-    assert not loaded & {"numba", "llvmlite", "scipy", "neurobus.node.core", "neurobus.node.weighing"}
+    assert not loaded & {"numba", "llvmlite", "scipy", "neurobus.node.core", "neurobus.node.weights"}
 
 
 def test_a_fork_server_is_started_before_its_launcher_is_imported():
