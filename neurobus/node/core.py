@@ -58,7 +58,10 @@ def _in_table(name: str) -> Any:
 
 
 class Core:
-    """K neurons of one model with their synapses, as `interface.AnyCore`. See the module's docstring."""
+    """K neurons of one model with their synapses, as `interface.AnyCore`. See the module's docstring.
+
+    Large because: twelve of its fields are names for entries of the table that it shares with compiled code.
+    """
 
     k: int = _in_table("step")
     limit: int = _in_table("limit")
