@@ -216,6 +216,16 @@ def test_options_have_the_types_of_the_constructor(own: str) -> None:
     assert isinstance(make(f"{own}.Plain", {}), Observer)
 
 
+def test_the_observer_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text().partition("## Your own observer\n")[2]
+    (tmp_path / "readme_observer.py").write_text(readme.partition("```python\n")[2].partition("```")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    one = listening(make(*parse("readme_observer:Count,every=2")))
+    hear(one, Spikes("a", 0, 0, [100_000]), Spikes("@1", 0, 0, [200_000, 200_000], [1, 2]))
+    assert one.close()["notes"] == ["me: 3 spikes in all"]
+    del sys.modules["readme_observer"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
