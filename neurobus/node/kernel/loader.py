@@ -27,7 +27,7 @@ import msgpack
 import numpy as np
 from llvmlite.binding.object_file import ObjectFileRef
 
-from neurobus import streams
+from neurobus import stateful_synapses, streams
 from neurobus.loading import load_synapse
 from neurobus.model import Model
 from neurobus.node.kernel.cache import alone, cache_dir
@@ -85,10 +85,9 @@ def object_path(name: str, model: type[Model], synapses: tuple[str, ...] = ()) -
 
 
 def _here(*names: str) -> list[str]:
-    """Sources of this package, and of the random words that its code draws."""
-    return [Path(__file__).with_name(f"{name}.py").read_text() for name in names] + [
-        inspect.getsource(streams)
-    ]
+    """Sources of this package, of the random words that its code draws, and of how synapses are laid out."""
+    sources = [Path(__file__).with_name(f"{name}.py").read_text() for name in names]
+    return [*sources, *map(inspect.getsource, (streams, stateful_synapses))]
 
 
 def _object_path(short: str, made_from: list[str]) -> Path:
