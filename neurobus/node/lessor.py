@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from neurobus.wire.message import ControlMessage, ReportMessage
 
 
 class Host(Protocol):
-    """The process whose neuron is leased; `step`: where model time stands for it."""
+    """The process whose neuron is leased."""
 
     role: Role
     core: AnyCore
@@ -32,15 +33,41 @@ class Host(Protocol):
     ended: bool
 
     @property
+    @abstractmethod
     def started(self) -> bool: ...
-    def step(self) -> int: ...
-    def time_of(self, step: int) -> float: ...
-    def hear(self) -> None: ...
-    def take_in(self) -> None: ...
-    def settle(self) -> None: ...
-    def commit(self, step: int) -> None: ...
-    def act(self) -> None: ...
+
+    @abstractmethod
+    def step(self) -> int:
+        """Where model time stands for this process."""
+
+    @abstractmethod
+    def time_of(self, step: int) -> float:
+        """When a step is, on the event loop's clock (s)."""
+
+    @abstractmethod
+    def hear(self) -> None:
+        """Take the frames that wait."""
+
+    @abstractmethod
+    def take_in(self) -> None:
+        """Hand what was heard to the core."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Commit what nothing that may still arrive in time can change."""
+
+    @abstractmethod
+    def commit(self, step: int) -> None:
+        """Commit up to `step`, whatever may arrive."""
+
+    @abstractmethod
+    def act(self) -> None:
+        """Look ahead anew."""
+
+    @abstractmethod
     def replace_core(self, core: Core) -> None: ...
+
+    @abstractmethod
     def report(self, message: ReportMessage) -> None: ...
 
 

@@ -9,7 +9,7 @@ import asyncio
 import os
 import selectors
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from neurobus.guard import Guard, file_of
 from neurobus.node.core import Core
 from neurobus.node.inbox import Inbox
 from neurobus.node.interface import AnyCore
-from neurobus.node.lessor import Lessor
+from neurobus.node.lessor import Host, Lessor
 from neurobus.node.outbox import Outbox
 from neurobus.node.role import Bus, Role
 from neurobus.node.snapshot import write_snapshot
@@ -46,15 +46,12 @@ def step_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
-class Process(ABC):
+class Process(Host):
     """One process on the bus. Call `run`."""
 
     LINGER_MS = 20
     """How long a process that has just taken a frame waits for the next in ZeroMQ's own blocking call, before
     it goes back to sleep in the event loop."""
-
-    bus: Bus
-    loop: asyncio.AbstractEventLoop
 
     def __init__(self, role: Role, core: AnyCore):
         self.role, self.core = role, core
@@ -293,35 +290,3 @@ class Process(ABC):
     @abstractmethod
     def _frame(self, data: bytes) -> None:
         """Act on a frame. Raises Malformed."""
-
-    @property
-    @abstractmethod
-    def started(self) -> bool: ...
-
-    @abstractmethod
-    def step(self) -> int:
-        """Where model time stands for this process."""
-
-    @abstractmethod
-    def time_of(self, step: int) -> float:
-        """When a step is, on the event loop's clock (s)."""
-
-    @abstractmethod
-    def hear(self) -> None:
-        """Take the frames that wait."""
-
-    @abstractmethod
-    def take_in(self) -> None:
-        """Hand what was heard to the core."""
-
-    @abstractmethod
-    def settle(self) -> None:
-        """Commit what nothing that may still arrive in time can change."""
-
-    @abstractmethod
-    def commit(self, step: int) -> None:
-        """Commit up to `step`, whatever may arrive."""
-
-    @abstractmethod
-    def act(self) -> None:
-        """Look ahead anew."""

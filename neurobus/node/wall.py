@@ -81,13 +81,9 @@ class WallProcess(Process):
         self._bound = self._streams_now()
 
     def _streams_now(self) -> tuple[Any, ...]:
-        """By identity: another core, other accounts, or one stream more."""
+        """What `_set_streams` goes by: another core, other accounts, or one stream more."""
         books = [ledger.accounts for ledger in self.inbox.ledgers]
-        return (
-            self.core,
-            *((id(book), len(book)) for book in books),
-            books,
-        )  # alive: nothing takes their place
+        return self.core, *books, *map(len, books)
 
     def _attentive(self) -> bool:
         """Whether compiled code can receive, react and send by itself."""
@@ -108,7 +104,7 @@ class WallProcess(Process):
         that it leaves to us. Weights that are recorded stop it at their step."""
         core = self.core
         assert isinstance(core, Core) and self._t0_ns is not None
-        if self._bound[:3] != self._streams_now()[:3]:
+        if self._bound != self._streams_now():
             self._set_streams()
             self._bind()
         limit, until_ns = core.limit, process.now_ns() + ATTENDS_NS
