@@ -3,7 +3,7 @@
 Two paths, with the same spikes. A neuron alone *attends* in compiled code: frames in, spikes out, until
 something comes that is not for it. All else goes the plain path: a frame is decoded and put into the inbox
 (`_frame`), the core takes it in (`take_in`), acts where it is due (`_act`), and what it emits is published
-(`_emit`). A neuron looked over by somebody (a snapshot, a board, what it learns kept at once) goes this path.
+(`_emit`). A neuron looked over by somebody (a snapshot, a board) goes this path.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ LONGEST_STAY = 16
 """So often on end a process waits for the next frame by the bus."""
 ATTENDS_NS = 250_000_000
 """A neuron that attends in compiled code stays there no longer than this."""
+KEEPS_NS = 20_000_000
+"""The same where what it learns is to be written down at once: to write after each spike takes longer than a
+spike."""
 SHADOW_BEHIND_NS = 20_000_000
 """A shadow is in no hurry: what comes late to it by less than this is felt when it should have been."""
 END_SHADOW_NS = 100_000_000
@@ -92,7 +95,7 @@ class WallProcess(Process):
             and self._t0_ns is not None
             and self._lines is not None
             and self._lines[-1] != 0
-            and not (self.ended or self.inbox.waits or self.role.keeps or self._done.is_set())
+            and not (self.ended or self.inbox.waits or self._done.is_set())
             and self._capture is None
             and self._capture_at == NEVER
             and (self._weigh_at == NEVER or self.step() < self._weigh_at)
@@ -107,13 +110,15 @@ class WallProcess(Process):
         if self._bound != self._streams_now():
             self._set_streams()
             self._bind()
-        limit, until_ns = core.limit, process.now_ns() + ATTENDS_NS
+        limit, until_ns = core.limit, process.now_ns() + (KEEPS_NS if self.role.keeps else ATTENDS_NS)
         if self._weigh_at < limit:
             core.limit = self._weigh_at
             until_ns = min(until_ns, self._t0_ns + self._weigh_at * self.role.dt_ns)
         outcome = core.attend(until_ns)
         core.limit = limit
         if outcome == T.NOBODY:
+            if self.role.keeps:
+                self._keep(core)
             self.next_step = core.nearest
             self._sleep_for_next(self.step())
             return True
