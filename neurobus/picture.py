@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,10 @@ def save(figure: Figure, out: Path) -> Path:
     metadata = {"Date": None} if out.suffix.lower() == ".svg" else None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, metadata=metadata, facecolor="white")
+        with warnings.catch_warnings():
+            # Labels of a stranger's log may leave no room for axes: they keep their places then.
+            warnings.filterwarnings("ignore", "constrained_layout not applied")
+            figure.savefig(out, metadata=metadata, facecolor="white")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", out) from error
     return out

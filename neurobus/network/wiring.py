@@ -317,7 +317,12 @@ class Wiring:
             if getattr(table, key) is None:
                 raise self.error(place, f"[[synapses]] needs '{key}' (or csv)")
         self._forbid(place, table, ("columns", "ignore_unknown"), "goes with csv")
-        assert table.pre and table.post and table.weight is not None and table.delay is not None
+        assert (
+            table.pre is not None
+            and table.post is not None
+            and table.weight is not None
+            and table.delay is not None
+        )
         ends = table.pre, table.post
         pre = self.who.named((*place, "pre"), table.pre, neurons=False)
         post = self.who.named((*place, "post"), table.post)
@@ -684,7 +689,7 @@ class Wiring:
                 if getattr(table, key) is None:
                     raise self.error(place, f"[[graded]] needs '{key}' (or csv)")
             self._forbid(place, table, ("columns", "ignore_unknown"), "goes with csv")
-            assert table.pre and table.post
+            assert table.pre is not None and table.post is not None
             ends = table.pre, table.post
             members = [
                 self.who.named((*place, key), name) for key, name in zip(("pre", "post"), ends, strict=True)
@@ -797,7 +802,7 @@ class Wiring:
             if getattr(table, key) is None:
                 raise self.error(place, f"[[electrical]] needs '{key}' (or csv)")
         self._forbid(place, table, ("columns", "ignore_unknown"), "goes with csv")
-        assert table.a and table.b and table.conductance is not None
+        assert table.a is not None and table.b is not None and table.conductance is not None
         a, b = self.who.named((*place, "a"), table.a), self.who.named((*place, "b"), table.b)
         if table.rule is None:
             for key, name, members in (("a", table.a, a), ("b", table.b, b)):

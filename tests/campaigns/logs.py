@@ -176,6 +176,7 @@ def campaign(n_logs: int, n_brains: int, seed: int, patience_s: float = 30.0) ->
         for n in range(n_logs + n_brains):
             what = "log" if n < n_logs else "brain"
             path = folder / ("x.mcap" if what == "log" else "x.brain")
+            path.unlink(missing_ok=True)
             kind = mutated_log(path, draw) if what == "log" else mutated_brain(path, brain, draw)
             kinds[f"{what} {kind}"] += 1
             wrong = worker.ask([what, str(path), str(sound), kind], patience_s)

@@ -16,7 +16,7 @@ from neurobus.exhibits import Exhibit, Row, lab
 from neurobus.exhibits.show import Shown, render, show
 from neurobus.network import build
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
 ALL = {name: exhibits.load(name) for name in exhibits.names()}
 QUICK = [name for name, exhibit in ALL.items() if exhibit.quick]
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "papers").glob("*.toml"))
@@ -24,7 +24,7 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "papers").glob("*.toml
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_quick_exhibit_meets_its_numbers(name: str, neurobus, tmp_path: Path) -> None:
-    done = neurobus("exhibit", name, "--json", "-o", tmp_path, timeout_s=110)
+    done = neurobus("exhibit", name, "--json", "-o", tmp_path, timeout_s=390)
     assert done.stdout, done.stderr
     facts = json.loads(done.stdout)
     assert [row for row in facts["rows"] if row["passed"] is False] == []
@@ -49,7 +49,7 @@ def test_with_symmetric_inhibition_the_order_of_states_is_chance(neurobus, tmp_p
     """The units go on taking turns: it is their order that the exhibit judges, and that can fail. What failed
     is drawn all the same."""
     changes = [word for change in SYMMETRIC[1] for word in ("--set", change)]
-    done = neurobus("exhibit", "winnerless", "--json", "-o", tmp_path, *changes, timeout_s=110)
+    done = neurobus("exhibit", "winnerless", "--json", "-o", tmp_path, *changes, timeout_s=390)
     assert done.returncode == 1, done.stderr
     rows = {row["what"]: row for row in json.loads(done.stdout)["rows"]}
     assert rows["switches in five rings, nu = 1.5"]["passed"]
@@ -59,7 +59,7 @@ def test_with_symmetric_inhibition_the_order_of_states_is_chance(neurobus, tmp_p
 
 
 def test_a_failure_is_said_and_is_exit_code_1(neurobus, tmp_path: Path) -> None:
-    done = neurobus("exhibit", "thorpe", "--set", "groups.cell.params.mod=1.0", "-o", tmp_path, timeout_s=110)
+    done = neurobus("exhibit", "thorpe", "--set", "groups.cell.params.mod=1.0", "-o", tmp_path, timeout_s=390)
     assert done.returncode == 1 and "✗ response to the order it was set for" in done.stdout
     assert "failed, 1 run" in done.stdout
 

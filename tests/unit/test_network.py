@@ -473,6 +473,7 @@ RULE = (
         ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lif'\nparams.I_e = {min = '1 pA'} # <-", "a distribution is one of"),
         ("[[neurons]]\nid = 'a'\nmodel = 'nodes.lif'\nparams.I_e = {uniform = ['2 pA', '1 pA']} # <-", "swapped"),
         (AB + SYNAPSE.replace('"b"', '"c" # <-'), "there is no 'c' in this network"),
+        (AB + SYNAPSE.replace('"b"', '"" # <-'), "there is no '' in this network"),
         (AB + SYNAPSE.replace('"a"', '"aa" # <-'), "there is no 'aa' in this network; did you mean 'a'?"),
         (AB + SYNAPSE.replace('"1 ms"', '"0 ms" # <-'), "delay must be > 0 ms, not '0 ms'"),
         (AB + SYNAPSE.replace('"1 ms"', '"-1 ms" # <-'), "delay must be > 0 ms, not '-1 ms'"),
