@@ -11,6 +11,7 @@ from typing import Any
 
 from neurobus.wire import bus as wire
 from neurobus.wire import lease
+from neurobus.words import some
 
 MOST_TEXT = 600
 MOST_TOLD = 10_000
@@ -64,3 +65,36 @@ def returned(told: lease.Owner, dt_ns: int) -> str:
         )
     at = f"{told.step * dt_ns * 1e-9:.3f} s"
     return f"came back from {line(told.board)} at {at} ({line(told.why)}): none lost, {cost}"
+
+
+class Notebook:
+    """Troubles, by what and whose, and how much else was told. What is beyond all measure is counted only."""
+
+    def __init__(self) -> None:
+        self._troubles: dict[str, list[str]] = {}
+        self._untold = self._others = 0
+
+    def trouble(self, name: str, what: str) -> bool:
+        """Somebody has trouble. Whether a person has to be told now: each kind of trouble is told once."""
+        if what not in self._troubles and len(self._troubles) >= MOST_TOLD:
+            self._untold += 1
+            return False
+        whose = self._troubles.setdefault(what, [])
+        if name not in whose:
+            whose.append(name)
+            return len(whose) == 1
+        return False
+
+    def one_more(self) -> bool:
+        """Whether one more note of another kind may be kept."""
+        self._others += 1
+        self._untold += self._others > MOST_TOLD
+        return self._others <= MOST_TOLD
+
+    def has(self, name: str, what: str) -> bool:
+        return name in self._troubles.get(what, ())
+
+    def lines(self) -> list[str]:
+        """A note for each kind of trouble."""
+        found = [f"{some(whose)}: {what}" for what, whose in self._troubles.items()]
+        return [*found, *([f"{self._untold} more notes were not kept"] if self._untold else [])]

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from neurobus.cluster.members import BRIDGE
 from neurobus.cluster.unheard import unheard
 from neurobus.words import counted, number, some
 
 if TYPE_CHECKING:  # who only asks for an exit code starts the sooner
+    from neurobus.cluster.folder import Manifest
+    from neurobus.cluster.members import Members
     from neurobus.wire.verbs import ConductorFinal, Final
 
 RESUME = "neurobus run --resume"
@@ -40,6 +43,8 @@ class Summary:
     `busiest`: spikes of the neurons that fired most, the most first. `notes`: things a person ought to know,
     a line each. `interrupted`: by Ctrl-C. `signal`: what it was stopped by, if by one. `at_least`: the
     figures that some process gave no report of, or took with it when it died.
+
+    Large because: `run --json` prints it, a key for each field.
     """
 
     name: str = ""
@@ -150,6 +155,34 @@ def total(
         summary.at_least = [name for name in FIGURES if name != "spikes" or conductor is None]
     elif not all(row.known for row in missed):
         summary.at_least = ["lost"]
+
+
+def sum_up(summary: Summary, manifest: Manifest, members: Members, begun: int,
+           conductor: ConductorFinal | None, reborn: bool, told: Callable[[str, str], bool],
+           ) -> None:  # fmt: skip
+    """The figures and notes of a run that is over. `begun`: the epoch in which its processes began;
+    `conductor`: its final report; `reborn`: some process was restarted; `told`: whether this was said of a
+    member before."""
+    finals = members.finals
+    summary.name, summary.config = manifest.name, manifest.config
+    summary.clock, summary.seed = manifest.clock, manifest.seed
+    summary.neurons, summary.processes = manifest.n_neurons, len(members.processes)
+    total(summary, finals, list(members.processes), conductor, reborn)
+    # Who was a board for a while, or died, has not counted all.
+    whole = {name: final for name, final in finals.items() if members[name].epoch == begun}
+    summary.busiest = busiest(whole, manifest.ids, manifest.streams, manifest.n_neurons)
+    for name, member in members.programs.items():
+        if member.farewell is not None:
+            summary.record = member.farewell.get("path", summary.record)
+            summary.notes += [note for note in member.farewell.get("notes", []) if not told(name, note)]
+        elif not member.missed:
+            summary.notes.append(f"{name} did not answer at the end; what it missed is not known")
+    silent = sorted(name for name, guest in members.guests.items() if guest.farewell is None)
+    if silent:
+        missed = f"what {'it' if len(silent) == 1 else 'they'} missed is not known"
+        summary.notes.append(f"{some(silent)} joined and never said goodbye; {missed}")
+    summary.observers = {name: m.farewell for name, m in members.items() if m.farewell is not None}
+    summary.notes += of_boards(summary.observers.get(BRIDGE, {}).get("boards"))
 
 
 def render(summary: Summary, resume_with: str | None = RESUME) -> str:

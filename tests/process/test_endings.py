@@ -110,11 +110,11 @@ def test_the_news_of_the_recorders_end_may_come_before_its_farewell(config, tmp_
     """They take different ways to the launcher; on a busy machine either may come first."""
 
     class Late(Launcher):
-        def _report(self, event):
+        def hear(self, event):
             if event.message.verb == "final" and event.origin == "recording" and not hasattr(self, "held"):
-                self.held = asyncio.get_running_loop().call_later(0.5, self._report, event)
+                self.held = asyncio.get_running_loop().call_later(0.5, self.hear, event)
             else:
-                super()._report(event)
+                super().hear(event)
 
     log = {"path": str(tmp_path / "log.mcap")}
     options = Options(
