@@ -33,7 +33,7 @@ from neurobus.config.schema import (
 from neurobus.errors import InputError
 from neurobus.loading import load_node
 from neurobus.model import Encoder, Model, Node, Param, Synapse
-from neurobus.network.wiring import RULE_PURPOSES, RULES
+from neurobus.network.pairs import RULES
 
 KINDS = {"neuron": "neurons", "source": "sources", "encoder": "encoders", "synapse": "synapse types"}
 TABLES: dict[str, Any] = {
@@ -112,8 +112,8 @@ def _state(name: str, state: Any) -> Facts:
 
 def rules() -> list[Facts]:
     """The rules by which neurons are connected: the keys they need, those they may have, what they give."""
-    return [{"name": name, "needs": list(needs), "may_have": list(may), "about": RULE_PURPOSES[name]}
-            for name, (needs, may) in RULES.items()]  # fmt: skip
+    return [{"name": name, "needs": list(keys.needs), "may_have": list(keys.may_have), "about": keys.about}
+            for name, keys in RULES.items()]  # fmt: skip
 
 
 def tables() -> list[Facts]:

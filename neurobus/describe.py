@@ -40,16 +40,16 @@ def describe(network: Network) -> dict[str, Any]:
         "sources": n - network.n_neurons,
         "external": int(np.sum(network.model_of < 0)),
         "processes": len(plan.processes),
-        "synapses": int(network.pre.size),
+        "synapses": int(network.synapses.pre.size),
         "synapse_types": {
-            name: int(np.sum(network.kind == kind)) for kind, name in enumerate(network.kinds.names)
+            name: int(np.sum(network.synapses.kind == kind)) for kind, name in enumerate(network.kinds.names)
         },
         "joined_again": _joined_again(network),
-        "electrical": int(network.gap_a.size),
-        "potential_delay_ms": network.sample_delay * ms,
+        "electrical": int(network.junctions.a.size),
+        "potential_delay_ms": network.potentials.delay * ms,
         "graded": int(network.graded.pre.size),
-        "delay_ms": [network.min_delay * ms, network.max_delay * ms] if network.pre.size else None,
-        "inputs_per_neuron": round(network.pre.size / max(network.n_neurons, 1), 1),
+        "delay_ms": [network.min_delay * ms, network.max_delay * ms] if network.synapses.pre.size else None,
+        "inputs_per_neuron": round(network.synapses.pre.size / max(network.n_neurons, 1), 1),
         "models": {name: int(count) for name, count in zip(network.model_names, members, strict=True)},
         "clock": run.clock,
         "dt_ms": ms,
@@ -57,14 +57,14 @@ def describe(network: Network) -> dict[str, Any]:
         "seed": network.seed,
         "switches": network.config.switches,
         "memory_mb": round(PROCESS_MB * len(plan.processes) + array_mb(network, len(plan.processes)), 1),
-        "rows_skipped": network.skipped,
+        "rows_skipped": network.account.skipped,
         "warnings": [*told(network), *_warnings(network), *slower_than_real_time(network, plan)],
     }
 
 
 def told(network: Network) -> Iterable[str]:
     """Where what acts is not exactly what was written, and by how much: known before a run."""
-    yield from network.notes
+    yield from network.account.notes
     yield from inexact(network)
     dt_ms = network.dt_ns / 1e6
     for number, (name, model) in enumerate(zip(network.model_names, network.models, strict=True)):
@@ -83,7 +83,7 @@ def told(network: Network) -> Iterable[str]:
                 yield f"{key} of {of} ({name}) is rounded up to steps of {dt_ms:g} ms: {told}"
     if len(network.telling):
         ns = network.config.run.potential_interval_ns
-        acts_ns = network.potential_interval * network.dt_ns
+        acts_ns = network.potentials.interval * network.dt_ns
         if acts_ns != ns:
             yield f"potential_interval {ns / 1e6:g} ms acts as {acts_ns / 1e6:g} ms, whole steps"
 
@@ -105,13 +105,13 @@ def slower_than_real_time(network: Network, plan: Plan, cores: int | None = None
 
 def _joined_again(network: Network) -> int:
     """Synapses beyond the first from one neuron to another."""
-    return int(np.sum((np.diff(network.pre) == 0) & (np.diff(network.post) == 0)))
+    return int(np.sum((np.diff(network.synapses.pre) == 0) & (np.diff(network.synapses.post) == 0)))
 
 
 def array_mb(network: Network, processes: int) -> float:
     """Synapses, their row indices in every process, states, constants (about as many) and ring buffers."""
     slots = 1 << (2 * network.max_delay - 1).bit_length()
-    size = 16 * network.pre.size + 40 * network.gap_a.size + 72 * network.graded.pre.size
+    size = 16 * network.synapses.pre.size + 40 * network.junctions.a.size + 72 * network.graded.pre.size
     size += 8 * len(network.ids) * processes
     for number, model in enumerate(network.models):
         if issubclass(model, Model):
@@ -122,21 +122,21 @@ def array_mb(network: Network, processes: int) -> float:
 
 def _warnings(network: Network) -> Iterable[str]:
     n, soon = len(network.ids), BUS_NS / network.dt_ns
-    driven = np.isin(np.arange(n), network.post) | (network.background_rate_hz > 0)
+    driven = np.isin(np.arange(n), network.synapses.post) | (network.background.rate_hz > 0)
     driven[[current[0] for current in network.currents]] = True
-    driven[network.gap_a] = driven[network.gap_b] = driven[network.graded.post] = True
+    driven[network.junctions.a] = driven[network.junctions.b] = driven[network.graded.post] = True
     for number, model in enumerate(network.models):
         mine = np.flatnonzero(network.model_of == number)
         for name, param in model.params().items():
             if param.unit.endswith("A"):
                 driven[mine[network.params[number][name] != 0]] = True
     yield from _some(network, np.flatnonzero(~driven[: network.n_neurons]), "neuron", "without any input")
-    silent = np.setdiff1d(np.arange(network.n_neurons, n), network.pre)
+    silent = np.setdiff1d(np.arange(network.n_neurons, n), network.synapses.pre)
     yield from _some(network, silent, "source", "that no neuron listens to")
-    if network.gap_a.size and network.config.run.clock == "wall" and network.sample_delay < soon:
+    if network.junctions.a.size and network.config.run.clock == "wall" and network.potentials.delay < soon:
         yield (
-            f"potentials act after {network.sample_delay * network.dt_ns / 1e6:g} ms, sooner than a bus in "
-            'real time brings them: they will be late; say run.potential_delay = "1 ms", or clock = "virtual"'
+            f"potentials act after {network.potentials.delay * network.dt_ns / 1e6:g} ms, sooner than a bus "
+            'in real time brings them: they come late; say run.potential_delay = "1 ms" or clock = "virtual"'
         )
     quiet = [i for i, steps in sorted(network.times.items()) if not len(steps)]
     yield from _some(network, quiet, "source", "without a single spike")

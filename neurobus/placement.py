@@ -71,7 +71,7 @@ class Plan:
     @cached_property
     def spikes_heard(self) -> list[list[str]]:
         """Process number → the streams whose spikes it subscribes to (its own among them, if packed)."""
-        return self._sources(self.network.pre, self.network.post)
+        return self._sources(self.network.synapses.pre, self.network.synapses.post)
 
     @cached_property
     def samples_heard(self) -> list[list[str]]:
@@ -81,9 +81,14 @@ class Plan:
     def targets(self) -> tuple[list[list[tuple[int, int]]], list[list[tuple[int, int]]]]:
         """For spikes and for samples: process → (other process, smallest delay in steps to it)."""
         net = self.network
-        spikes = _links(self.process_of[net.pre], self.process_of[net.post], net.delay, len(self.processes))
+        spikes = _links(
+            self.process_of[net.synapses.pre],
+            self.process_of[net.synapses.post],
+            net.synapses.delay,
+            len(self.processes),
+        )
         teller, hearer = self._telling_pairs
-        delay = np.full(len(teller), net.sample_delay)
+        delay = np.full(len(teller), net.potentials.delay)
         here = self.process_of
         return spikes, _links(here[teller], here[hearer], delay, len(self.processes))
 
@@ -95,13 +100,13 @@ class Plan:
     @cached_property
     def _telling_pairs(self) -> tuple[Int32s, Int32s]:
         """Whose potential acts on whom: both ways across a junction, one way across a graded synapse."""
-        a, b, graded = self.network.gap_a, self.network.gap_b, self.network.graded
+        a, b, graded = self.network.junctions.a, self.network.junctions.b, self.network.graded
         return np.concatenate([a, b, graded.pre]), np.concatenate([b, a, graded.post])
 
     @cached_property
     def _order(self) -> tuple[Ints, Ints]:
         """Synapses stably ordered by the process of their target, and where each process's begin."""
-        here = self.process_of[self.network.post]
+        here = self.process_of[self.network.synapses.post]
         order = np.argsort(here, kind="stable")
         return order, np.searchsorted(here[order], np.arange(len(self.processes) + 1))
 
@@ -179,32 +184,32 @@ class Plan:
             dt_ns=net.dt_ns,
             min_delay=net.min_delay,
             max_delay=net.max_delay,
-            row=np.searchsorted(net.pre[mine], np.arange(len(net.ids) + 1)).astype(np.int64),
-            target=self._local[net.post[mine]] + net.receptor[mine] * np.int32(n),
-            delay=net.delay[mine],
-            weight=net.weight[mine],
+            row=np.searchsorted(net.synapses.pre[mine], np.arange(len(net.ids) + 1)).astype(np.int64),
+            target=self._local[net.synapses.post[mine]] + net.synapses.receptor[mine] * np.int32(n),
+            delay=net.synapses.delay[mine],
+            weight=net.synapses.weight[mine],
             coupling=self._coupling(process),
             currents=self._currents(number),
             background=Background(
-                net.background_rate_hz[members],
-                net.background_weight[members],
+                net.background.rate_hz[members],
+                net.background.weight[members],
                 keys(net.seed, Use.BACKGROUND, net.tag[members]),
             ),
             watched=np.flatnonzero(self.publishes_potential[members]).astype(np.int32),
-            potential_delta_mv=net.potential_delta_mv,
-            potential_interval=net.potential_interval,
-            sample_delay=net.sample_delay,
+            potential_delta_mv=net.potentials.delta_mv,
+            potential_interval=net.potentials.interval,
+            sample_delay=net.potentials.delay,
             stateful=stateful,
             remembering=remembering,
         )
 
     def _coupling(self, process: Process) -> Coupling:
         net, here = self.network, self.process_of
-        to_b, to_a = here[net.gap_b] == process.number, here[net.gap_a] == process.number
+        to_b, to_a = here[net.junctions.b] == process.number, here[net.junctions.a] == process.number
         graded = net.graded.only(here[net.graded.post] == process.number)
-        other = np.concatenate([net.gap_a[to_b], net.gap_b[to_a], graded.pre])
-        me = self._local[np.concatenate([net.gap_b[to_b], net.gap_a[to_a], graded.post])]
-        weight = np.concatenate([net.gap_ns[to_b], net.gap_ns[to_a], graded.weight])
+        other = np.concatenate([net.junctions.a[to_b], net.junctions.b[to_a], graded.pre])
+        me = self._local[np.concatenate([net.junctions.b[to_b], net.junctions.a[to_a], graded.post])]
+        weight = np.concatenate([net.junctions.ns[to_b], net.junctions.ns[to_a], graded.weight])
         none = np.zeros(len(other) - len(graded.pre))
         f = np.array([np.concatenate([none, 1.0 + graded.transfer]), np.concatenate([none, graded.threshold]),
                       np.concatenate([none, graded.slope]), np.zeros(len(other)),
@@ -222,7 +227,7 @@ class Plan:
             weight=weight[by_target],
             transfer=np.ascontiguousarray(f[:, by_target]),
             reversal_mv=reversal_mv[by_target],
-            delta_mv=net.junction_delta_mv[process.members],
+            delta_mv=net.potentials.junction_delta_mv[process.members],
         )
 
     def _currents(self, number: int) -> Currents:
@@ -256,12 +261,12 @@ class Plan:
         net = self.network
         if model.arrive is not None:
             return np.zeros(len(synapses), bool)
-        return (net.kind[synapses] < 0) & (net.receptor[synapses] < len(model.receptors))
+        return (net.synapses.kind[synapses] < 0) & (net.synapses.receptor[synapses] < len(model.receptors))
 
     def types(self, number: int) -> tuple[str, ...]:
         """The synapse types in use in a process, as `NeuronPart.types`."""
         order, begins = self._order
-        kind = self.network.kind[order[begins[number] : begins[number + 1]]]
+        kind = self.network.synapses.kind[order[begins[number] : begins[number + 1]]]
         return tuple(sorted(self.network.kinds.names[k] for k in np.unique(kind[kind >= 0]).tolist()))
 
     def _stateful(self, number: int, mine: Ints) -> StatefulSynapses | None:
@@ -272,12 +277,11 @@ class Plan:
         kept = mine[~self._plain(model, mine)]
         if not len(kept) and model.arrive is None:
             return None
-        kinds = net.kinds
+        kinds, on = net.kinds, net.synapses.only(kept)
         types = [Type(*of) for of in zip(kinds.names, kinds.types, kinds.params, strict=True)]
         return lay_out(
-            model, len(process.members), len(net.ids), net.dt_ns, types, kinds.modulators, net.pre[kept],
-            self._local[net.post[kept]], net.receptor[kept], net.delay[kept], net.weight[kept],
-            net.kind[kept], net.row[kept],
+            model, len(process.members), len(net.ids), net.dt_ns, types, kinds.modulators, on.pre,
+            self._local[on.post], on.receptor, on.delay, on.weight, on.kind, on.row,
         )  # fmt: skip
 
     def learns(self, number: int) -> bool:

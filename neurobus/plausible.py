@@ -41,12 +41,15 @@ def implausible(network: Network) -> Iterator[str]:
                 yield _line(network, wrong, f"{name} is {value:g} {param.unit}")
     units = [model.weight_unit if issubclass(model, Model) else "" for model in network.models]
     for unit in dict.fromkeys(units):
-        mine = np.isin(network.model_of[network.post], [i for i, u in enumerate(units) if u == unit])
-        large = _too_large(network.weight, unit, capacity_pf[network.post])
+        mine = np.isin(network.model_of[network.synapses.post], [i for i, u in enumerate(units) if u == unit])
+        large = _too_large(network.synapses.weight, unit, capacity_pf[network.synapses.post])
         for synapse in np.flatnonzero(mine & large)[:1].tolist():
-            pre, post = network.ids[network.pre[synapse]], network.ids[network.post[synapse]]
+            pre, post = (
+                network.ids[network.synapses.pre[synapse]],
+                network.ids[network.synapses.post[synapse]],
+            )
             n = counted(int(np.sum(mine & large)), "synapse")
-            weight = f"{pre} → {post} is {network.weight[synapse]:g} {unit}"
+            weight = f"{pre} → {post} is {network.synapses.weight[synapse]:g} {unit}"
             yield f"{n} as strong as no cell's: {weight}; is the unit right?"
     graded = network.graded
     kinds = np.where(np.isnan(graded.reversal), "pA", "nS")

@@ -53,7 +53,7 @@ class Brain:
         """The network with these weights. Raises InputError when they do not fit it, or when it was drawn
         otherwise."""
         built = network.build(self.config(), self.seed)
-        if word := drawn_otherwise(self.streams, built.drew - OF_THE_RUN):
+        if word := drawn_otherwise(self.streams, built.account.drew - OF_THE_RUN):
             raise InputError(f"{word}; its weights belong to other synapses", self.config_name)
         return with_weights(built, self.weights)
 
@@ -172,10 +172,10 @@ def with_weights(built: Network, weights: Array) -> Network:
     """A network with other weights. Raises InputError when there is not one for each synapse."""
     from dataclasses import replace
 
-    if weights.shape != built.weight.shape:
-        sizes = f"{counted(weights.size, 'weight')} for {counted(built.weight.size, 'synapse')}"
+    if weights.shape != built.synapses.weight.shape:
+        sizes = f"{counted(weights.size, 'weight')} for {counted(built.synapses.weight.size, 'synapse')}"
         raise InputError(f"{sizes}: of another network", built.config.path)
-    network = replace(built, weight=weights.copy())
+    network = replace(built, synapses=built.synapses._replace(weight=weights.copy()))
     for word in faults(network):
         raise InputError(word, built.config.path)
     return network
@@ -187,7 +187,11 @@ def picture(built: Network, pre: list[int], post: list[int]) -> Array:
     row = np.full(len(built.ids), -1)
     column = np.full(len(built.ids), -1)
     row[post], column[pre] = np.arange(len(post)), np.arange(len(pre))
-    chosen = (row[built.post] >= 0) & (column[built.pre] >= 0)
+    chosen = (row[built.synapses.post] >= 0) & (column[built.synapses.pre] >= 0)
     found = np.zeros((len(post), len(pre)))
-    np.add.at(found, (row[built.post[chosen]], column[built.pre[chosen]]), built.weight[chosen])
+    np.add.at(
+        found,
+        (row[built.synapses.post[chosen]], column[built.synapses.pre[chosen]]),
+        built.synapses.weight[chosen],
+    )
     return found

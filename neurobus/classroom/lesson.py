@@ -95,8 +95,8 @@ def room(network: Network) -> Room:
     if teachers and len(readers) < table.classes:
         raise config.error(("classroom", "readers"), f"{len(readers)} readers for {table.classes} classes; "
                            "each class needs one at least")  # fmt: skip
-    into = np.isin(network.post, readers)
-    delays = np.unique(network.delay[into])
+    into = np.isin(network.synapses.post, readers)
+    delays = np.unique(network.synapses.delay[into])
     if len(delays) != 1:
         raise config.error(("classroom", "readers"), "all synapses onto the readers must have one delay")
     timing = Timing(steps("slot"), steps("start"), steps("level"), steps("learn_at"), int(delays[0]),

@@ -91,7 +91,7 @@ def save(file: Path, state: Path | None, overwrite: bool, cluster: str | None, t
     Brain(name, config.text, dict(config.files), list(config.overrides), network.seed, weights, facts).save(
         file
     )
-    changed = int(np.sum(weights != network.weight))
+    changed = int(np.sum(weights != network.synapses.weight))
     if as_json:
         print_json({"brain": str(file), "synapses": len(weights), "changed": changed, **facts})
     else:
@@ -144,7 +144,7 @@ def options_of(brain: Brain, file: Path) -> Options:
         files=brain.files,
         overrides=brain.overrides,
         seed=brain.seed,
-        weights=network.weight.astype("<f8").tobytes(),
+        weights=network.synapses.weight.astype("<f8").tobytes(),
         python_path=[str(file.absolute().parent), os.getcwd()],
     )
 

@@ -62,14 +62,14 @@ def imitate(path: Path, log: Path, passes: int, overrides: list[str], seed: int 
     facts = {"demonstration": log.name, "pokes": len(pokes), "passes": passes, "neurobus": __version__}
     brain = Brain(path.name, config.text, dict(config.files), overrides, built.seed, weights, facts)
     brain.save(target)
-    changed = np.flatnonzero(weights != built.weight)
+    changed = np.flatnonzero(weights != built.synapses.weight)
     if as_json:
         print_json({**asdict(summary), "accuracy": None, "train_accuracy": None, "samples": len(told),
                     "changed": len(changed), "brain": str(target)})  # fmt: skip
         return
-    for synapse in changed[np.argsort(-np.abs(weights - built.weight)[changed])][:8].tolist():
-        pre, post = built.ids[built.pre[synapse]], built.ids[built.post[synapse]]
-        click.echo(f"{pre} → {post}: {built.weight[synapse]:g} → {weights[synapse]:.0f}", err=True)
+    for synapse in changed[np.argsort(-np.abs(weights - built.synapses.weight)[changed])][:8].tolist():
+        pre, post = built.ids[built.synapses.pre[synapse]], built.ids[built.synapses.post[synapse]]
+        click.echo(f"{pre} → {post}: {built.synapses.weight[synapse]:g} → {weights[synapse]:.0f}", err=True)
     click.echo(
         f"{counted(len(told), 'poke')}, {counted(len(changed), 'synapse')} changed; written: {target}",
         err=True,

@@ -145,7 +145,7 @@ def _begun(path: Path, overrides: list[str], seed: int | None, save: Path | None
         overrides=list(course.config.overrides),
         seed=seed,
         replaced=course.spikes_ns(),
-        weights=None if brain is None else course.network.weight.astype("<f8").tobytes(),
+        weights=None if brain is None else course.network.synapses.weight.astype("<f8").tobytes(),
         state=str(state.absolute()),
         python_path=[str(path.absolute().parent), os.getcwd()],
     )

@@ -73,7 +73,7 @@ def build(options: Options, resume_step: int | None, machine: room.Room) -> Buil
     config = read_config(options)
     run = config.run
     made = network.build(config, options.seed)
-    if word := drawn_otherwise(options.streams, made.drew):
+    if word := drawn_otherwise(options.streams, made.account.drew):
         raise InputError(f"{word}; it cannot be resumed", options.resume)
     weights = options.weights or options.files.get(INITIAL_WEIGHTS)
     if weights is not None:

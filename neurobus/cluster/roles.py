@@ -39,8 +39,8 @@ def role(build: Build, process: Process, troubles: Path) -> Role:
         index_of=build.single_streams,
         n_ids=len(net.ids),
         sends_samples=not source and bool(plan.publishes_potential[process.members].any()),
-        weighed=np.intersect1d(process.members, net.weighed).tolist(),
-        weigh_every=net.weight_interval,
+        weighed=np.intersect1d(process.members, net.weighed.neurons).tolist(),
+        weigh_every=net.weighed.interval,
         snapshots=build.state,
         troubles=troubles,
         keeps=not source and build.wall and build.state is not None and plan.learns(number),
@@ -70,8 +70,8 @@ def conductor_plan(build: Build) -> ConductorPlan:
         begin=build.begin,
         stimuli=[(t // net.dt_ns, name, weight) for t, name, weight in build.options.stimuli],
         snapshot_every_s=build.config.run.snapshot_every_ns * 1e-9 if build.state else 0.0,
-        recorded=np.unique(plan.process_of[net.weighed]).tolist(),
-        weight_interval=net.weight_interval,
+        recorded=np.unique(plan.process_of[net.weighed.neurons]).tolist(),
+        weight_interval=net.weighed.interval,
     )
 
 

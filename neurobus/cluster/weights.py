@@ -28,7 +28,7 @@ def read_weights(state: Path, network: Network, run: Run) -> Array:
     """All weights (synapses,), from the snapshots in `state`. Raises InputError where one is missing."""
     step = resume_step(state)
     plan = placement.place(network, run.neurons_per_process, run.processes)
-    found = network.weight.copy()
+    found = network.synapses.weight.copy()
     for process in plan.processes:
         if plan.is_source(process.number):
             continue
@@ -72,13 +72,14 @@ def ordered(network: Network, rows: Array) -> Array:
     post, pre, weight = rows
     owner = np.array([issubclass(m, Model) and m.arrive is not None for m in network.models])
     n_receptors = np.array([len(m.receptors) if issubclass(m, Model) else 0 for m in network.models])
-    model = network.model_of[network.post]
+    synapses = network.synapses
+    model = network.model_of[synapses.post]
     # A neuron tells those without memory first where it has several from one source.
-    memory = (network.kind >= 0) | owner[model] | (network.receptor >= n_receptors[model])
-    place = np.lexsort((memory, network.pre, network.post))
+    memory = (synapses.kind >= 0) | owner[model] | (synapses.receptor >= n_receptors[model])
+    place = np.lexsort((memory, synapses.pre, synapses.post))
     told = np.lexsort((np.arange(len(pre)), pre, post))
     if not (
-        np.array_equal(network.post[place], post[told]) and np.array_equal(network.pre[place], pre[told])
+        np.array_equal(synapses.post[place], post[told]) and np.array_equal(synapses.pre[place], pre[told])
     ):
         raise RunError("the neurons' synapses are not those of their config")
     found = np.empty(len(place))

@@ -15,7 +15,9 @@ Clock = Literal["wall", "virtual"]
 OnLogFailure = Literal["continue", "stop"]
 Rule = Literal["one_to_one", "all_to_all", "fixed_probability", "fixed_indegree", "small_world", "scale_free",
                "distance", "layered", "assemblies",
-               "same_class", "elders", "youngers", "other_class"]  # fmt: skip
+               "same_class", "same_class_lower", "same_class_higher", "other_class",
+               "elders", "youngers"]  # fmt: skip
+"""Elders and youngers are the old names of `same_class_lower` and `same_class_higher`."""
 Transfer = Literal["linear", "rectified", "sigmoid"]
 Kernel = Literal["gaussian", "exponential", "disc"]
 Placed = Literal["grid", "random"]

@@ -85,8 +85,8 @@ class Run:
     def weights(self, pre: str, post: str) -> Array:
         """Weights at the end of the run of all synapses from `pre` to `post`, in the order (pre, post). The
         run must have been asked to keep its state."""
-        final, net = self._final_weights, self.network
-        wanted = np.isin(net.pre, self.members(pre)) & np.isin(net.post, self.members(post))
+        final, synapses = self._final_weights, self.network.synapses
+        wanted = np.isin(synapses.pre, self.members(pre)) & np.isin(synapses.post, self.members(post))
         return final[wanted]
 
     @cached_property

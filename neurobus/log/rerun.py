@@ -48,7 +48,7 @@ def rerun(log: Log, python_path: list[str]) -> Options:
             f"it was written by neurobus {header.version}",
             log.path,
         )
-    if word := drawn_otherwise(header.streams, built.drew):
+    if word := drawn_otherwise(header.streams, built.account.drew):
         raise InputError(f"{word}; it cannot be run again", log.path)
     if (weights := header.files.get(INITIAL_WEIGHTS)) is not None:
         with_weights(built, weights_from(weights))  # said before anything is started

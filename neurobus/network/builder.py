@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +19,63 @@ from neurobus.config import Config
 from neurobus.config.locate import Place
 from neurobus.config.schema import Background, Current
 from neurobus.model import Array, Model, Shown, Source
+from neurobus.network.chemical import Chemical, Kinds, Synapses
+from neurobus.network.electrical import Junctions, electrical
+from neurobus.network.graded import Graded, graded
 from neurobus.network.held import current_fault, electrodes_fault
-from neurobus.network.junctions import followed
 from neurobus.network.population import Int32s, Population
+from neurobus.network.projection import Projections
 from neurobus.network.quantities import Quantities
 from neurobus.network.space import Space
-from neurobus.network.wiring import Chemical, Graded, Kinds, Wiring
+from neurobus.network.stability import followed
 from neurobus.streams import Use, Words
+
+
+class BackgroundTrains(NamedTuple):
+    """Each neuron's own Poisson train, 0 where it has none: shapes (N,), the weight in its model's unit."""
+
+    rate_hz: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
+class Potentials:
+    """Which potentials are published, when, and how exactly.
+
+    `recorded`: neurons whose potential a log has. `interval`: steps between two samples at least. They act
+    `delay` steps after they are published. `delta_mv`: what a sample may be off in a log;
+    `junction_delta_mv` (N,): what it may be off for partners, infinity without a junction.
+    """
+
+    recorded: Int32s
+    interval: int
+    delay: int
+    delta_mv: float
+    junction_delta_mv: Array
+
+
+class Weighed(NamedTuple):
+    """The neurons whose weights a log has, every `interval` steps."""
+
+    neurons: Int32s
+    interval: int
+
+
+class Places(NamedTuple):
+    """`spaces`: group, or member of one → where it stands. `at_mm` (N, 2): NaN where there is no place."""
+
+    spaces: dict[str, Space]
+    at_mm: Array
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is told of a build. `skipped`: file → rows with unknown ids. `drew`: what words are in use for,
+    also in the run. `notes`: what is no mistake, but should be known before a run."""
+
+    skipped: dict[str, int]
+    drew: frozenset[Use]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -34,24 +85,15 @@ class Network:
     `model_of` (N,) index into `models`, -1: external. `params[model]`: name → (members,) in the
     parameter's unit, members in order of neuron index. `times`: source → spike steps, ascending.
     `shown`: encoder → what it is shown.
-    Synapses `pre post weight delay receptor kind row` are sorted by (pre, post, order in the config): weight
-    in the unit of the postsynaptic model, delay in steps, receptor and kind as in `wiring.Chemical`.
-    Junctions `gap_*` stand once each, in nS. `graded`: as in `wiring.Graded`.
-    `currents`: (neuron, first step, step at which it ends or -1, pA). `background_*` (N,), 0 where none.
-    `weighed`: neurons whose weights a log is told every `weight_interval` steps.
-    Potentials act `sample_delay` steps after they are told. `junction_delta_mv` (N,): how far what partners
-    take a neuron's potential for may be off, infinity without a junction.
-    `skipped`: file → rows with unknown ids.
+    `synapses` and `graded` are sorted by (pre, post, order in the config).
+    `currents`: (neuron, first step, step at which it ends or -1, pA).
     `groups`: what a config may call by name (group, neuron, source, pattern) → its members.
-    `spaces`: group, or member of one → where it stands. `at_mm` (N, 2): places, NaN where there are none.
     `patterns`: group → (patterns, members).
-    `tag` (N,): what stands for each as the owner of random words. `drew`: what words are in use for, also in
-    the run. `notes`: what is no mistake, but should be known before a run.
+    `tag` (N,): what stands for each as the owner of random words.
     """
 
     config: Config
     seed: int
-    dt_ns: int
     ids: list[str]
     n_neurons: int
     model_names: list[str]
@@ -60,43 +102,30 @@ class Network:
     params: list[dict[str, Array]]
     times: dict[int, npt.NDArray[np.int64]]
     shown: dict[int, Shown]
-    pre: Int32s
-    post: Int32s
-    weight: Array
-    delay: Int32s
-    receptor: Int32s
-    kind: Int32s
-    row: Int32s
+    synapses: Synapses
     kinds: Kinds
-    gap_a: Int32s
-    gap_b: Int32s
-    gap_ns: Array
+    junctions: Junctions
     graded: Graded
     currents: list[tuple[int, int, int, float]]
-    background_rate_hz: Array
-    background_weight: Array
-    recorded: Int32s
-    weighed: Int32s
-    weight_interval: int
-    potential_delta_mv: float
-    potential_interval: int
-    junction_delta_mv: Array
-    sample_delay: int
+    background: BackgroundTrains
+    potentials: Potentials
+    weighed: Weighed
     min_delay: int
     max_delay: int
-    skipped: dict[str, int]
+    account: Account
     groups: dict[str, Int32s]
-    spaces: dict[str, Space]
-    at_mm: Array
+    places: Places
     patterns: dict[str, npt.NDArray[np.bool_]]
     tag: Words
-    drew: frozenset[Use]
-    notes: list[str]
+
+    @property
+    def dt_ns(self) -> int:
+        return self.config.run.dt_ns
 
     @property
     def telling(self) -> Int32s:
         """The neurons whose potential somebody hears: a partner, a graded synapse, the log."""
-        ends = (self.gap_a, self.gap_b, self.graded.pre, self.recorded)
+        ends = (self.junctions.a, self.junctions.b, self.graded.pre, self.potentials.recorded)
         return np.unique(np.concatenate(ends)).astype(np.int32)
 
 
@@ -111,23 +140,21 @@ def build(
     """
     read = Quantities(config, config.run.seed if seed is None else seed)
     who = Population(read)
-    wiring = Wiring(who, None if on is None else on(who.ids))
-    made = wiring.synapses()
-    delay = made.delay
-    gap_a, gap_b, gap_ns = wiring.electrical()
-    background_rate_hz, background_weight = _background(who, wiring)
+    projections = Projections(who, None if on is None else on(who.ids))
+    chemical = Chemical(projections)
+    synapses = chemical.synapses()
+    junctions, tables = electrical(projections)
+    background = _background(who, projections)
     if any(issubclass(model, Model) and model.stochastic for model in who.models):
         read.drew.add(Use.NOISE)
-    graded = wiring.graded()
+    graded_ = graded(projections)
     one_ms = max(1, 1_000_000 // read.dt_ns)
+    delay = synapses.delay
     min_delay = int(delay.min(initial=delay.max(initial=0))) or one_ms
-    sample_delay = _sample_delay(who, bool(gap_a.size), min_delay)
-    tables = wiring.junction_tables
-    junction_delta_mv = followed(who, gap_a, gap_b, gap_ns, graded, sample_delay, tables)
+    sample_delay = _sample_delay(who, bool(junctions.a.size), min_delay)
     return Network(
         config=config,
         seed=read.seed,
-        dt_ns=read.dt_ns,
         ids=who.ids,
         n_neurons=who.n_neurons,
         model_names=list(who.model_number),
@@ -136,32 +163,27 @@ def build(
         params=who.params,
         times=who.times,
         shown=who.shown,
-        **made._asdict(),
-        kinds=wiring.kinds,
-        gap_a=gap_a,
-        gap_b=gap_b,
-        gap_ns=gap_ns,
-        graded=graded,
+        synapses=synapses,
+        kinds=chemical.kinds,
+        junctions=junctions,
+        graded=graded_,
         currents=_currents(who),
-        background_rate_hz=background_rate_hz,
-        background_weight=background_weight,
-        recorded=_recorded(who),
-        weighed=_weighed(who, made),
-        weight_interval=_weight_interval(read),
-        potential_delta_mv=config.run.potential_delta_mv,
-        potential_interval=-(-config.run.potential_interval_ns // read.dt_ns),
-        junction_delta_mv=junction_delta_mv,
-        sample_delay=sample_delay,
+        background=background,
+        potentials=Potentials(
+            recorded=_recorded(who),
+            interval=-(-config.run.potential_interval_ns // read.dt_ns),
+            delay=sample_delay,
+            delta_mv=config.run.potential_delta_mv,
+            junction_delta_mv=followed(who, junctions, graded_, sample_delay, tables),
+        ),
+        weighed=Weighed(_weighed(who, synapses), _weight_interval(read)),
         min_delay=min_delay,
         max_delay=int(delay.max(initial=0)) or one_ms,
-        skipped=wiring.skipped,
+        account=Account(projections.skipped, frozenset(read.drew), read.notes),
         groups=who.groups,
-        spaces=who.spaces,
-        at_mm=who.at_mm,
+        places=Places(who.spaces, who.at_mm),
         patterns=who.patterns,
         tag=who.tag,
-        drew=frozenset(read.drew),
-        notes=read.notes,
     )
 
 
@@ -203,7 +225,7 @@ def _currents(who: Population) -> list[tuple[int, int, int, float]]:
     return found
 
 
-def _background(who: Population, wiring: Wiring) -> tuple[Array, Array]:
+def _background(who: Population, projections: Projections) -> BackgroundTrains:
     """Rate (Hz) and weight of each neuron's own Poisson train."""
     rate, weight = np.zeros(len(who.ids)), np.zeros(len(who.ids))
     for place, source in who.config.active("sources"):
@@ -218,12 +240,12 @@ def _background(who: Population, wiring: Wiring) -> tuple[Array, Array]:
             raise who.error((*place, "rate"), f"rate must be > 0 Hz, not '{source.rate}'")
         rate[members] = hz
         who.read.drew.add(Use.BACKGROUND)
-        for unit, mine in wiring.weight_units(members):
-            weight[members[mine]] = who.read.number((*place, "weight"), source.weight, unit)
-    return rate, weight
+        for model, mine in projections.models(members):
+            weight[members[mine]] = who.read.number((*place, "weight"), source.weight, model.weight_unit)
+    return BackgroundTrains(rate, weight)
 
 
-def _weighed(who: Population, made: Chemical) -> Int32s:
+def _weighed(who: Population, made: Synapses) -> Int32s:
     """The neurons of `record_weights`. Raises InputError where nothing that could change ends on a name's."""
     owns = [issubclass(model, Model) and model.arrive is not None for model in who.models]
     learning = made.post[(made.kind >= 0) | np.isin(who.model_of[made.post], np.flatnonzero(owns))]

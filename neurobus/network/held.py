@@ -109,7 +109,7 @@ def saturating(network: Network) -> Iterator[str]:
         weight = np.where(bounded, graded.weight, np.inf)
         np.add.at(high, graded.post, np.where(bounded, np.maximum(weight, 0.0), np.inf))
         np.add.at(low, graded.post, np.where(bounded, np.minimum(weight, 0.0), -np.inf))
-        for end in (network.gap_a, network.gap_b):
+        for end in (network.junctions.a, network.junctions.b):
             high[end], low[end] = np.inf, -np.inf
         over = (high[members] > held[1]) | (low[members] < held[0])
         for j in np.flatnonzero(over)[:1].tolist():
@@ -146,10 +146,15 @@ def faults(network: Network) -> Iterator[str]:
     """The first weight of each model that its neurons cannot have, of a network whose weights are not its
     config's."""
     for number, model, mine in _models(network):
-        post = network.post[mine]
-        found = fault(model, params_of(network, number, post), network.weight[mine], network.receptor[mine])
+        post = network.synapses.post[mine]
+        found = fault(
+            model,
+            params_of(network, number, post),
+            network.synapses.weight[mine],
+            network.synapses.receptor[mine],
+        )
         if found is not None:
-            pre = network.ids[network.pre[mine][found[0]]]
+            pre = network.ids[network.synapses.pre[mine][found[0]]]
             yield f"the synapse {pre} → {network.ids[post[found[0]]]}: {found[1]}"
 
 
@@ -157,11 +162,11 @@ def inexact(network: Network) -> list[str]:
     """What acts otherwise than it is written, and by how much at most."""
     words = list(saturating(network))
     for number, model, mine in _models(network):
-        post, w = network.post[mine], network.weight[mine]
+        post, w = network.synapses.post[mine], network.synapses.weight[mine]
         words += told_by(network.model_names[number], model, params_of(network, number, post), w)
-        noisy = np.flatnonzero((network.model_of == number) & (network.background_rate_hz > 0))
+        noisy = np.flatnonzero((network.model_of == number) & (network.background.rate_hz > 0))
         if len(noisy) and (grain := model.grain(params_of(network, number, noisy))) is not None:
-            w = network.background_weight[noisy]
+            w = network.background.weight[noisy]
             words += _rounded(
                 network.model_names[number], model, "background", w, grain.stimulus(w), grain.unit
             )
@@ -181,10 +186,10 @@ def grains(network: Network) -> list[tuple[float, int] | None]:
 
 def _models(network: Network) -> Iterator[tuple[int, type[Model], npt.NDArray[np.bool_]]]:
     """Models of neurons, each with the static synapses on them."""
-    ends = network.model_of[network.post]
+    ends = network.model_of[network.synapses.post]
     for number, model in enumerate(network.models):
         if issubclass(model, Model):
-            yield number, model, (ends == number) & (network.receptor < len(model.receptors))
+            yield number, model, (ends == number) & (network.synapses.receptor < len(model.receptors))
 
 
 def _rounded(name: str, model: type[Model], what: str, w: Array, held: Array, unit: Array) -> Iterator[str]:

@@ -41,9 +41,9 @@ def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
     times = {i: t for i, t in network.times.items() if network.ids[i] not in times_ns}
     for name, spikes in times_ns.items():
         times[at[name]] = np.array(sorted(spikes), np.int64) // network.dt_ns
-    acts = ~np.isin(network.post, chosen)
-    joined = ~(np.isin(network.gap_a, chosen) | np.isin(network.gap_b, chosen))
-    noise = network.background_rate_hz.copy()
+    acts = ~np.isin(network.synapses.post, chosen)
+    joined = ~(np.isin(network.junctions.a, chosen) | np.isin(network.junctions.b, chosen))
+    noise = network.background.rate_hz.copy()
     noise[chosen] = 0.0
     return replace(
         network,
@@ -53,21 +53,17 @@ def with_recorded(network: Network, times_ns: dict[str, list[int]]) -> Network:
         model_of=model_of,
         times=times,
         shown={i: shown for i, shown in network.shown.items() if network.ids[i] not in times_ns},
-        pre=network.pre[acts],
-        post=network.post[acts],
-        weight=network.weight[acts],
-        delay=network.delay[acts],
-        receptor=network.receptor[acts],
-        kind=network.kind[acts],
-        row=network.row[acts],
-        gap_a=network.gap_a[joined],
-        gap_b=network.gap_b[joined],
-        gap_ns=network.gap_ns[joined],
+        synapses=network.synapses.only(acts),
+        junctions=network.junctions.only(joined),
         graded=network.graded.only(
             ~np.isin(network.graded.pre, chosen) & ~np.isin(network.graded.post, chosen)
         ),
         currents=[c for c in network.currents if c[0] not in set(chosen.tolist())],
-        background_rate_hz=noise,
-        recorded=np.setdiff1d(network.recorded, chosen).astype(np.int32),
-        weighed=np.setdiff1d(network.weighed, chosen).astype(np.int32),
+        background=network.background._replace(rate_hz=noise),
+        potentials=replace(
+            network.potentials, recorded=np.setdiff1d(network.potentials.recorded, chosen).astype(np.int32)
+        ),
+        weighed=network.weighed._replace(
+            neurons=np.setdiff1d(network.weighed.neurons, chosen).astype(np.int32)
+        ),
     )

@@ -29,24 +29,18 @@ _BLOCK = 1 << 14
 
 def all_to_all(pre: Int32s, post: Int32s, allow_self: bool) -> Pairs:
     """Every pair."""
-    pairs = np.repeat(pre, post.size), np.tile(post, pre.size)
-    if allow_self:
-        return pairs
-    other = pairs[0] != pairs[1]
-    return pairs[0][other], pairs[1][other]
+    return _without_self(np.repeat(pre, post.size), np.tile(post, pre.size), allow_self)
 
 
 def by_class(pre: Int32s, post: Int32s, classes: int, rule: str, allow_self: bool) -> Pairs:
-    """Pairs of one class (`same_class`), of those only with the presynaptic member before (`elders`) or after
-    (`youngers`) the other, or of two classes (`other_class`). Member n has class n modulo `classes`."""
+    """Pairs of one class (`same_class`), of those only with the presynaptic member before the other
+    (`same_class_lower`) or after it (`same_class_higher`), or of two classes (`other_class`). Member n has
+    class n modulo `classes`."""
     i, j = np.repeat(np.arange(pre.size), post.size), np.tile(np.arange(post.size), pre.size)
     same = i % classes == j % classes
-    chosen = {"same_class": same, "elders": same & (i < j), "youngers": same & (i > j), "other_class": ~same}
-    pairs = pre[i[chosen[rule]]], post[j[chosen[rule]]]
-    if allow_self:
-        return pairs
-    other = pairs[0] != pairs[1]
-    return pairs[0][other], pairs[1][other]
+    chosen = {"same_class": same, "same_class_lower": same & (i < j), "same_class_higher": same & (i > j),
+              "other_class": ~same}  # fmt: skip
+    return _without_self(pre[i[chosen[rule]]], post[j[chosen[rule]]], allow_self)
 
 
 def fixed_probability(pre: Int32s, post: Int32s, probability: float, allow_self: bool, keys: Words) -> Pairs:

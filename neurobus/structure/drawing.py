@@ -41,7 +41,7 @@ def draw(network: Network, facts: dict[str, Any], out: Path) -> Path:
         )
         figure.text(0.2 / 9.6, 1 - 0.47 / 6.4, _caption(facts), color=GREY, va="top")
         axes = figure.subplot_mosaic("ad;aw;al", width_ratios=(1.55, 1), height_ratios=(1.25, 1, 1))
-        placed = bool(np.isfinite(network.at_mm[: network.n_neurons]).all())
+        placed = bool(np.isfinite(network.places.at_mm[: network.n_neurons]).all())
         (_map if placed else _matrix)(axes["a"], network)
         _degrees(axes["d"], network)
         _weights(axes["w"], network)
@@ -66,7 +66,7 @@ def _caption(facts: dict[str, Any]) -> str:
 
 
 def _inner(network: Network) -> npt.NDArray[np.bool_]:
-    return network.pre < network.n_neurons
+    return network.synapses.pre < network.n_neurons
 
 
 def _groups(network: Network) -> list[tuple[str, int, int]]:
@@ -93,9 +93,13 @@ def _matrix(axis: Axes, network: Network) -> None:
             counts, _, _ = np.histogram2d(post[mine], pre[mine], [edges, edges])
             _blend(signed, counts, colour)
         axis.imshow(signed, extent=(-0.5, n - 0.5, n - 0.5, -0.5), interpolation="nearest")
-    if network.gap_a.size:
+    if network.junctions.a.size:
         a, b = (
-            np.concatenate(pair) for pair in ((network.gap_a, network.gap_b), (network.gap_b, network.gap_a))
+            np.concatenate(pair)
+            for pair in (
+                (network.junctions.a, network.junctions.b),
+                (network.junctions.b, network.junctions.a),
+            )
         )
         axis.plot(
             a,
@@ -129,7 +133,7 @@ def _matrix(axis: Axes, network: Network) -> None:
         axis.set_yticks(at, names)
         axis.tick_params(length=0)
     axis.set(title="Who drives whom", xlabel="from", ylabel="to")
-    there = bool(np.any(weight > 0)), bool(np.any(weight < 0)), bool(network.gap_a.size)
+    there = bool(np.any(weight > 0)), bool(np.any(weight < 0)), bool(network.junctions.a.size)
     kinds = zip(("excitatory", "inhibitory", "junction"), COLOURS, there, strict=False)
     _key(axis, [(kind, colour) for kind, colour, shown in kinds if shown])
 
@@ -150,14 +154,14 @@ def _source_columns(network: Network) -> tuple[list[str], npt.NDArray[np.int64]]
 def _sources(axis: Axes, network: Network, columns: npt.NDArray[np.int64]) -> None:
     """Synapses from sources, beside the matrix and grey."""
     n = network.n_neurons
-    pairs = np.flatnonzero(network.pre >= n)
+    pairs = np.flatnonzero(network.synapses.pre >= n)
     pairs = pairs[:: -(-pairs.size // MOST_DOTS) or 1]
     if not columns.size:
         return
     axis.axvline(n - 0.5 + SOURCES_APART * n / 2, color=GREY, linewidth=0.5)
-    x = [_source_x(n, column) for column in columns[network.pre[pairs] - n].tolist()]
+    x = [_source_x(n, column) for column in columns[network.synapses.pre[pairs] - n].tolist()]
     size = float(np.clip(200 / n, 1.0, 6.0))
-    axis.plot(x, network.post[pairs], "s", markersize=size, markeredgewidth=0, color=GREY)
+    axis.plot(x, network.synapses.post[pairs], "s", markersize=size, markeredgewidth=0, color=GREY)
 
 
 def _blend(onto: npt.NDArray[Any], counts: npt.NDArray[Any], colour: str) -> None:
@@ -186,7 +190,7 @@ def _map(axis: Axes, network: Network) -> None:
 
     n = network.n_neurons
     pre, post, weight = joined(network)
-    at, space = network.at_mm[:n], network.spaces[network.ids[0]]
+    at, space = network.places.at_mm[:n], network.places.spaces[network.ids[0]]
     ring = space.kind == "ring"
     if ring:
         angle = at[:, 0] / space.width_mm * 2 * np.pi
@@ -247,8 +251,8 @@ def _weights(axis: Axes, network: Network) -> None:
     _histogram(axis, weight[weight > 0], _PLUS, "excitatory")
     _histogram(axis, -weight[weight < 0], _MINUS, "inhibitory")
     if not axis.patches:
-        _histogram(axis, network.gap_ns, COLOURS[2], "junctions")
-    inner = network.post[_inner(network)]
+        _histogram(axis, network.junctions.ns, COLOURS[2], "junctions")
+    inner = network.synapses.post[_inner(network)]
     current = np.isnan(network.graded.reversal)
     found = units(network, inner, "weight_unit")
     found += units(network, network.graded.post[current], "current_unit")
@@ -273,7 +277,7 @@ def _histogram(axis: Axes, values: npt.NDArray[Any], colour: str, name: str) -> 
 
 
 def _delays(axis: Axes, network: Network) -> None:
-    steps, ms = network.delay[_inner(network)], network.dt_ns / 1e6
+    steps, ms = network.synapses.delay[_inner(network)], network.dt_ns / 1e6
     if steps.size:
         low, high = int(steps.min()), int(steps.max())
         width = -(-(high - low + 1) // 40)

@@ -31,29 +31,33 @@ Int64s = npt.NDArray[np.int64]
 def measure(network: Network) -> dict[str, Any]:
     """Figures of the chemical, graded and electrical wiring, ready for JSON; what is what stands above."""
     n = network.n_neurons
-    inside = network.pre < n
-    pre, post = network.pre[inside], network.post[inside]
+    inside = network.synapses.pre < n
+    pre, post = network.synapses.pre[inside], network.synapses.post[inside]
     facts: dict[str, Any] = {
         "config": network.config.places.name,
         "seed": network.seed,
         "neurons": n,
         "synapses": int(inside.sum()),
         "from_sources": int((~inside).sum()),
-        "junctions": int(network.gap_a.size),
+        "junctions": int(network.junctions.a.size),
         "graded_synapses": int(network.graded.pre.size),
         "chemical": wiring(pre, post, n, network.seed) if pre.size else None,
         "graded": None,
         "electrical": None,
-        "weights": _weights(network, network.post[inside], network.weight[inside], "weight_unit"),
+        "weights": _weights(
+            network, network.synapses.post[inside], network.synapses.weight[inside], "weight_unit"
+        ),
         "graded_weights": _graded_weights(network),
-        "delays_ms": _spread(network.delay[inside] * (network.dt_ns / 1e6)) if pre.size else None,
+        "delays_ms": _spread(network.synapses.delay[inside] * (network.dt_ns / 1e6)) if pre.size else None,
     }
     if network.graded.pre.size:
         facts["graded"] = wiring(network.graded.pre, network.graded.post, n, network.seed)
-    if network.gap_a.size:
-        a, b = network.gap_a, network.gap_b
+    if network.junctions.a.size:
+        a, b = network.junctions.a, network.junctions.b
         both = np.concatenate([a, b]), np.concatenate([b, a])
-        facts["electrical"] = wiring(*both, n, network.seed) | {"conductance_ns": _spread(network.gap_ns)}
+        facts["electrical"] = wiring(*both, n, network.seed) | {
+            "conductance_ns": _spread(network.junctions.ns)
+        }
     return facts
 
 
@@ -110,11 +114,11 @@ def wiring(pre: npt.NDArray[Any], post: npt.NDArray[Any], n: int, seed: int = 1)
 
 def joined(network: Network) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Array]:
     """(pre, post, weight) of all chemical and graded synapses between neurons; conductances by `signed`."""
-    inside, graded = network.pre < network.n_neurons, network.graded
+    inside, graded = network.synapses.pre < network.n_neurons, network.graded
     return (
-        np.concatenate([network.pre[inside], graded.pre]),
-        np.concatenate([network.post[inside], graded.post]),
-        np.concatenate([network.weight[inside], signed(network)]),
+        np.concatenate([network.synapses.pre[inside], graded.pre]),
+        np.concatenate([network.synapses.post[inside], graded.post]),
+        np.concatenate([network.synapses.weight[inside], signed(network)]),
     )
 
 

@@ -61,5 +61,12 @@ def save(path: Path) -> None:
     """The network as arrays, for NEST."""
     net = network.build(config.load(CONFIG))
     (params,) = net.params
-    delay_ms = net.delay * net.dt_ns * 1e-6
-    np.savez(path, pre=net.pre, post=net.post, weight=net.weight, delay_ms=delay_ms, **params)
+    delay_ms = net.synapses.delay * net.dt_ns * 1e-6
+    np.savez(
+        path,
+        pre=net.synapses.pre,
+        post=net.synapses.post,
+        weight=net.synapses.weight,
+        delay_ms=delay_ms,
+        **params,
+    )

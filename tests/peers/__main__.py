@@ -114,9 +114,10 @@ def save(path: Path, case: Case, net: Network) -> None:
         params |= {f"q_{name}": values[0] for name, values in net.kinds.params[0].items()}
     np.savez(path, model=net.model_names[0], model_ms=MODEL_MS, brian_dt_ms=case.brian_dt_ms,
              sources=len(times), spike_i=np.repeat(np.arange(len(times)), [t.size for t in times]),
-             spike_ms=np.concatenate(times), pre=net.pre, post=net.post, weight=net.weight,
-             delay_ms=net.delay * dt, typed=net.kind >= 0, kind=kind, gap_a=net.gap_a, gap_b=net.gap_b,
-             gap_ns=net.gap_ns, **params)  # fmt: skip
+             spike_ms=np.concatenate(times), pre=net.synapses.pre, post=net.synapses.post,
+             weight=net.synapses.weight,
+             delay_ms=net.synapses.delay * dt, typed=net.synapses.kind >= 0, kind=kind,
+             gap_a=net.junctions.a, gap_b=net.junctions.b, gap_ns=net.junctions.ns, **params)  # fmt: skip
 
 
 def _json(command: list[str]) -> Any:

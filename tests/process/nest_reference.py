@@ -42,28 +42,34 @@ SYNAPSES = {
 
 def connect(net: Network, gids: np.ndarray, h: float) -> None:
     """All synapses; those of one type and source in the order of the network."""
-    chosen = net.kind < 0
-    synapses = {"synapse_model": "static_synapse", "weight": net.weight[chosen],
-                "delay": np.round(net.delay[chosen] * h, 6)}  # fmt: skip
+    chosen = net.synapses.kind < 0
+    synapses = {"synapse_model": "static_synapse", "weight": net.synapses.weight[chosen],
+                "delay": np.round(net.synapses.delay[chosen] * h, 6)}  # fmt: skip
     if chosen.any():
-        nest.Connect(gids[net.pre[chosen]], gids[net.post[chosen]], "one_to_one", synapses)
+        nest.Connect(gids[net.synapses.pre[chosen]], gids[net.synapses.post[chosen]], "one_to_one", synapses)
     for kind, name in enumerate(net.kinds.names):
-        chosen, (model, names) = net.kind == kind, SYNAPSES[name]
+        chosen, (model, names) = net.synapses.kind == kind, SYNAPSES[name]
         of_neuron = {"tau_minus": "tau_minus", "tau_y": "tau_minus_triplet"}
-        params = {key: values[net.row[chosen]] for key, values in net.kinds.params[kind].items()}
+        params = {key: values[net.synapses.row[chosen]] for key, values in net.kinds.params[kind].items()}
         for key in params.keys() & of_neuron.keys():
-            neurons = nest.NodeCollection(sorted(set(gids[net.post[chosen]].tolist())))
+            neurons = nest.NodeCollection(sorted(set(gids[net.synapses.post[chosen]].tolist())))
             neurons.set({of_neuron[key]: float(params.pop(key)[0])})
         synapses = {names.get(key, key): values for key, values in params.items()}
-        synapses |= {"weight": net.weight[chosen], "delay": np.round(net.delay[chosen] * h, 6)}
-        nest.Connect(gids[net.pre[chosen]], gids[net.post[chosen]], "one_to_one",
+        synapses |= {
+            "weight": net.synapses.weight[chosen],
+            "delay": np.round(net.synapses.delay[chosen] * h, 6),
+        }
+        nest.Connect(gids[net.synapses.pre[chosen]], gids[net.synapses.post[chosen]], "one_to_one",
                      {"synapse_model": model, **synapses})  # fmt: skip
 
 
 def weights(net: Network, gids: np.ndarray) -> list[float]:
     """By index in the network, where pairs are joined once."""
-    at = {(gids[pre], gids[post]): n for n, (pre, post) in enumerate(zip(net.pre, net.post, strict=True))}
-    found = np.full(len(net.pre), np.nan)
+    at = {
+        (gids[pre], gids[post]): n
+        for n, (pre, post) in enumerate(zip(net.synapses.pre, net.synapses.post, strict=True))
+    }
+    found = np.full(len(net.synapses.pre), np.nan)
     for name in {"static_synapse", *(SYNAPSES[name][0] for name in net.kinds.names)}:
         got = nest.GetConnections(synapse_model=name).get(["source", "target", "weight"])
         columns = (np.atleast_1d(got[key]).tolist() if got else [] for key in ("source", "target", "weight"))
@@ -91,7 +97,7 @@ def main(config: Path, model_ms: float) -> tuple[list[list[int]], list[float]]:
         made.set({key: values.tolist() for key, values in params.items() if key in known})
         gids[members] = made.tolist()
     for index, steps in net.times.items():
-        plastic = bool(np.any(net.kind[net.pre == index] >= 0))
+        plastic = bool(np.any(net.synapses.kind[net.synapses.pre == index] >= 0))
         # Only neurons have plastic synapses: a parrot repeats the source, a delay later.
         ahead = net.min_delay if plastic else 0
         made = nest.Create("spike_generator", params={"spike_times": np.round((steps - ahead) * h, 6)})

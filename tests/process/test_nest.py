@@ -248,7 +248,7 @@ def test_synapses_with_memory(config, run, tmp_path, name):
     assert found == spikes
 
     plan = place(net, 20)
-    ours = np.full(net.pre.size, np.nan)
+    ours = np.full(net.synapses.pre.size, np.nan)
     for process in plan.processes:
         saved = read_snapshot(Path(done.summary["state"]), process.name)
         if not plan.is_source(process.number):
@@ -257,11 +257,16 @@ def test_synapses_with_memory(config, run, tmp_path, name):
     # NEST tells a synapse of its neuron's spikes at its own next spike only; compare those that know all.
     train = [np.array([t for t, i in both if i == n]) for n in range(len(net.ids))]
     settled = np.zeros(len(ours), bool)
-    for n, (pre, post, d) in enumerate(zip(net.pre, net.post, net.delay, strict=True)):
+    for n, (pre, post, d) in enumerate(
+        zip(net.synapses.pre, net.synapses.post, net.synapses.delay, strict=True)
+    ):
         last = train[pre][train[pre] <= end - d].max(initial=0)
         on_its_way = train[pre].max(initial=0) > end - d
         settled[n] = not on_its_way and not np.any((train[post] > last - d) & (train[post] <= end - 2 * d))
-    assert settled[net.pre >= net.n_neurons].all() and settled[net.pre < net.n_neurons].sum() > 20
+    assert (
+        settled[net.synapses.pre >= net.n_neurons].all()
+        and settled[net.synapses.pre < net.n_neurons].sum() > 20
+    )
     assert np.array_equal(ours[settled], np.array(weights)[settled])
     if synapse != "nodes.tsodyks":
         assert np.mean(ours[settled] != 0.5) > 0.9

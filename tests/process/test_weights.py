@@ -31,7 +31,7 @@ NETWORK = "".join([
 def in_state(config: Path, state: str) -> np.ndarray:
     """Weights of all synapses in the snapshots that a run ended with."""
     net = build(load(config))
-    plan, found = place(net), np.full(net.pre.size, np.nan)
+    plan, found = place(net), np.full(net.synapses.pre.size, np.nan)
     for process in plan.processes:
         if not plan.is_source(process.number):
             saved = read_snapshot(Path(state), process.name)
@@ -43,7 +43,7 @@ def in_state(config: Path, state: str) -> np.ndarray:
 
 def expected(config: Path, steps: int) -> np.ndarray:
     ensemble = Ensemble(build(load(config)), 100).run(steps)
-    found = np.full(ensemble.network.pre.size, np.nan)
+    found = np.full(ensemble.network.synapses.pre.size, np.nan)
     for process, core in zip(ensemble.plan.processes, ensemble.cores, strict=True):
         if not ensemble.plan.is_source(process.number):
             synapses, weights = ensemble.plan.weights_in(process.number, core.dump())
@@ -88,9 +88,9 @@ RECORDED = NETWORK.replace("[run]", '[run]\nrecord_weights = ["e"]\nweight_inter
 def in_log(path: Path, net: Network) -> dict[int, np.ndarray]:
     """Step → weights of the synapses that may change, in the network's order."""
     times, pre, post, weight = read(path).weights.table()
-    mine = np.flatnonzero(net.kind >= 0)
-    mine = mine[np.lexsort((net.pre[mine], net.post[mine]))]
-    assert np.array_equal(net.pre[mine], pre) and np.array_equal(net.post[mine], post)
+    mine = np.flatnonzero(net.synapses.kind >= 0)
+    mine = mine[np.lexsort((net.synapses.pre[mine], net.synapses.post[mine]))]
+    assert np.array_equal(net.synapses.pre[mine], pre) and np.array_equal(net.synapses.post[mine], post)
     order = np.argsort(mine)
     return {int(t) // net.dt_ns: row[order] for t, row in zip(times, weight, strict=True)}
 
@@ -104,7 +104,7 @@ def test_a_log_holds_the_weights_of_each_step_and_changes_none(config, run, neur
     run(plain, *packed, "--record", blind)
     assert spikes_in(log) == spikes_in(blind) and len(spikes_in(log)) > 100
     net = build(load(path))
-    changing = net.kind >= 0
+    changing = net.synapses.kind >= 0
     found = in_log(log, net)
     assert list(found) == [0, 1000, 2000, 3000, 4000, 5000]
     for step, weights in found.items():
@@ -132,7 +132,7 @@ def test_a_killed_neuron_tells_each_weight_once(config, launch, tmp_path):
     found = in_log(log, net)
     assert got.complete and list(found) == list(range(0, 20_001, 1000))
     for step in (0, 9000, 20_000):
-        assert np.array_equal(found[step], expected(path, step)[net.kind >= 0]), step
+        assert np.array_equal(found[step], expected(path, step)[net.synapses.kind >= 0]), step
 
 
 def test_a_resumed_run_goes_on_telling(config, run, tmp_path):
@@ -142,7 +142,7 @@ def test_a_resumed_run_goes_on_telling(config, run, tmp_path):
     net, found = build(load(path)), in_log(log, build(load(path)))
     assert list(found) == [3000, 4000]
     for step, weights in found.items():
-        assert np.array_equal(weights, expected(path, step)[net.kind >= 0])
+        assert np.array_equal(weights, expected(path, step)[net.synapses.kind >= 0])
 
 
 def test_under_the_wall_clock_weights_are_of_one_step_too(config, run, tmp_path):
@@ -151,7 +151,7 @@ def test_under_the_wall_clock_weights_are_of_one_step_too(config, run, tmp_path)
     path, log = config(RECORDED), tmp_path / "wall.mcap"
     done = run(path, "--clock", "wall", "--for", "1 s", "--record", log)
     net, found = build(load(path)), in_log(log, build(load(path)))
-    changing = net.kind >= 0
+    changing = net.synapses.kind >= 0
     assert list(found) == list(range(0, 10_001, 1000))
     assert all(np.isfinite(weights).all() for weights in found.values())
     assert np.array_equal(found[10_000], in_state(path, done.summary["state"])[changing])
@@ -188,10 +188,10 @@ def test_a_neuron_killed_under_the_wall_clock_goes_on_telling(config, launch, tm
     net = build(load(path))
     found = in_log(log, net)
     assert list(found) == list(range(0, 30_001, 1000))
-    mine = net.post[net.kind >= 0] == net.ids.index("e.1")
+    mine = net.synapses.post[net.synapses.kind >= 0] == net.ids.index("e.1")
     told = np.array([np.isfinite(weights) for weights in found.values()])
     assert told[:, ~mine].all() and told[-5:].all()
-    assert np.array_equal(found[30_000], in_state(path, ended.summary["state"])[net.kind >= 0])
+    assert np.array_equal(found[30_000], in_state(path, ended.summary["state"])[net.synapses.kind >= 0])
 
 
 @pytest.mark.parametrize(

@@ -201,14 +201,14 @@ def test_accuracy_confusion_and_labels_found_out():
 
 def test_a_brain_is_read_as_it_was_written(tmp_path):
     built = network.build(config.load(THIRTY))
-    weights = np.random.default_rng(0).integers(0, 128, len(built.weight)).astype(float)
+    weights = np.random.default_rng(0).integers(0, 128, len(built.synapses.weight)).astype(float)
     text = THIRTY.read_text()
     one = brain.Brain("thirty.toml", text, {}, ["run.seed=3"], 3, weights, {"accuracy": 0.5})
     file = tmp_path / "deep" / "one.brain"
     one.save(file)
     again = brain.load(file)
     assert np.array_equal(again.weights, weights) and again.facts == {"accuracy": 0.5}
-    assert np.array_equal(again.network().weight, weights) and again.network().seed == 3
+    assert np.array_equal(again.network().synapses.weight, weights) and again.network().seed == 3
     again.weights = weights[:-1]
     with pytest.raises(InputError, match="of another network"):
         again.network()
@@ -221,9 +221,9 @@ def test_a_brain_is_read_as_it_was_written(tmp_path):
 
 def test_weights_between_two_populations_are_a_picture():
     built = network.build(config.load(THIRTY))
-    weights = np.zeros(len(built.weight))
+    weights = np.zeros(len(built.synapses.weight))
     at = {name: n for n, name in enumerate(built.ids)}
-    weights[(built.pre == at["pixel.9"]) & (built.post == at["reader.4"])] = 7
+    weights[(built.synapses.pre == at["pixel.9"]) & (built.synapses.post == at["reader.4"])] = 7
     shown = brain.picture(
         brain.with_weights(built, weights),
         built.groups["pixel"].tolist(),

@@ -153,7 +153,10 @@ def test_look_says_exactly_when_advance_emits(drawn, moves):
         for length, hears in moves:
             if hears:
                 core.admit(
-                    np.array([core.k + 1 << 32 | int(network.pre[0]) if len(network.pre) else 0], np.int64)
+                    np.array(
+                        [core.k + 1 << 32 | int(network.synapses.pre[0]) if len(network.synapses.pre) else 0],
+                        np.int64,
+                    )
                 )
                 again = False
             step = core.look(again)

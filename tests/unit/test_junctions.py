@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 
 from neurobus.describe import describe, render
 from neurobus.errors import InputError
-from neurobus.network.junctions import fastest, largest_rate
+from neurobus.network.stability import fastest, largest_rate
 from neurobus.wire.bus import NEVER
 from tests.helpers import Ensemble, net, run_table, same, table
 
@@ -161,17 +161,17 @@ def test_any_packing_gives_the_same(delay):
 def test_the_delay_of_potentials():
     """One step where a config says the virtual clock; else a synapse's, whatever clock a run is given."""
     synapse = table("synapses", pre="a", post="b", weight="0 pA", delay="1.5 ms")
-    assert cells("", "", g=1, more=synapse).sample_delay == 1
-    assert cells("", "", g=1, more=synapse, clock="wall").sample_delay == 15
-    assert cells("", "", g=1, more=synapse, potential_delay="0.3 ms").sample_delay == 3
+    assert cells("", "", g=1, more=synapse).potentials.delay == 1
+    assert cells("", "", g=1, more=synapse, clock="wall").potentials.delay == 15
+    assert cells("", "", g=1, more=synapse, potential_delay="0.3 ms").potentials.delay == 3
     graded = table("groups", id="x", count=2, model="nodes.lif") + table(
         "graded", pre="x.0", post="x.1", weight="1 pA"
     )
-    assert net(run_table(clock="virtual") + graded).sample_delay == 10
+    assert net(run_table(clock="virtual") + graded).potentials.delay == 10
     with pytest.raises(InputError, match=r"potential_delay '0.25 ms' is no multiple of dt"):
         cells("", "", g=1, potential_delay="0.25 ms")
     facts = describe(cells("", "", g=1, clock="wall", potential_delay="0.1 ms"))
-    assert "they will be late" in " ".join(facts["warnings"])
+    assert "they come late" in " ".join(facts["warnings"])
     assert "electrical  1, where a turn or a spike is seen after 0.1 ms" in render(facts)
     assert not any("late" in warning for warning in describe(cells("", "", g=1))["warnings"])
 

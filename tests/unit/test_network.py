@@ -57,7 +57,10 @@ def synapses(text, **keys):
 
 
 def pairs(network):
-    return [(network.ids[a], network.ids[b]) for a, b in zip(network.pre, network.post, strict=True)]
+    return [
+        (network.ids[a], network.ids[b])
+        for a, b in zip(network.synapses.pre, network.synapses.post, strict=True)
+    ]
 
 
 def test_ids_models_and_parameters():
@@ -95,7 +98,7 @@ kind = "external"
     assert network.params[2]["rate"].tolist() == [20.0, 20.0]
     assert network.groups["inh"].tolist() == [10, 11, 12] and network.groups["y"].tolist() == [11]
     assert network.groups["drive"].tolist() == [13, 14] and network.groups["board"].tolist() == [15]
-    assert network.pre.size == 0 and (network.min_delay, network.max_delay) == (10, 10)
+    assert network.synapses.pre.size == 0 and (network.min_delay, network.max_delay) == (10, 10)
 
 
 def test_one_synapse_and_the_order_of_all():
@@ -105,8 +108,8 @@ def test_one_synapse_and_the_order_of_all():
     text = synapses(text, pre='"a"', post='"a"', delay='"2 ms"')
     network = net(text)
     assert pairs(network) == [("a", "a"), ("a", "b"), ("a", "b"), ("b", "a")]
-    assert network.weight.tolist() == [1.0, 0.2, 0.1, -500.0]
-    assert network.delay.tolist() == [20, 30, 20, 15] and network.delay.dtype == np.int32
+    assert network.synapses.weight.tolist() == [1.0, 0.2, 0.1, -500.0]
+    assert network.synapses.delay.tolist() == [20, 30, 20, 15] and network.synapses.delay.dtype == np.int32
     assert (network.min_delay, network.max_delay) == (15, 30)
 
 
@@ -114,10 +117,10 @@ def test_one_to_one_and_all_to_all():
     assert pairs(net(synapses(GROUPS, pre='"inh"', post='"inh"', rule='"all_to_all"'))) == [
         ("x", "y"), ("x", "z"), ("y", "x"), ("y", "z"), ("z", "x"), ("z", "y")]  # fmt: skip
     many = net(synapses(GROUPS, pre='"inh"', post='"inh"', rule='"all_to_all"', allow_self="true"))
-    assert many.pre.size == 9
+    assert many.synapses.pre.size == 9
     assert pairs(net(synapses(GROUPS, pre='"inh"', post='"inh"', rule='"one_to_one"'))) == [
         ("x", "x"), ("y", "y"), ("z", "z")]  # fmt: skip
-    assert net(synapses(GROUPS, pre='"x"', post='"exc"', rule='"all_to_all"')).pre.size == 8
+    assert net(synapses(GROUPS, pre='"x"', post='"exc"', rule='"all_to_all"')).synapses.pre.size == 8
 
 
 @given(
@@ -152,13 +155,13 @@ def test_fixed_indegree_favours_nobody(k):
 def test_fixed_probability_hits_its_share():
     text = GROUPS.replace("count = 8", "count = 300")
     network = net(synapses(text, pre='"exc"', post='"exc"', rule='"fixed_probability"', probability="0.1"))
-    assert abs(network.pre.size - 0.1 * 300 * 299) < 5 * math.sqrt(0.09 * 300 * 299)
-    assert not np.any(network.pre == network.post)
+    assert abs(network.synapses.pre.size - 0.1 * 300 * 299) < 5 * math.sqrt(0.09 * 300 * 299)
+    assert not np.any(network.synapses.pre == network.synapses.post)
     for probability, size in (("0", 0), ("1.0", 56)):
         some = synapses(
             GROUPS, pre='"exc"', post='"exc"', rule='"fixed_probability"', probability=probability
         )
-        assert net(some).pre.size == size
+        assert net(some).synapses.pre.size == size
 
 
 def test_the_same_seed_gives_the_same_network_and_another_another():
@@ -167,14 +170,14 @@ def test_the_same_seed_gives_the_same_network_and_another_another():
     text = text.replace("count = 8", "count = 8\nparams.I_e = { normal = ['100 pA', '10 pA'] }")
     first, again, other, asked = net(text), net(text), net(text, ["run.seed=2"]), net(text, seed=2)
     for name in ("pre", "post", "weight", "delay"):
-        assert np.array_equal(getattr(first, name), getattr(again, name))
-        assert np.array_equal(getattr(other, name), getattr(asked, name))
-    assert not np.array_equal(first.weight, other.weight)
+        assert np.array_equal(getattr(first.synapses, name), getattr(again.synapses, name))
+        assert np.array_equal(getattr(other.synapses, name), getattr(asked.synapses, name))
+    assert not np.array_equal(first.synapses.weight, other.synapses.weight)
     assert not np.array_equal(first.params[0]["I_e"], other.params[0]["I_e"])
     # A golden network: these numbers must never change, or logs would no longer re-run.
-    assert first.pre.tolist() == GOLDEN_PRE
-    assert first.delay.tolist() == GOLDEN_DELAY
-    assert first.weight[:2].tolist() == GOLDEN_WEIGHT
+    assert first.synapses.pre.tolist() == GOLDEN_PRE
+    assert first.synapses.delay.tolist() == GOLDEN_DELAY
+    assert first.synapses.weight[:2].tolist() == GOLDEN_WEIGHT
     assert first.params[0]["I_e"][:2].tolist() == GOLDEN_CURRENT
 
 
@@ -190,9 +193,12 @@ def test_a_further_projection_leaves_the_others_as_they_were():
     before = synapses(GROUPS, pre='"inh"', post='"exc"', rule='"all_to_all"', weight=weight)
     both = before + one.removeprefix(GROUPS)
     alone, together = net(one), net(both)
-    assert np.array_equal(together.weight[together.pre < 8], alone.weight)
+    assert np.array_equal(together.synapses.weight[together.synapses.pre < 8], alone.synapses.weight)
     twice = net(one + one.removeprefix(GROUPS))
-    assert twice.weight[0] == alone.weight[0] and twice.weight[1] != alone.weight[0]
+    assert (
+        twice.synapses.weight[0] == alone.synapses.weight[0]
+        and twice.synapses.weight[1] != alone.synapses.weight[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,19 +231,21 @@ def test_delays_drawn_shorter_than_a_step_are_refused_clipped_or_drawn_again():
     clipped, again = (
         drawn_delays(f"{{ {normal}, min = '0.1 ms'{more} }}") for more in ("", ", redraw = true")
     )
-    at_min = [int(np.sum(network.delay == 1)) for network in (clipped, again)]
+    at_min = [int(np.sum(network.synapses.delay == 1)) for network in (clipped, again)]
     # P(draw < 0.15 ms) = 3.6 %: of these the clipped all stand at a step, of the others those of 0.1 to 0.15.
     assert 290 < at_min[0] < 420 and 20 < at_min[1] < 90
-    (note,) = clipped.notes
+    (note,) = clipped.account.notes
     assert re.search(
         r"net\.toml:\d+: delay: 3\d\d of 9,900 draws \(3\.\d%\) are clipped to min 0\.1 ms", note
     )
-    assert again.notes == []
-    assert abs(again.delay.mean() - 15.5) < 0.4 and again.delay.min() == 1
+    assert again.account.notes == []
+    assert abs(again.synapses.delay.mean() - 15.5) < 0.4 and again.synapses.delay.min() == 1
 
 
 def test_the_edges_of_a_uniform_delay_get_half_a_share_as_in_nest():
-    counts = np.bincount(drawn_delays("{ uniform = ['1 ms', '2 ms'] }", 400).delay, minlength=21)[10:]
+    counts = np.bincount(drawn_delays("{ uniform = ['1 ms', '2 ms'] }", 400).synapses.delay, minlength=21)[
+        10:
+    ]
     share = counts / counts[1:-1].mean()
     assert np.allclose(share[1:-1], 1, atol=0.05) and np.allclose(share[[0, -1]], 0.5, atol=0.05)
 
@@ -263,9 +271,9 @@ space = { ring = "20 mm" }
 """
     text = synapses(cells, pre='"c"', post='"c"', rule='"all_to_all"', velocity='"1 m/s"')
     drawn = net(text.replace('delay = "1 ms"', "delay = { uniform = ['1 ms', '1.04 ms'] }"))
-    apart = np.abs(drawn.pre - drawn.post)
+    apart = np.abs(drawn.synapses.pre - drawn.synapses.post)
     way = np.minimum(apart, 200 - apart)  # 0.1 mm each, 0.1 ms
-    assert set((drawn.delay - way).tolist()) == {10}
+    assert set((drawn.synapses.delay - way).tolist()) == {10}
 
 
 def test_weights_drawn_of_both_signs_are_told():
@@ -273,7 +281,8 @@ def test_weights_drawn_of_both_signs_are_told():
     weight = "{ normal = ['10 pA', '10 pA'] }"
     network = net(synapses(text, pre='"exc"', post='"exc"', rule='"all_to_all"', weight=weight))
     assert any(
-        re.search(r"weight: 1,\d\d\d of 9,900 draws \(1\d\.\d%\) are negative", n) for n in network.notes
+        re.search(r"weight: 1,\d\d\d of 9,900 draws \(1\d\.\d%\) are negative", n)
+        for n in network.account.notes
     )
 
 
@@ -295,7 +304,7 @@ def test_a_junction_stands_once(rows, more, says):
     files = {"gap.csv": "a,b,conductance [nS]\n" + rows}
     with pytest.raises(InputError, match=says):
         net(TWICE + more, files=files)
-    assert net(TWICE, files={"gap.csv": "a,b,conductance [nS]\na,b,1\n"}).gap_ns.tolist() == [1.0]
+    assert net(TWICE, files={"gap.csv": "a,b,conductance [nS]\na,b,1\n"}).junctions.ns.tolist() == [1.0]
 
 
 def test_a_junction_by_two_rules_is_listed_twice():
@@ -310,7 +319,7 @@ def test_synapses_listed_twice_are_kept_and_counted():
     files = {"s.csv": "pre,post,weight [pA],delay [ms]\na,b,1,1\na,b,2,1\nb,a,1,1\na,b,1,2\n"}
     network = net(AB.replace("nodes.lif_delta", "nodes.lif") + "[[synapses]]\ncsv = 's.csv'\n", files=files)
     facts = describe(network)
-    assert network.pre.size == 4 and facts["joined_again"] == 2
+    assert network.synapses.pre.size == 4 and facts["joined_again"] == 2
     assert "2 of them join a pair that has one" in render(facts)
 
 
@@ -367,9 +376,16 @@ conductance = "500 pS"
     assert network.params[0]["V_th"].tolist() == [-50.0, -51.0, -52.0]
     assert network.params[0]["tau_m"].tolist() == [20.0] * 3
     assert pairs(network) == [("P", "Q"), ("Q", "R"), ("R", "P")]
-    assert network.weight.tolist() == [6.0, 2.0, -500.0] and network.delay.tolist() == [20, 20, 15]
-    assert network.skipped == {"chemical.csv": 2}
-    assert list(zip(network.gap_a, network.gap_b, network.gap_ns, strict=True)) == [(0, 1, 0.2), (0, 2, 0.5)]
+    assert network.synapses.weight.tolist() == [6.0, 2.0, -500.0] and network.synapses.delay.tolist() == [
+        20,
+        20,
+        15,
+    ]
+    assert network.account.skipped == {"chemical.csv": 2}
+    assert list(zip(network.junctions.a, network.junctions.b, network.junctions.ns, strict=True)) == [
+        (0, 1, 0.2),
+        (0, 2, 0.5),
+    ]
 
 
 def test_stimuli_at_the_membrane():
@@ -403,10 +419,10 @@ weight = "87 pA"
         (10, 100, 200, 300.0),
         (1, 0, -1, -5.0),
     ]
-    assert network.background_rate_hz.tolist() == [8000.0] * 8 + [0.0] * 3
-    assert network.background_weight.tolist() == [87.0] * 8 + [0.0] * 3
-    assert network.recorded.tolist() == [0, 8, 9, 10]
-    assert network.potential_interval == 3
+    assert network.background.rate_hz.tolist() == [8000.0] * 8 + [0.0] * 3
+    assert network.background.weight.tolist() == [87.0] * 8 + [0.0] * 3
+    assert network.potentials.recorded.tolist() == [0, 8, 9, 10]
+    assert network.potentials.interval == 3
 
 
 def test_spike_times():
@@ -607,7 +623,7 @@ def test_ten_thousand_neurons_and_a_million_synapses():
     text = synapses(text, pre='"exc"', post='"exc"', rule='"fixed_indegree"', indegree="100",
                     weight="{ normal = ['10 pA', '1 pA'] }")  # fmt: skip
     network = net(text)
-    assert np.array_equal(np.bincount(network.post), np.full(10_000, 100))
+    assert np.array_equal(np.bincount(network.synapses.post), np.full(10_000, 100))
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: path.name)

@@ -113,10 +113,10 @@ def test_each_synapse_is_in_the_process_of_its_target_once(network, per_process)
                 assert receptor == (part.weight[j] < 0 and len(part.model.receptors) > 1)
                 found.append((pre, int(part.index[local]), float(part.weight[j]), int(part.delay[j])))
     expected = zip(
-        network.pre.tolist(),
-        network.post.tolist(),
-        network.weight.tolist(),
-        network.delay.tolist(),
+        network.synapses.pre.tolist(),
+        network.synapses.post.tolist(),
+        network.synapses.weight.tolist(),
+        network.synapses.delay.tolist(),
         strict=True,
     )
     assert sorted(found) == sorted(expected)
@@ -163,10 +163,10 @@ def test_who_listens_to_whom(network):
     assert spikes[at["m.1"]] == []
     assert samples[at["d"]] == [(at["e.0"], network.min_delay)]
     links = {(p, q): delay for p, found in enumerate(spikes) for q, delay in found}
-    for pre, post in zip(network.pre, network.post, strict=True):
+    for pre, post in zip(network.synapses.pre, network.synapses.post, strict=True):
         p, q = int(plan.process_of[pre]), int(plan.process_of[post])
-        between = (plan.process_of[network.pre] == p) & (plan.process_of[network.post] == q)
-        assert links[p, q] == network.delay[between].min()
+        between = (plan.process_of[network.synapses.pre] == p) & (plan.process_of[network.synapses.post] == q)
+        assert links[p, q] == network.synapses.delay[between].min()
 
 
 def test_a_process_is_no_target_of_its_own(network):
@@ -236,15 +236,15 @@ def test_recorded_neurons_beside_live_ones_go_on_as_they_did():
     ]
     again = Ensemble(beside, 2).run(1000)
     assert np.array_equal(again.emission.keys, whole.keys)
-    assert not np.isin(beside.post, [network.ids.index(name) for name in times]).any()
+    assert not np.isin(beside.synapses.post, [network.ids.index(name) for name in times]).any()
 
 
 def test_a_recorded_neuron_has_no_membrane():
     network = net(TEXT)
     beside = with_recorded(network, {"e.0": [1_000_000], "e.1": [], "e.3": []})
-    assert len(beside.gap_a) == 0
+    assert len(beside.junctions.a) == 0
     assert beside.currents == []
-    assert beside.recorded.tolist() == []
+    assert beside.potentials.recorded.tolist() == []
     assert beside.times[network.ids.index("e.0")].tolist() == [10]
 
 

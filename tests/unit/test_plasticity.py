@@ -227,7 +227,7 @@ def test_who_hears_a_modulator_must_have_a_synapse_that_listens():
         "synapses", pre="a.0", post="a.1", weight="1 pA", delay="1 ms", synapse=TYPES["dopamine"][0]
     )
     reward = {"pre": "a.0", "weight": 1, "delay": "1 ms", "receptor": "dopamine"}
-    assert net(text + table("synapses", post="a.1", **reward)).receptor.tolist() == [0, 2]
+    assert net(text + table("synapses", post="a.1", **reward)).synapses.receptor.tolist() == [0, 2]
     with pytest.raises(InputError, match=r"'a.0' has no synapse that listens to 'dopamine'"):
         net(text + table("synapses", post="a.0", **reward))
     with pytest.raises(InputError, match=r"a synapse on 'dopamine' is static"):

@@ -45,7 +45,7 @@ def heard(lesson: Course, *ensembles: Ensemble) -> readout.Readout:
 
 
 def weights(lesson: Course, ensemble: Ensemble, neurons_per_process: int = 1) -> np.ndarray:
-    plan, found = place(lesson.network, neurons_per_process), lesson.network.weight.copy()
+    plan, found = place(lesson.network, neurons_per_process), lesson.network.synapses.weight.copy()
     for process, core in zip(plan.processes, ensemble.cores, strict=True):
         if not plan.is_source(process.number):
             synapses, at = plan.weights_in(process.number, core.dump())

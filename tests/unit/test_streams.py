@@ -118,8 +118,8 @@ RULES = {
     "one_to_one": ("z", {}),
     "all_to_all": ("c", {}),
     "same_class": ("z", {"classes": 4}),
-    "elders": ("c", {"classes": 4}),
-    "youngers": ("c", {"classes": 4}),
+    "same_class_lower": ("c", {"classes": 4}),
+    "same_class_higher": ("c", {"classes": 4}),
     "other_class": ("z", {"classes": 4}),
     "fixed_probability": ("c", {"probability": 0.2}),
     "fixed_indegree": ("c", {"indegree": 6}),
@@ -134,15 +134,19 @@ RULES = {
 def rows(network, names=("weight", "delay", "receptor")):
     """Every synapse, with the parameters of its type."""
     more = []
-    for kind, row in zip(network.kind.tolist(), network.row.tolist(), strict=True):
+    for kind, row in zip(network.synapses.kind.tolist(), network.synapses.row.tolist(), strict=True):
         of = network.kinds.params[kind] if kind >= 0 else {}
         more.append(tuple(float(values[row]) for values in of.values()))
-    parts = (network.pre, network.post, *(getattr(network, name) for name in names))
+    parts = (
+        network.synapses.pre,
+        network.synapses.post,
+        *(getattr(network.synapses, name) for name in names),
+    )
     return list(zip(*(part.tolist() for part in parts), more, strict=True))
 
 
 def test_every_rule_is_tried():
-    from neurobus.network.wiring import RULES as ALL
+    from neurobus.network.pairs import RULES as ALL
 
     assert set(RULES) == set(ALL)
 
@@ -178,19 +182,21 @@ def test_rows_of_a_csv_and_junctions_of_some_targets():
     mine[[9, 20, 48, 50]] = True
     part = build(config, 1, on=lambda ids: mine)
     assert rows(part) == [row for row in rows(whole) if mine[row[1]]] != []
-    touched = mine[whole.gap_a] | mine[whole.gap_b]
-    for name in ("gap_a", "gap_b", "gap_ns"):
-        assert np.array_equal(getattr(part, name), getattr(whole, name)[touched])
-    assert part.gap_a.size > 10
+    touched = mine[whole.junctions.a] | mine[whole.junctions.b]
+    for mine_only, all_of_them in zip(part.junctions, whole.junctions, strict=True):
+        assert np.array_equal(mine_only, all_of_them[touched])
+    assert part.junctions.a.size > 10
 
 
 def test_a_further_group_leaves_all_others_as_they_were():
     text = CELLS + table("synapses", pre="c", post="z", rule="fixed_probability", probability=0.3, **DRAWN)
     alone = net(text)
     beside = net(table("groups", id="first", count=3, model="nodes.lif") + text)
-    assert [beside.ids[i] for i in beside.pre] == [alone.ids[i] for i in alone.pre]
-    assert np.array_equal(beside.weight, alone.weight) and np.array_equal(beside.delay, alone.delay)
-    assert np.array_equal(beside.at_mm[3:], alone.at_mm, equal_nan=True)
+    assert [beside.ids[i] for i in beside.synapses.pre] == [alone.ids[i] for i in alone.synapses.pre]
+    assert np.array_equal(beside.synapses.weight, alone.synapses.weight) and np.array_equal(
+        beside.synapses.delay, alone.synapses.delay
+    )
+    assert np.array_equal(beside.places.at_mm[3:], alone.places.at_mm, equal_nan=True)
     noise = [keys(1, Use.NOISE, network.tag) for network in (alone, beside)]
     assert np.array_equal(noise[1][3:], noise[0])
 

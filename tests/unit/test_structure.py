@@ -32,7 +32,7 @@ def synapses(rule: str, **keys: object) -> str:
 
 
 def edges(network) -> set[tuple[int, int]]:
-    found = list(zip(network.pre.tolist(), network.post.tolist(), strict=True))
+    found = list(zip(network.synapses.pre.tolist(), network.synapses.post.tolist(), strict=True))
     assert len(set(found)) == len(found), "a pair twice"
     return set(found)
 
@@ -160,9 +160,9 @@ def test_probability_falls_as_the_kernel_says():
     text = cells(900, space='{ sheet = ["1 mm", "1 mm"], torus = true }')
     network = net(text + synapses("distance", kernel="gaussian", probability=0.6, reach="150 um"))
     space = Space("sheet", 1.0, 1.0, True)
-    apart = space.distance(network.at_mm[:, None], network.at_mm[None])
+    apart = space.distance(network.places.at_mm[:, None], network.places.at_mm[None])
     joined = np.zeros(apart.shape, bool)
-    joined[network.pre, network.post] = True
+    joined[network.synapses.pre, network.synapses.post] = True
     np.fill_diagonal(apart, np.nan)
     for low in np.arange(0.02, 0.5, 0.08):
         ring = (apart >= low) & (apart < low + 0.08)
@@ -174,9 +174,14 @@ def test_a_spike_takes_its_way():
     text = cells(40, space='{ ring = "4 mm" }')
     network = net(text + synapses("distance", kernel="disc", probability=1.0, reach="0.35 mm", delay="0.5 ms",
                                   velocity="0.1 m/s"))  # fmt: skip
-    steps_apart = np.minimum((network.post - network.pre) % 40, (network.pre - network.post) % 40)
+    steps_apart = np.minimum(
+        (network.synapses.post - network.synapses.pre) % 40,
+        (network.synapses.pre - network.synapses.post) % 40,
+    )
     assert set(steps_apart.tolist()) == {1, 2, 3}
-    assert network.delay.tolist() == (5 + 10 * steps_apart).tolist(), "0.5 ms, and 1 ms for each 0.1 mm"
+    assert network.synapses.delay.tolist() == (5 + 10 * steps_apart).tolist(), (
+        "0.5 ms, and 1 ms for each 0.1 mm"
+    )
 
 
 def test_places():
@@ -201,8 +206,8 @@ def test_two_groups_on_one_sheet():
     network = net(
         text + synapses("distance", post="d", kernel="disc", probability=1.0, reach="0.1 mm", weight="1 pA")
     )
-    apart = network.at_mm[network.pre] - network.at_mm[network.post]
-    assert network.pre.size == 100 and np.allclose(np.abs(apart), 0.05)
+    apart = network.places.at_mm[network.synapses.pre] - network.places.at_mm[network.synapses.post]
+    assert network.synapses.pre.size == 100 and np.allclose(np.abs(apart), 0.05)
 
 
 # -- layers and assemblies --------------------------------------------------------------------------------
@@ -216,7 +221,7 @@ def test_each_layer_to_the_next():
     all_ = np.arange(300, dtype=np.int32)
     pre, post = layered(all_, all_, [100, 100, 100], all_, 0.3, keys(1, Use.PAIRS, tags("x", all_)))
     assert np.all(post // 100 == pre // 100 + 1) and pre.size == pytest.approx(6000, abs=250)
-    assert net(cells(10) + synapses("layered", layers=5)).pre.size == 4 * 4
+    assert net(cells(10) + synapses("layered", layers=5)).synapses.pre.size == 4 * 4
 
 
 def test_stored_patterns_are_fixed_points():
@@ -225,7 +230,7 @@ def test_stored_patterns_are_fixed_points():
     patterns = np.where(network.patterns["c"], 1.0, -1.0)
     assert set(patterns.sum(axis=1)) == {0.0}
     weights = np.zeros((200, 200))
-    weights[network.post, network.pre] = network.weight
+    weights[network.synapses.post, network.synapses.pre] = network.synapses.weight
     expected = 2 * patterns.T @ patterns
     np.fill_diagonal(expected, 0)
     assert weights == pytest.approx(expected)
@@ -255,7 +260,7 @@ def test_sparse_patterns_have_no_mean_weight_and_stand_on_any_structure():
         for word in ("false", "true")
     )
     assert edges(plain) == edges(stored)
-    assert set(np.round(stored.weight, 12)) == {-1.0, 1.0} != set(plain.weight)
+    assert set(np.round(stored.synapses.weight, 12)) == {-1.0, 1.0} != set(plain.synapses.weight)
 
 
 # -- electrical ------------------------------------------------------------------------------------------
@@ -265,13 +270,13 @@ def test_junctions_by_rule_stand_once_a_pair():
     text = cells(30, space='{ ring = "3 mm" }')
     network = net(text + table("electrical", a="c", b="c", rule="distance", kernel="disc", probability=1.0,
                                reach="0.15 mm", conductance="1 nS"))  # fmt: skip
-    assert sorted(zip(network.gap_a.tolist(), network.gap_b.tolist(), strict=True)) == sorted(
+    assert sorted(zip(network.junctions.a.tolist(), network.junctions.b.tolist(), strict=True)) == sorted(
         [(i, i + 1) for i in range(29)] + [(0, 29)]
     )
     network = net(text + table("electrical", a="c", b="c", rule="small_world", neighbours=4, rewire=0.3,
                                conductance="1 nS"))  # fmt: skip
-    pairs = set(zip(network.gap_a.tolist(), network.gap_b.tolist(), strict=True))
-    assert len(pairs) == network.gap_a.size == 60 and all(a < b for a, b in pairs)
+    pairs = set(zip(network.junctions.a.tolist(), network.junctions.b.tolist(), strict=True))
+    assert len(pairs) == network.junctions.a.size == 60 and all(a < b for a, b in pairs)
 
 
 # -- the same anywhere -----------------------------------------------------------------------------------
@@ -292,7 +297,12 @@ GOLDEN = [
 @pytest.mark.parametrize(("text", "crc"), GOLDEN)
 def test_the_same_seed_gives_the_same_network_on_any_machine(text, crc):
     network = net(cells(80, space=SHEET, patterns="{ count = 3 }") + text, 7)
-    arrays = network.pre, network.post, network.weight.astype(np.float32), network.delay
+    arrays = (
+        network.synapses.pre,
+        network.synapses.post,
+        network.synapses.weight.astype(np.float32),
+        network.synapses.delay,
+    )
     assert zlib.crc32(b"".join(array.tobytes() for array in arrays)) == crc
 
 

@@ -141,7 +141,7 @@ def test_looking_at_weights_changes_nothing(name):
     plan = place(lively(name), 3)
     (number,) = (p.number for p in plan.processes if not plan.is_source(p.number))
     looked, blind = Core(plan.neuron_part(number)), Core(plan.neuron_part(number))
-    sources = np.flatnonzero(np.isin(np.arange(len(plan.network.ids)), plan.network.pre)).tolist()
+    sources = np.flatnonzero(np.isin(np.arange(len(plan.network.ids)), plan.network.synapses.pre)).tolist()
     for n in range(40):
         keys = np.array([looked.k + 1 + n % 5 << 32 | sources[n % len(sources)]], np.int64)
         looked.admit(keys)

@@ -89,16 +89,16 @@ def chip(tmp_path_factory):
 
 def in_snapshots(ensemble: Ensemble) -> np.ndarray:
     """Weights by index in the network, out of the dumps of all cores."""
-    found = np.full(ensemble.network.pre.size, np.nan)
+    found = np.full(ensemble.network.synapses.pre.size, np.nan)
     for process, core in zip(ensemble.plan.processes, ensemble.cores, strict=True):
         if isinstance(core, Core):
             synapses, w = ensemble.plan.weights_in(process.number, core.dump())
             found[synapses] = w
             now, net = core.weights(), ensemble.network
-            order = synapses[np.argsort(net.post[synapses], kind="stable")]
-            assert now.pre.tolist() == net.pre[order].tolist()
-            assert now.post.tolist() == net.post[order].tolist()
-            assert now.delay.tolist() == net.delay[order].tolist()
+            order = synapses[np.argsort(net.synapses.post[synapses], kind="stable")]
+            assert now.pre.tolist() == net.synapses.pre[order].tolist()
+            assert now.post.tolist() == net.synapses.post[order].tolist()
+            assert now.delay.tolist() == net.synapses.delay[order].tolist()
             assert now.weight.tolist() == found[order].tolist()
     return found
 
@@ -210,7 +210,7 @@ def test_look_says_exactly_when_advance_emits(network, moves):
         if plan.is_source(number):
             continue
         core, blind = Core(plan.neuron_part(number)), Core(plan.neuron_part(number))
-        heard = network.pre[np.isin(network.post, process.members)].tolist()
+        heard = network.synapses.pre[np.isin(network.synapses.post, process.members)].tolist()
         for n, (length, hears) in enumerate(moves):
             if hears:
                 keys = np.array([core.k + 1 + n % 5 << 32 | source for source in heard[n % 3 :: 3]], np.int64)
@@ -358,7 +358,7 @@ def test_receptors_by_name_and_by_sign():
         table("synapses", **{**ONE, "weight": -10, "post": "c.0"}),
     ])  # fmt: skip
     network = net(text)
-    assert network.receptor[network.post == 1].tolist() == [0, 1, 0, 1]
-    assert network.receptor[network.post == 2].tolist() == [0]
+    assert network.synapses.receptor[network.synapses.post == 1].tolist() == [0, 1, 0, 1]
+    assert network.synapses.receptor[network.synapses.post == 2].tolist() == [0]
     part = place(network, 4).neuron_part(0)
     assert part.target.tolist() == [1, 3, 1, 3]

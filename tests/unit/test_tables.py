@@ -52,4 +52,4 @@ def test_a_network_from_a_spreadsheet() -> None:
     text = table("neurons", id="a", model="nodes.lif") + table("neurons", id="b", model="nodes.lif")
     content = b"\xef\xbb\xbfpre;post;weight [pA];delay [ms]\r\na;b;400,25;1,5\r\n"
     network = build(loads(text + table("synapses", csv="s.csv"), "n.toml", {"s.csv": content}))
-    assert network.weight.tolist() == [400.25] and network.delay.tolist() == [15]
+    assert network.synapses.weight.tolist() == [400.25] and network.synapses.delay.tolist() == [15]

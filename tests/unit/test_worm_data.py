@@ -81,9 +81,9 @@ def test_config_names_every_neuron_once() -> None:
 def test_builds() -> None:
     net = network.build(config.load(WORM / "worm.toml"))
     assert net.ids == list(NEURONS)
-    assert len(net.pre) == 3709
-    assert len(net.gap_a) == 1091
-    assert np.count_nonzero(net.weight < 0) == 214
+    assert len(net.synapses.pre) == 3709
+    assert len(net.junctions.a) == 1091
+    assert np.count_nonzero(net.synapses.weight < 0) == 214
     assert net.min_delay >= 10
 
 
@@ -92,5 +92,5 @@ def test_builds_with_muscles_and_touch() -> None:
     net = network.build(config.load(WORM / "worm.toml", switches))
     assert net.n_neurons == 302 + 95
     assert net.ids[net.n_neurons :] == ["nose", "tail"]
-    assert len(net.pre) == 3709 + 956 + 6
-    assert len(net.gap_a) == 1091 + 101
+    assert len(net.synapses.pre) == 3709 + 956 + 6
+    assert len(net.junctions.a) == 1091 + 101

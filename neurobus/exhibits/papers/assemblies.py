@@ -40,7 +40,9 @@ class Assemblies(Exhibit):
         share = self.patterns.mean(axis=1, keepdims=True)
         self.overlap = (self.patterns - share) @ fired / (share * (1 - share) * fired.shape[0])
         net = run.network
-        cued = np.isin(np.arange(net.n_neurons), net.post[np.isin(net.pre, run.members("cue0"))])
+        cued = np.isin(
+            np.arange(net.n_neurons), net.synapses.post[np.isin(net.synapses.pre, run.members("cue0"))]
+        )
         uncued = self.patterns[0] & ~cued
         recalled = fired[uncued][:, self._between(300, 600)].mean()
         return [

@@ -60,8 +60,8 @@ class SmallWorld(Exhibit):
         ]  # fmt: skip
 
     def _measured(self, network: Network) -> tuple[float, float]:
-        inner = network.pre < N
-        found = wiring(network.pre[inner], network.post[inner], N)
+        inner = network.synapses.pre < N
+        found = wiring(network.synapses.pre[inner], network.synapses.post[inner], N)
         return found["clustering"], found["path_length"]
 
     def _wave(self, lab: Lab, rewired: float) -> Array:
@@ -106,7 +106,9 @@ class SmallWorld(Exhibit):
 
 def _distances(network: Network) -> Array:
     """Shortest paths from the first neuron to all."""
-    inner = network.pre < N
-    graph = csr_array((np.ones(int(inner.sum())), (network.pre[inner], network.post[inner])), shape=(N, N))
+    inner = network.synapses.pre < N
+    graph = csr_array(
+        (np.ones(int(inner.sum())), (network.synapses.pre[inner], network.synapses.post[inner])), shape=(N, N)
+    )
     found: Array = dijkstra(graph, unweighted=True, indices=0)
     return found

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from neurobus.config.locate import Place
 from neurobus.errors import InputError
 from neurobus.model import Array, Model
+from neurobus.network.electrical import Junctions
+from neurobus.network.graded import Graded
 from neurobus.network.population import Population
-from neurobus.network.wiring import Graded
 
 Int32s = npt.NDArray[np.int32]
 
@@ -102,15 +103,16 @@ def fastest(a: Int32s, b: Int32s, g: Array) -> float:
     return min(1.01 * rate, float(2 * total.max()))
 
 
-def followed(who: Population, a: Int32s, b: Int32s, ns: Array, graded: Graded, delay: int,
+def followed(who: Population, junctions: Junctions, graded: Graded, delay: int,
              tables: list[tuple[Place, int]]) -> Array:  # fmt: skip
     """How far what partners take each neuron's potential for may be off: (N,) mV, infinity: no junction.
 
-    `tables`: place and number of junctions of each [[electrical]], in the order of `a`, `b`, `ns`. Raises
+    `tables`: place and number of junctions of each [[electrical]], in their order. Raises
     InputError where conductances are so large that the currents of junctions or graded synapses would swing.
     """
     delta = np.full(len(who.ids), np.inf)
     _open(who, graded)
+    a, b, ns = junctions
     if not a.size:
         return delta
     ends = np.unique(np.concatenate([a, b])).astype(np.int32)
