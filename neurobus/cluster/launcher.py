@@ -102,6 +102,8 @@ class Launcher:
                 await self._once()
                 if self.supervisor.phase is Phase.STARTING:
                     self.summary.ready_s = time.monotonic() - begun
+            if self.summary.state is not None and not resume.resumable(Path(self.summary.state)):
+                self.summary.state = None  # it was there, and somebody removed it
         finally:
             await self._clean_up()
         return self.summary
