@@ -37,11 +37,17 @@ RULES = {
     "one_to_one": RuleKeys("the first to the first, the second to the second, …"),
     "all_to_all": RuleKeys("every pair", (), ("allow_self",)),
     "same_class": RuleKeys("every pair of one class", (), ("allow_self", "classes")),
-    "same_class_lower": RuleKeys("of one class, from those before one", (), ("classes",)),
-    "same_class_higher": RuleKeys("of one class, from those after one", (), ("classes",)),
-    "other_class": RuleKeys("every pair of two classes", (), ("classes",)),
-    "fixed_probability": RuleKeys("every pair with the same probability", ("probability",), ("allow_self",)),
-    "fixed_indegree": RuleKeys("so many presynaptic neurons each, at random", ("indegree",), ("allow_self",)),
+    "same_class_lower": RuleKeys(
+        "every pair of one class, from the lower number to the higher", (), ("classes",)
+    ),
+    "same_class_higher": RuleKeys(
+        "every pair of one class, from the higher number to the lower", (), ("classes",)
+    ),
+    "other_class": RuleKeys("every pair of two different classes", (), ("classes",)),
+    "fixed_probability": RuleKeys("every pair, with the same probability", ("probability",), ("allow_self",)),
+    "fixed_indegree": RuleKeys(
+        "`indegree` presynaptic neurons for each, at random", ("indegree",), ("allow_self",)
+    ),
     "small_world": RuleKeys(
         "a ring with short cuts (Watts & Strogatz 1998)", ("neighbours", "rewire"), ("directed",)
     ),
@@ -51,16 +57,18 @@ RULES = {
         ("directed",),
     ),
     "distance": RuleKeys(
-        "near neurons more often than far ones", ("kernel", "probability", "reach"), ("allow_self",)
+        "near neurons more often than distant ones", ("kernel", "probability", "reach"), ("allow_self",)
     ),
-    "layered": RuleKeys("each layer of a group to the next", ("layers",), ("probability",)),
+    "layered": RuleKeys("each layer of a group to the next layer", ("layers",), ("probability",)),
     "assemblies": RuleKeys(
-        "weights in which patterns are stored (Hopfield 1982; Tsodyks & Feigel'man 1988 for sparse ones)",
+        "every pair, with weights that store the patterns "
+        "(Hopfield 1982; Tsodyks & Feigel'man 1988 for sparse ones)",
         (),
         ("allow_self",),
     ),
 }
 OLD_NAMES = {"elders": "same_class_lower", "youngers": "same_class_higher"}
+"""What configs written before may say: the same pairs, weights and streams."""
 
 
 def _now_called(rule: str | None) -> str | None:
