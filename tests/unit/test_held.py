@@ -57,7 +57,7 @@ def test_a_weight_of_a_race_is_a_whole_number_of_a_byte(weight):
         InputError, match=f"a weight of {weight}: weights of inputs are whole numbers from 0 to"
     ):
         net(chip(weight, "nodes.race", receptor="input"))
-    assert net(chip("127", "nodes.race", receptor="input")).weight.tolist() == [127]
+    assert net(chip("127", "nodes.race", receptor="input")).synapses.weight.tolist() == [127]
 
 
 def test_in_a_csv_it_is_refused_at_the_rows_line(tmp_path):
@@ -90,7 +90,7 @@ def test_background_acts_as_told():
 
 def test_a_brains_weights_are_looked_at_too():
     built = net(chip("10 pA"))
-    assert with_weights(built, np.array([20.0])).weight.tolist() == [20]
+    assert with_weights(built, np.array([20.0])).synapses.weight.tolist() == [20]
     with pytest.raises(InputError, match=r"the synapse p\.0 → a: a weight of 9000 pA: the chip's largest"):
         with_weights(built, np.array([9000.0]))
 
