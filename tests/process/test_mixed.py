@@ -104,7 +104,9 @@ def test_a_cable_pulled_while_it_learns_costs_no_weight(
     end = cluster.end(100)
     assert end.code == 0, end.err
     assert np.array_equal(learnt(out), reference(220, 0)[0])
-    assert sum("reader.7 is board" in note for note in end.summary["notes"]) == 2
+    assert sum("reader.7 is board" in note for note in end.summary["notes"]) >= 2, (
+        "a silent board on a busy machine may come and go once more"
+    )
     assert begun(neurobus, tmp_path / "calm.brain", *course, "--record", calm).end(100).code == 0
     with_board, without = (read(path).weights for path in (log, calm))
     assert np.unique(with_board.t).size == 15 and np.array_equal(with_board.t, without.t)
