@@ -72,6 +72,10 @@ class Process(Host):
             self._prepared = True
             self.core.answers_as(self.outbox.answer_topic, self.role.epoch)
             self.inbox.open_accounts()
+            self._open()
+
+    def _open(self) -> None:
+        """What else a clock has to make ready."""
 
     def become(self, epoch: int, late_start: bool) -> None:
         """Be of another epoch than at first, before `run`."""

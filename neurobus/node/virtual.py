@@ -19,9 +19,8 @@ takes 100 ms, and to look up five times meanwhile costs as much as the duty."""
 class VirtualProcess(Process):
     _patient = False
 
-    def prepare(self) -> None:
+    def _open(self) -> None:
         self._duty_topic = wire.topic(wire.DUTY, self.role.name)
-        super().prepare()
 
     def _inputs(self) -> list[bytes]:
         return [self._duty_topic]

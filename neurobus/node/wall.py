@@ -63,8 +63,7 @@ class WallProcess(Process):
 
     # -- compiled code ------------------------------------------------------------------------------
 
-    def prepare(self) -> None:
-        super().prepare()
+    def _open(self) -> None:
         if self._alone:
             self._set_streams()
 

@@ -133,3 +133,18 @@ def test_one_that_never_joined_ends_when_its_bus_has_gone():
     calls: list[int] = []
     process.run(Deaf(iter(lambda: [], None), b"h/"), stop_when=ended)
     assert over and not asked
+
+
+def test_a_child_writes_nothing_that_its_parent_has_prepared():
+    """A table bound again in each child is memory that none of them shares."""
+    network = net(DRIVEN)
+    role = Role("b", ["b"], [1], network.dt_ns, True, spikes_heard=["a"], index_of={"a": 0, "b": 1}, n_ids=2)
+    process = WallProcess(role, Core(place(network, 1).neuron_part(1)))
+    process.prepare()
+    bound = dict(process.core.t.bound)
+    assert "stream_rows" in bound
+    process.prepare()
+    assert all(process.core.t.bound[name] is array for name, array in bound.items())
+    process.become(1, True)
+    process.prepare()
+    assert process.core.t.bound["stream_rows"] is not bound["stream_rows"], "other accounts, other rows"
