@@ -46,7 +46,7 @@ def failures(lanes: dict[str, tuple[str, ...]]) -> list[str]:
     begun, left, failed = time.monotonic(), {}, []
     for name, args in lanes.items():
         with (OUTPUT / f"{name}.txt").open("wb") as out:
-            nice = ["nice", "-n", "10"] if name in NICE else []
+            nice = ["nice", "-n", "5"] if name in NICE else []
             command = [*nice, sys.executable, "-m", "pytest", *args, *sys.argv[1:]]
             left[name] = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:
